@@ -1,0 +1,2752 @@
+#!/usr/bin/env python3
+"""Sentinel watches the containers of a Docker Engine, and tells Discord when one that should live does not.
+
+It finds every compose container by itself, sees a death the moment it happens, says why in red, brings the
+container back, proves that it stays, and says so in green. One file, Python 3.11 or newer, standard library
+only: nothing that it watches can take it down.
+
+    python3 sentinel.py                       watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
+    python3 sentinel.py check                 look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
+    docker compose up -d sentinel             beside a stack, with the engine's socket mounted
+
+     event stream ──┐                                                   ┌─> engine workers: list, look, restart
+     engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> courier: one request to Discord
+     courier ───────┤         ^                                         └─> log
+     signals ───────┘         └── get(timeout = next deadline)
+
+Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in the inbox.
+Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once what the next listing
+would say late. What breaks unexpectedly ends the process with a reason, and its supervisor starts it again.
+
+Sections, each using only what stands above it: Settings, Vocabulary, Reading, Deciding, Telling, Wording,
+(the line of purity), Engine, Discord, Daemon, Command line. Durations are seconds. A name ending in `_at` is
+a moment on the monotonic clock; one ending in `_time` is calendar time, as the engine writes it (Unix seconds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import http.client
+import json
+import os
+import queue
+import re
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import urllib.parse
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from enum import Enum, IntEnum, StrEnum
+from typing import Any, NoReturn
+
+__version__ = "0.1.0"
+
+# ─── Settings ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SettingError(ValueError):
+    """One or more settings make no sense; each argument is a line that begins with the name the user wrote."""
+
+
+class Secret(str):
+    """A text that shows itself only where it is used: repr and formatting give a mask."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+    def __format__(self, spec: str) -> str:
+        return format("***" if self else "", spec)
+
+
+DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def duration(text: str) -> float:
+    """Seconds from `30s`, `5m`, `1h30m`, or plain seconds."""
+    text = text.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    match = DURATION.fullmatch(text)
+    if not text or not match:
+        raise ValueError(f"{text!r} is no duration; write 30s, 5m, 1h30m, or plain seconds")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return days * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it, in its two largest units: 45s, 3m20s, 2h5m, 4d3h."""
+    whole = max(0, round(seconds))
+    parts = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
+    first = next((index for index, (value, _) in enumerate(parts) if value), 3)
+    return "".join(f"{value}{unit}" for value, unit in parts[first : first + 2] if value) or "0s"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 restart`, `2 restarts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def interval(text: str) -> float:
+    """A duration of at least one second."""
+    if (seconds := duration(text)) < 1:
+        raise ValueError(f"{text!r} is too short; one second is the least")
+    return seconds
+
+
+def boolean(text: str) -> bool:
+    """True or False from the words that people write for them."""
+    word = text.strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def count(text: str) -> int:
+    """A whole number, zero or more."""
+    if not re.fullmatch(r"\d{1,9}", text.strip()):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas or blanks."""
+    return tuple(name for name in re.split(r"[,\s]+", text) if name)
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(text: str) -> str:
+        if (word := text.strip().lower()) not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return word
+
+    return parse
+
+
+def plain(text: str) -> str:
+    """Any text on one line."""
+    return text.strip()
+
+
+def docker_host(text: str) -> str:
+    """An engine's address, as the docker CLI reads it: unix:///path or tcp://host:port."""
+    text = text.strip()
+    if text.startswith("ssh://"):
+        raise ValueError("ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
+                         " HOST) and use unix:///tmp/docker.sock")  # fmt: skip
+    parts = urllib.parse.urlsplit(text)
+    if text and not ((parts.scheme == "unix" and parts.path) or (parts.scheme in ("tcp", "http") and parts.hostname)):
+        raise ValueError(f"{text!r} is no engine address; write unix:///var/run/docker.sock or tcp://HOST:2375")
+    return text
+
+
+WEBHOOK = re.compile(r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?")
+
+
+def webhook(text: str) -> Secret:
+    """A webhook URL as people paste it, brought to API v10.
+
+    Without a version in its path Discord serves API v6, whose errors are opaque and whose waits may be in
+    milliseconds; discordapp.com does not serve v10 at all; /slack and /github speak other languages.
+    """
+    if not text.strip():
+        return Secret()
+    parts = urllib.parse.urlsplit(text.strip())
+    match = WEBHOOK.fullmatch(parts.path)
+    if parts.scheme not in ("https", "http") or not parts.hostname or not match:
+        raise ValueError("this is no webhook URL; one looks like https://discord.com/api/webhooks/ID/TOKEN")
+    host = re.sub(r"\bdiscordapp\.com$", "discord.com", parts.netloc)
+    thread = urllib.parse.parse_qs(parts.query).get("thread_id", [""])[0]
+    query = f"?thread_id={urllib.parse.quote(thread)}" if thread else ""
+    return Secret(f"{parts.scheme}://{host}{match['prefix']}/api/v10/webhooks/{match['id']}/{match['token']}{query}")
+
+
+def mention(text: str) -> str:
+    """Who is pinged: <@USER>, <@&ROLE>, @here, @everyone, or a bare role id."""
+    words = [f"<@&{word}>" if word.isdigit() else word for word in text.split()]
+    if bad := [word for word in words if not re.fullmatch(r"<@[&!]?\d{5,20}>|@here|@everyone", word)]:
+        raise ValueError(f"{bad[0]!r} is no mention; write <@USER>, <@&ROLE>, @here, or a role's id")
+    return " ".join(words)
+
+
+def option(variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = "") -> Any:
+    """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
+    metadata = {"variable": variable, "default": default, "meaning": meaning, "parse": parse,
+                "shown": shown or default, "secret": parse is webhook}  # fmt: skip
+    return field(default_factory=lambda: parse(default), metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, in the order of --help and of the README's table, which is made from it."""
+
+    docker_host: str = option("DOCKER_HOST", "", "The engine: `unix:///path` or `tcp://host:port`.", docker_host,
+                              shown="the rootful socket, else the rootless one")  # fmt: skip
+    webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
+                                 webhook)  # fmt: skip
+    mention: str = option("DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention)
+    watch: str = option("SENTINEL_WATCH", "compose", "`compose`, `all`, or `labelled` (only `sentinel.watch=true`).",
+                        choice("compose", "all", "labelled"))  # fmt: skip
+    projects: tuple[str, ...] = option("SENTINEL_PROJECTS", "", "Only these compose projects.", names)
+    restart: bool = option("SENTINEL_RESTART", "true", "`false`: tell, never touch.", boolean)
+    poll_interval: float = option("SENTINEL_POLL_INTERVAL", "30s", "Full listing, beside the event stream.", interval)
+    settle: float = option("SENTINEL_SETTLE", "30s", "How long a stop or removal may turn out to be a deploy.", duration)
+    stops: str = option("SENTINEL_STOPS", "notice", "Operator stops: `notice` (grey), `alert` (red, and restarted),"
+                        " `ignore`.", choice("notice", "alert", "ignore"))  # fmt: skip
+    max_restarts: int = option("SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count)
+    host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
+    log: str = option("SENTINEL_LOG", "text", "`text` or `json`.", choice("text", "json"))
+
+
+def options() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Field name and metadata of every setting."""
+    return ((item.name, item.metadata) for item in fields(Settings))
+
+
+def flag_name(variable: str) -> str:
+    """The flag of a variable: SENTINEL_POLL_INTERVAL is --poll-interval."""
+    return "--" + variable.removeprefix("SENTINEL_").lower().replace("_", "-")
+
+
+def settings_table() -> str:
+    """The README's table of settings."""
+    rows = ["| variable | flag | default | what |", "|---|---|---|---|"]
+    for _, meta in options():
+        flag = "`_FILE` twin" if meta["secret"] else f"`{flag_name(meta['variable'])}`"
+        default = meta["shown"] if meta["shown"] != meta["default"] else f"`{meta['default']}`" if meta["default"] else "–"
+        rows.append(f"| `{meta['variable']}` | {flag} | {default} | {meta['meaning']} |")
+    return "\n".join(rows)
+
+
+def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str],
+                  read_file: Callable[[str], str]) -> tuple[Settings, list[str]]:  # fmt: skip
+    """Settings and warnings: flag over variable over _FILE twin over default; every error in one SettingError."""
+    values: dict[str, Any] = {}
+    errors: list[str] = []
+    for name, meta in options():
+        for source, read in sources(name, meta, flags, environment, read_file):
+            try:
+                values[name] = meta["parse"](read())
+            except (ValueError, OSError) as error:
+                errors.append(f"{source}: {error}")
+    if errors:
+        raise SettingError(*errors)
+    return Settings(**values), unknown_settings(environment)
+
+
+def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None], environment: Mapping[str, str],
+            read_file: Callable[[str], str]) -> list[tuple[str, Callable[[], str]]]:  # fmt: skip
+    """The first source that gives this setting: its name as the user wrote it, and how to read its text."""
+    variable = meta["variable"]
+    if (value := flags.get(name)) is not None:
+        return [(flag_name(variable), lambda: value)]
+    if text := environment.get(variable, "").strip():
+        return [(variable, lambda: text)]
+    if meta["secret"] and (path := environment.get(f"{variable}_FILE")):
+        return [(f"{variable}_FILE", lambda: read_file(path))]
+    return []
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is one."""
+    known = [meta["variable"] for _, meta in options()]
+    warnings = []
+    for name in sorted(environment):
+        if name.startswith("SENTINEL_") and name.removesuffix("_FILE") not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            warnings.append(f"{name}: unknown setting, ignored" + (f"; did you mean {near[0]}?" if near else ""))
+    return warnings
+
+
+# ─── Vocabulary ───────────────────────────────────────────────────────────────────────────────────────────────
+# service   what is watched: a compose project's service and number; containers come and go under its key
+# run       one life of a container, from `start` to `die`; evidence of who ended it is kept for each run
+# incident  one service's story, from its first bad sign to its proven recovery
+# notice    one thing to tell people
+# attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
+
+
+class Phase(StrEnum):
+    """Where a watched service stands."""
+
+    UP = "up"
+    SUSPECT = "suspect"
+    RESTARTING = "restarting"
+    PROVING = "proving"
+    WAITING = "waiting"
+    GAVE_UP = "gave up"
+    STOPPED = "stopped"
+    GONE = "gone"
+
+
+LEGAL: Mapping[Phase, frozenset[Phase]] = {
+    Phase.UP: frozenset({Phase.SUSPECT, Phase.WAITING, Phase.STOPPED, Phase.GONE}),
+    Phase.SUSPECT: frozenset({Phase.UP, Phase.PROVING, Phase.WAITING, Phase.STOPPED, Phase.GONE}),
+    Phase.RESTARTING: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
+    Phase.PROVING: frozenset({Phase.UP, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
+    Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
+    Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.STOPPED, Phase.GONE}),
+    Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
+    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING, Phase.STOPPED}),
+}
+
+
+class Health(StrEnum):
+    """What a container's health check says; NONE also where it says nothing that counts."""
+
+    NONE = ""
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Verdict(StrEnum):
+    """What is told of a service; the first word of a title."""
+
+    DEAD = "DEAD"
+    UNHEALTHY = "UNHEALTHY"
+    CRASH_LOOP = "CRASH LOOP"
+    GAVE_UP = "GAVE UP"
+    FAILED = "FAILED"
+    VANISHED = "VANISHED"
+    ENGINE_DOWN = "ENGINE DOWN"
+    RECOVERED = "Recovered"
+    STOPPED = "Stopped"
+    CHILD_OOM = "OUT OF MEMORY"
+
+
+class Cause(StrEnum):
+    """Why a container ended, as people read it."""
+
+    EXIT = ""
+    OOM = "out of memory"
+    OUTSIDE = "killed from outside the engine: no kill through its API, no sign of memory running out"
+    API_KILL = "killed through the API (docker kill)"
+    SIGNALLED = "a signal was sent through the API"
+    CANT_START = "the engine can't start it"
+    STOP = "stopped on purpose"
+    REMOVED = "removed"
+    UNSEEN = "it ended while no events could be seen, so a stop can't be told from a death"
+    OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
+    UNHEALTHY = "its health check fails"
+    FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
+
+
+class Intent(Enum):
+    """Who wanted a run to end."""
+
+    NOBODY = 1
+    OPERATOR = 2
+    UNCLEAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as `inspect` shows it. Times are Unix seconds, 0 for never."""
+
+    id: str
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    status: str = "unknown"
+    health: Health = Health.NONE
+    failing_streak: int = 0
+    probe_output: str = ""
+    has_probe: bool = False
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    started_time: float = 0.0
+    finished_time: float = 0.0
+    restart_count: int = 0
+    restart_policy: str = "no"
+    stop_signal: int = 15
+    stop_timeout: float = 10.0
+    network_mode: str = ""
+    tty: bool = False
+    auto_remove: bool = False
+    memory_limit: int = 0
+
+    @property
+    def sick(self) -> bool:
+        """Unhealthy by a probe of this run: a paused or stopped container's word does not count (Docker sets
+        `unhealthy` with a streak of 0 there, and sends no event)."""
+        return self.status == "running" and self.health is Health.UNHEALTHY and self.failing_streak > 0
+
+    @property
+    def project(self) -> str:
+        """Compose project, or Swarm stack."""
+        return self.labels.get("com.docker.compose.project") or self.labels.get("com.docker.stack.namespace", "")
+
+    @property
+    def service(self) -> str:
+        """Compose service."""
+        return self.labels.get("com.docker.compose.service", "")
+
+    @property
+    def oneoff(self) -> bool:
+        """Made by `compose run`."""
+        return self.labels.get("com.docker.compose.oneoff", "").lower() == "true"
+
+    @property
+    def key(self) -> str:
+        """What stays the same when the container is replaced: project, service and number, or the name."""
+        number = self.labels.get("com.docker.compose.container-number")
+        if self.project and self.service and number and not self.oneoff:
+            return f"{self.project}/{self.service}/{number}"
+        task = self.labels.get("com.docker.swarm.task.name", "")
+        return task.rpartition(".")[0] or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A container as the list shows it."""
+
+    id: str
+    status: str
+    health: Health
+    young: bool  # up for less than a minute or two
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What its labels and the settings ask for one service."""
+
+    watch: bool
+    heal: bool
+    insist: bool  # a label asks for restarts in so many words
+    why_not: str
+    job: bool | None
+    max_restarts: int
+    settle: float
+    mention: str
+
+
+# Observations: what the edges report. Past participles.
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event of the engine's stream. `nano` is its whole timestamp in nanoseconds; it is not monotonic."""
+
+    action: str
+    id: str
+    nano: int
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    exit_code: int | None = None
+    signal: int | None = None
+    health: Health = Health.NONE
+
+    @property
+    def time(self) -> float:
+        """Unix seconds."""
+        return self.nano / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A full listing. `me` is Sentinel's own container, `host` the engine's name."""
+
+    rows: tuple[Row, ...]
+    me: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One container inspected: `container` is None where it no longer exists, `why` says why nobody knows."""
+
+    id: str
+    container: Container | None
+    logs: tuple[str, ...] = ()
+    why: str = ""
+
+
+class Outcome(Enum):
+    """How a restart call ended. UNKNOWN: the answer did not come, the engine may still be at it."""
+
+    DONE = 1
+    OVERTAKEN = 2
+    REFUSED = 3
+    FORBIDDEN = 4
+    UNKNOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """A restart call ended; `container` is how it stood afterwards."""
+
+    key: str
+    id: str
+    outcome: Outcome
+    why: str = ""
+    container: Container | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The event stream is open: it replays from Unix time `since`, and `time` is now."""
+
+    since: float = 0.0
+    time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The event stream ended: cut (no `why`), not to be had (`why`), or `refused` by a proxy."""
+
+    why: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListFailed:
+    """The engine could not be asked."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message went out (`sent`), is to be tried again `hold` seconds later, or never (`dead`).
+
+    After a message that was sent, `hold` is how long the channel asks to be left alone. `malformed`: the
+    channel refuses this message's form, not the channel's use.
+    """
+
+    sent: bool = False
+    hold: float = 0.0
+    why: str = ""
+    dead: bool = False
+    malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """A signal asked Sentinel to end."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A worker broke unexpectedly."""
+
+    worker: str
+    report: str
+
+
+# Actions: what the deciding code wants done. Imperatives.
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Open the event stream, with everything since this Unix time (0: the last moments) replayed."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """End the open event stream, so that it is opened anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """List all containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Inspect one container, and read its last log lines if it is not running."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Start a container that is down, or restart one that runs, if it still is the run that was judged."""
+
+    key: str
+    id: str
+    started_time: float
+    alive: bool
+    stop_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One line of Sentinel's own record."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell people: facts only, worded later. Spans are seconds, None where not known."""
+
+    verdict: Verdict
+    name: str
+    at: float
+    container: Container | None = None
+    cause: Cause = Cause.EXIT
+    project: str = ""
+    incident: int = 0
+    exit_code: int | None = None
+    uptime: float | None = None
+    downtime: float | None = None
+    deaths: int = 0
+    attempts: int = 0
+    plan: str = ""
+    error: str = ""
+    logs: tuple[str, ...] = ()
+    mention: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell people."""
+
+    notice: Notice
+
+
+Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
+               | Crashed)  # fmt: skip
+Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell
+
+# ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+# The engine's words to values. Tolerant: a missing or odd value becomes its default, never an exception.
+
+JSON = Any  # what json.loads gives; every use is guarded by the readers below
+
+
+def at(document: JSON, *path: str) -> JSON:
+    """The value at a path of keys, None where the path breaks off."""
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def text_at(document: JSON, *path: str) -> str:
+    """The text at a path, empty where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, str) else ""
+
+
+def whole_at(document: JSON, *path: str) -> int:
+    """The whole number at a path, 0 where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def labels_at(document: JSON, *path: str) -> dict[str, str]:
+    """The texts of a mapping at a path."""
+    value = at(document, *path)
+    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
+
+
+def number(text: str | None) -> int | None:
+    """A whole number written in text, as events carry exit codes and signals; None for anything else."""
+    return int(text) if text and re.fullmatch(r"-?\d{1,9}", text, re.ASCII) else None
+
+
+def unix_time(text: str) -> float:
+    """Unix seconds of an engine's time: 0 to 9 digits of fraction, any zone; year 1 means never, as does rubbish."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
+    if not match or text.startswith("0001-"):
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
+    except ValueError:
+        return 0.0
+    return moment.timestamp() + float(match[2] or 0)
+
+
+SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+SIGNAL_NUMBERS = {name.removeprefix("SIG"): value for value, name in SIGNALS.items()}
+
+
+def signal_number(text: str, default: int) -> int:
+    """A signal as image authors write it: SIGQUIT, quit, 3."""
+    return number(text) or SIGNAL_NUMBERS.get(text.upper().removeprefix("SIG"), default)
+
+
+def health_of(text: str) -> Health:
+    """A health word, NONE where it is none of Docker's."""
+    return Health(text) if text in tuple(Health) else Health.NONE
+
+
+STATUS_WORDS = {"stopped": "exited", "initialized": "created", "configured": "created"}  # Podman's to Docker's
+
+
+def status_of(word: str) -> str:
+    """The state word in Docker's vocabulary."""
+    return STATUS_WORDS.get(word.lower(), word.lower()) or "unknown"
+
+
+def container_of(document: JSON) -> Container:
+    """A container from `GET /containers/{id}/json`."""
+    state, config, host = at(document, "State"), at(document, "Config"), at(document, "HostConfig")
+    probes = at(state, "Health", "Log")
+    last_probe = probes[-1] if isinstance(probes, list) and probes else None
+    stop_timeout = at(config, "StopTimeout")
+    return Container(
+        id=text_at(document, "Id"),
+        name=text_at(document, "Name").removeprefix("/"),
+        labels=labels_at(config, "Labels"),
+        status=status_of(text_at(state, "Status")),
+        health=health_of(text_at(state, "Health", "Status")),
+        failing_streak=whole_at(state, "Health", "FailingStreak"),
+        probe_output=text_at(last_probe, "Output"),
+        has_probe=text_at(state, "Health", "Status") not in ("", "none"),
+        exit_code=whole_at(state, "ExitCode"),
+        oom_killed=at(state, "OOMKilled") is True,
+        error=text_at(state, "Error"),
+        started_time=unix_time(text_at(state, "StartedAt")),
+        finished_time=unix_time(text_at(state, "FinishedAt")),
+        restart_count=whole_at(document, "RestartCount"),
+        restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
+        stop_signal=signal_number(text_at(config, "StopSignal"), 15),
+        stop_timeout=float(stop_timeout) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
+        network_mode=text_at(host, "NetworkMode"),
+        tty=at(config, "Tty") is True,
+        auto_remove=at(host, "AutoRemove") is True,
+        memory_limit=whole_at(host, "Memory"),
+    )
+
+
+def row_of(document: JSON) -> Row:
+    """A container from `GET /containers/json`; health and age stand in its Status text only."""
+    text = text_at(document, "Status")
+    health = re.search(r"\((?:health: )?(starting|healthy|unhealthy)\)", text)
+    return Row(
+        id=text_at(document, "Id"),
+        status=status_of(text_at(document, "State")),
+        health=health_of(health[1] if health else ""),
+        young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)),
+    )
+
+
+ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
+
+
+def event_of(document: JSON) -> Heard | None:
+    """A container event, None for all else.
+
+    Labels are copied over the event's own attributes, so `exitCode` and `signal` are a label's where the
+    container has one of that name (every engine); the verdict takes its code from inspect where it can.
+    """
+    if text_at(document, "Type") != "container" or text_at(document, "scope") == "swarm":
+        return None
+    action, _, detail = text_at(document, "Action").partition(": ")
+    attributes = labels_at(document, "Actor", "Attributes")
+    return Heard(
+        action=ACTION_WORDS.get(action, action),
+        id=text_at(document, "Actor", "ID"),
+        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9,
+        attributes=attributes,
+        exit_code=number(attributes.get("containerExitCode") or attributes.get("exitCode")),
+        signal=number(attributes.get("signal")),
+        health=health_of(detail or text_at(document, "HealthStatus")),
+    )
+
+
+def depends_on(labels: Mapping[str, str]) -> dict[str, str]:
+    """Compose's dependencies of a service, and the condition of each (`service_started` where none is told)."""
+    parts = (item.split(":") for item in labels.get("com.docker.compose.depends_on", "").split(",") if item)
+    return {part[0]: part[1] if len(part) > 1 else "service_started" for part in parts}
+
+
+HOOK_LABEL = "com.docker.compose.hook"
+REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")
+
+
+def in_scope(container: Container, settings: Settings) -> bool:
+    """Whether the settings and its labels ask for this container to be watched, label aside from bad values."""
+    asked = container.labels.get("sentinel.watch", "").strip().lower()
+    if asked in ("false", "no", "off", "0") or HOOK_LABEL in container.labels:
+        return False
+    if asked in ("true", "yes", "on", "1"):
+        return True
+    if settings.projects and container.project not in settings.projects:
+        return False
+    return settings.watch == "all" or (settings.watch == "compose" and bool(container.project))
+
+
+def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy, list[str]]:
+    """The policy of a container, and a warning for each label that makes no sense."""
+    warnings: list[str] = []
+
+    def label(name: str, parse: Callable[[str], Any], default: Any) -> Any:
+        if (text := container.labels.get(name)) is None:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            warnings.append(f"{container.name}: label {name}: {error}; it is ignored")
+            return default
+
+    label("sentinel.watch", boolean, None)
+    asked = label("sentinel.restart", boolean, None)
+    heal = settings.restart if asked is None else asked
+    why_not = "SENTINEL_RESTART is false" if asked is None else "its label sentinel.restart is false"
+    if "com.docker.swarm.service.name" in container.labels:
+        heal, why_not = False, "Swarm replaces its tasks itself"
+    elif heal and speaks_through(container, settings.docker_host):
+        heal, why_not = False, "Sentinel speaks to the engine through it"
+    policy = Policy(
+        watch=in_scope(container, settings) and container.id != me,
+        heal=heal,
+        insist=heal and asked is True,
+        why_not=why_not,
+        job=label("sentinel.job", boolean, True if container.oneoff else None),
+        max_restarts=label("sentinel.max-restarts", count, settings.max_restarts),
+        settle=label("sentinel.settle", duration, settings.settle),
+        mention=label("sentinel.mention", mention, settings.mention),
+    )
+    return policy, warnings
+
+
+def speaks_through(container: Container, host: str) -> bool:
+    """Whether the container is the socket proxy that DOCKER_HOST names."""
+    name = urllib.parse.urlsplit(host).hostname
+    return bool(name) and name in (container.name, container.service)
+
+
+# ─── Deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
+FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be called back
+REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
+LOOP_DEATHS, LOOP_SPAN = 3, 300.0
+STOP_GRACE = 1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
+POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
+WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
+ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
+@dataclass(slots=True)
+class Run:
+    """Evidence of one run of a container: what the stream told from its start to after its end."""
+
+    started_time: float = 0.0
+    kills: list[tuple[int, float]] = field(default_factory=list)
+    stop_time: float = 0.0
+    oom_time: float = 0.0
+    death: Death | None = None
+
+
+@dataclass(slots=True)
+class Death:
+    """One end of a run. `heard`: the stream told it, so the absence of a `kill` means that nobody asked."""
+
+    time: float
+    at: float
+    code: int | None
+    run: Run
+    heard: bool = True
+    times: int = 1
+
+
+@dataclass(slots=True)
+class Incident:
+    """One service's story, from its first bad sign to its proven recovery."""
+
+    number: int
+    began_at: float
+    deaths: int = 0
+    attempts: int = 0
+    looped: bool = False
+
+
+@dataclass(slots=True)
+class Watched:
+    """A watched service: the only memory that Sentinel has of it."""
+
+    key: str
+    container: Container
+    policy: Policy
+    phase: Phase
+    logs: tuple[str, ...] = ()
+    successor: Container | None = None
+    replacing: bool = False  # a replacement was seen, so a removal is half of a deploy
+    death: Death | None = None  # not judged yet
+    judged_time: float = -1.0  # start of the run whose death was judged last
+    incident: Incident | None = None
+    attempts: int = 0
+    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=64))  # since the last refund
+    proved_at: float = 0.0
+    back_at: float = 0.0
+    hopeless: str = ""  # why this incident is not healed
+    known_error: str = ""  # the engine's words at the last failed start
+
+    def move(self, phase: Phase) -> None:
+        """Change phase, along a legal edge only."""
+        if phase is not self.phase:
+            assert phase in LEGAL[self.phase], f"{self.key}: {self.phase} to {phase}"
+            self.phase = phase
+
+    def refund(self) -> None:
+        """Forget restarts and deaths: it has proven itself, or somebody took it in hand."""
+        self.attempts, self.hopeless, self.known_error = 0, "", ""
+        self.deaths.clear()
+
+
+def intent_of(death: Death, container: Container, final: bool = False) -> Intent:
+    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`.
+
+    Every end made through the API has its `kill` before its `die`, on every Docker engine; `stop` comes after
+    `die` on 20.10 and before it on 26 and later. A HUP or USR1 is no wish to end. A SIGKILL alone is a
+    `docker kill`, unless a `stop` or a removal follows at once. `final`: nothing more is waited for.
+    """
+    run = death.run
+    if run.stop_time and abs(run.stop_time - death.time) <= 2.0:
+        return Intent.OPERATOR
+    asking = (*ASKING_SIGNALS, container.stop_signal) if container.stop_signal != signal.SIGKILL else ASKING_SIGNALS
+    asked = max((when for number, when in run.kills if number in asking), default=None)
+    killed = max((when for number, when in run.kills if number == signal.SIGKILL), default=None)
+    if asked is not None and death.time - asked <= container.stop_timeout + 2.0:
+        return Intent.OPERATOR
+    if asked is None and (killed is None or death.time - killed > 12.0):
+        return Intent.NOBODY
+    return Intent.NOBODY if final else Intent.UNCLEAR
+
+
+def cause_of(death: Death, before: Container, container: Container, code: int | None) -> Cause:
+    """Why the run ended. OOM needs evidence: 137 alone is none.
+
+    20.10 keeps the OOMKilled flag through the next run, so it counts only if it was not set before.
+    """
+    run = death.run
+    if run.oom_time and death.time - run.oom_time < 10.0 and code:
+        return Cause.OOM
+    if container.oom_killed and not before.oom_killed and code:
+        return Cause.OOM
+    last_signal = next((number for number, when in reversed(run.kills) if death.time - when < 12.0), None)
+    if last_signal == signal.SIGKILL:
+        return Cause.API_KILL
+    if last_signal and code == 128 + last_signal:
+        return Cause.SIGNALLED
+    if code in WORTHLESS_CODES and not death.heard:
+        return Cause.UNSEEN
+    return Cause.OUTSIDE if code == 137 else Cause.EXIT
+
+
+def code_of(death: Death, container: Container) -> int | None:
+    """The exit code, from inspect where that shows the end of this run, else from the event (which a label
+    named exitCode overwrites), else unknown."""
+    if container.status != "running" and (not container.auto_remove or container.finished_time):
+        return container.exit_code
+    return death.code if "exitCode" not in container.labels else None
+
+
+class Watchdog:
+    """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.services: dict[str, Watched] = {}
+        self.actions: list[Action] = []
+        self.due: dict[tuple[str, str], float] = {}  # (rule, service or container) → when
+        self.by_id: dict[str, str] = {}
+        self.runs: dict[str, Run] = {}
+        self.looks: dict[str, bool] = {}  # in flight; True: look again after it
+        self.ignored: set[str] = set()
+        self.settled_ids: set[str] = set()  # up for some minutes at the last listing
+        self.initial: set[str] | None = None  # what the first listing found
+        self.seen: deque[tuple[int, str, str]] = deque(maxlen=4096)
+        self.seen_set: set[tuple[int, str, str]] = set()
+        self.position = 0.0
+        self.history = (0.0, 0.0)  # replayed from before Sentinel's start: evidence only
+        self.me, self.host = "", settings.host
+        self.streaming = self.listing = self.engine_known = self.reopening = False
+        self.refused = False
+        self.opened_at = self.reconnect_delay = 0.0
+        self.lost_at: float | None = None
+        self.lost_why = ""
+        self.engine_incident: int = 0
+        self.incidents = 0
+        self.last_note: dict[str, float] = {}
+
+    # What the daemon calls
+
+    def begin(self) -> list[Action]:
+        """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
+        return [Subscribe(0.0)]
+
+    def observe(self, seen: Observation, now: float) -> list[Action]:
+        """Take one observation, give the actions that follow from it."""
+        match seen:
+            case Heard():
+                self._heard(seen, now)
+            case Looked():
+                self._looked(seen, now)
+            case Listed():
+                self._listed(seen, now)
+            case Restarted():
+                self._restarted(seen, now)
+            case StreamOpened():
+                self._stream_opened(seen, now)
+            case StreamClosed():
+                self._stream_closed(seen, now)
+            case ListFailed():
+                self.listing = False
+                self.due["poll", ""] = now + 5.0
+                self._engine_trouble(seen.why, now)
+        return self._take_actions()
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what has become due."""
+        rules: dict[str, Callable[[str, float], None]] = {
+            "phase": self._phase_due, "unheard": self._unheard_due, "created": self._look_due, "look": self._look_due,
+            "oom": self._oom_due, "forget": self._forget, "poll": self._poll_due, "subscribe": self._subscribe_due,
+            "engine": self._engine_due,
+        }  # fmt: skip
+        for timer in [timer for timer, when in self.due.items() if when <= now]:
+            del self.due[timer]
+            rule, key = timer
+            if self.lost_at is not None and key:  # nothing is judged or touched while the engine can't be asked
+                self.due[timer] = now + 2.0
+            else:
+                rules[rule](key, now)
+        return self._take_actions()
+
+    def next_due_at(self) -> float | None:
+        """When `tick` is wanted next."""
+        return min(self.due.values(), default=None)
+
+    def _take_actions(self) -> list[Action]:
+        actions, self.actions = self.actions, []
+        return actions
+
+    def _log(self, level: str, text: str) -> None:
+        self.actions.append(Log(level, text))
+
+    def _look(self, container_id: str) -> None:
+        """Ask for a look; one at a time for each container, and again if more happened meanwhile."""
+        if container_id in self.looks:
+            self.looks[container_id] = True
+        else:
+            self.looks[container_id] = False
+            self.actions.append(Look(container_id))
+
+    # The engine: stream, listing, loss
+
+    def _stream_opened(self, seen: StreamOpened, now: float) -> None:
+        self.streaming, self.opened_at = True, now
+        if not self.position:
+            self.position, self.history = seen.time, (seen.since, seen.time)
+        if self.refused:
+            self._log("info", "the engine's events can be read again")
+        self.refused = False
+        self._list()
+
+    def _stream_closed(self, seen: StreamClosed, now: float) -> None:
+        """Reconnect soon: streams cut every few minutes by a proxy are normal life."""
+        lived = now - self.opened_at if self.streaming else 0.0
+        self.streaming = False
+        if seen.refused:
+            self.due["subscribe", ""] = now + 60.0
+            if not self.refused:
+                self._log("warning", f"events are refused ({seen.why}); watching by listing every"
+                                     f" {span(self.settings.poll_interval)} alone")  # fmt: skip
+            self.refused = True
+            self._list()
+            return
+        self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
+        self.due["subscribe", ""] = now + self.reconnect_delay
+        if seen.why:
+            self._engine_trouble(seen.why, now)
+
+    def _subscribe_due(self, _: str, now: float) -> None:
+        self.actions.append(Subscribe(self.position - 2.0 if self.position else 0.0))
+
+    def _list(self) -> None:
+        if not self.listing:
+            self.listing = True
+            self.actions.append(List())
+
+    def _poll_due(self, _: str, now: float) -> None:
+        self._list()
+
+    def _listed(self, seen: Listed, now: float) -> None:
+        """Compare the listing, which is the truth, with what is believed; look where they differ."""
+        self.listing = False
+        self.due["poll", ""] = now + self.settings.poll_interval
+        self.me, self.host = seen.me, self.settings.host or seen.host
+        self._engine_fine(now)
+        ids = {row.id for row in seen.rows}
+        if self.initial is None:
+            self.initial = ids
+        for row in seen.rows:
+            if self._differs(row):
+                self._look(row.id)
+        for container_id in [known for known in self.by_id if known not in ids]:
+            self._look(container_id)
+        self.ignored &= ids
+        self.settled_ids = {row.id for row in seen.rows if not row.young}
+        for container_id in [known for known in self.runs if known not in ids and known not in self.by_id]:
+            del self.runs[container_id]
+
+    def _differs(self, row: Row) -> bool:
+        """Whether a row tells something that is not known. Age tells of restarts that no event told."""
+        if row.id in self.ignored:
+            return False
+        service = self.services.get(self.by_id.get(row.id, ""))
+        known = service and (service.container if service.container.id == row.id else service.successor)
+        if not known or known.status != row.status or row.status == "created":
+            return True
+        if row.status == "running" and known.health != row.health:
+            return True
+        return row.young and (not self.streaming or row.id in self.settled_ids)
+
+    def _engine_trouble(self, why: str, now: float) -> None:
+        if self.lost_at is None:
+            self.lost_at = now
+            self.due["engine", ""] = now + 10.0
+        if why != self.lost_why:
+            self._log("warning", f"waiting for the engine: {why}")
+            self.lost_why = why
+
+    def _engine_due(self, _: str, now: float) -> None:
+        """Ten seconds without the engine: tell, unless it was never there (then Sentinel just started early)."""
+        if self.lost_at is None or not self.engine_known:
+            return
+        self.incidents += 1
+        self.engine_incident = self.incidents
+        self._tell(Notice(Verdict.ENGINE_DOWN, self.host, self.lost_at, incident=self.incidents, error=self.lost_why,
+                          plan="It tries to reach the engine again; nothing is restarted meanwhile.",
+                          mention=self.settings.mention))  # fmt: skip
+
+    def _engine_fine(self, now: float) -> None:
+        if self.engine_incident and self.lost_at is not None:
+            self._tell(Notice(Verdict.RECOVERED, self.host, now, incident=self.engine_incident,
+                              downtime=now - self.lost_at))  # fmt: skip
+        if not self.engine_known or self.lost_why:
+            self._log("info", f"the engine {self.host} answers")
+        self.engine_known, self.lost_at, self.lost_why, self.engine_incident = True, None, "", 0
+        self.due.pop(("engine", ""), None)
+
+    # Events
+
+    def _heard(self, event: Heard, now: float) -> None:
+        """Act on an event at once; drop what a resumed stream tells twice."""
+        mark = (event.nano, event.id, event.action)
+        handlers: dict[str, Callable[[Heard, Run, Watched | None, float], None]] = {
+            "create": self._news, "start": self._started, "die": self._died, "kill": self._killed,
+            "stop": self._stopped, "oom": self._oom, "pause": self._paused, "unpause": self._news,
+            "rename": self._news, "destroy": self._destroyed, "update": self._news, "health_status": self._health,
+        }  # fmt: skip
+        handler = handlers.get(event.action)
+        if handler is None or mark in self.seen_set:
+            return
+        if len(self.seen) == self.seen.maxlen:
+            self.seen_set.discard(self.seen[0])
+        self.seen.append(mark)
+        self.seen_set.add(mark)
+        self.position = max(self.position, event.time)
+        if event.id in self.ignored:
+            return
+        service = self.services.get(self.by_id.get(event.id, ""))
+        old = self.history[0] <= event.time < self.history[1]
+        if not old or event.action in ("start", "kill", "stop", "oom"):
+            handler(event, self.runs.setdefault(event.id, Run()), None if old else service, now)
+
+    def _news(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        self._look(event.id)
+        if event.action == "create":
+            self.due["created", event.id] = now + 3.0  # a start that fails sends no event at all
+
+    def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        self.runs[event.id] = Run(started_time=event.time)
+        self.due.pop(("created", event.id), None)
+        self._look(event.id)
+        if service and service.container.id == event.id and service.phase in (Phase.SUSPECT, Phase.STOPPED, Phase.GAVE_UP):
+            self._came_back(service, now, by_docker=False)
+        elif service and service.container.id == event.id and service.phase is Phase.WAITING:
+            self._came_back(service, now, by_docker=service.container.status == "restarting")
+
+    def _killed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        if event.signal is not None:
+            run.kills = [*run.kills[-7:], (event.signal, event.time)]
+
+    def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        run.stop_time = event.time
+        if not service or service.container.id != event.id:
+            return
+        if service.phase is Phase.SUSPECT:
+            self.due["phase", service.key] = now + service.policy.settle
+        elif service.phase is Phase.WAITING and service.container.status == "restarting":
+            self._stop_on_purpose(service, Cause.STOP, now)  # a stop in Docker's backoff has no kill and no die
+
+    def _oom(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        run.oom_time = event.time
+        if service:
+            self.due["oom", event.id] = now + 3.0
+
+    def _paused(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        if service and service.phase in (Phase.UP, Phase.PROVING):
+            self._rest(service)
+        self._look(event.id)
+
+    def _health(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Look only at a change: Podman sends one event a probe."""
+        if not service or service.container.health is not event.health or service.phase is Phase.PROVING:
+            self._look(event.id)
+
+    def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        times = run.death.times + 1 if run.death else 1
+        run.death = Death(event.time, now, event.exit_code, run, times=times)
+        if service and service.container.id == event.id and event.time >= service.container.started_time:
+            if service.phase in (Phase.UP, Phase.PROVING):
+                self._assess(service, run.death, now)
+            elif service.phase is Phase.RESTARTING:
+                service.death = run.death  # Sentinel's own stop, or the end of the new run: its answer will tell
+        self._look(event.id)
+
+    def _destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        self.looks.pop(event.id, None)
+        self._gone(event.id, now)
+
+    # Looks
+
+    def _looked(self, seen: Looked, now: float) -> None:
+        """Reconcile a service with its container as it really is. A look that something overtook is repeated."""
+        if self.looks.pop(seen.id, True):
+            if seen.id in self.by_id or seen.container:
+                self._look(seen.id)
+            return
+        if seen.why:
+            self.due["look", seen.id] = now + 2.0
+            return
+        if seen.container is None:
+            self._gone(seen.id, now)
+            return
+        service = self.services.get(self.by_id.get(seen.id, "")) or self._adopt(seen.container, now)
+        if service:
+            self._reconcile(service, seen.container, seen.logs, now)
+
+    def _adopt(self, container: Container, now: float) -> Watched | None:
+        """Begin to watch a container, or learn that it is not to be watched."""
+        policy, warnings = policy_of(container, self.settings, self.me)
+        for warning in warnings:
+            self._log("warning", warning)
+        if not policy.watch:
+            self.ignored.add(container.id)
+            self.runs.pop(container.id, None)
+            return None
+        self.by_id[container.id] = container.key
+        if service := self.services.get(container.key):
+            return service
+        found_down = self.initial is not None and container.id in self.initial and container.status != "restarting"
+        resting = container.status == "created" or (container.status != "running" and found_down)
+        phase = Phase.STOPPED if resting else Phase.UP
+        service = Watched(container.key, container, policy, phase)
+        if resting:
+            service.judged_time, service.known_error = container.started_time, container.error if found_down else ""
+        self.services[container.key] = service
+        self._log("info", f"watching {container.name} ({container.status})")
+        return service
+
+    def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
+        before = service.container
+        if container.id != before.id and not self._succeed(service, container):
+            return
+        service.container, service.logs = container, logs or service.logs
+        run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
+        if service.death is None and run.death and service.phase in (Phase.UP, Phase.PROVING) and run.death.at >= now - 5:
+            if container.started_time != service.judged_time and run.death.time >= container.started_time:
+                self._assess(service, run.death, now)
+        if service.death and service.phase in (Phase.UP, Phase.PROVING):
+            self._judge(service, before, now)
+        elif container.status == "running":
+            self._alive(service, before, now)
+        elif container.status == "paused":
+            if service.phase in (Phase.UP, Phase.PROVING, Phase.WAITING, Phase.GAVE_UP):
+                self._rest(service)
+        else:
+            self._found_dead(service, before, now)
+
+    def _succeed(self, service: Watched, container: Container) -> bool:
+        """A second container under the same key: true if it is now the service's container."""
+        if container.status == "created" and service.phase is not Phase.GONE:
+            service.successor, service.replacing = container, True
+            return False
+        if container.status not in ("running", "restarting", "created"):
+            return False
+        service.policy, _ = policy_of(container, self.settings, self.me)
+        service.successor, service.death = None, None
+        service.refund()
+        if service.phase is Phase.GONE:
+            service.replacing = True
+        return True
+
+    def _alive(self, service: Watched, before: Container, now: float) -> None:
+        container, run = service.container, self.runs[service.container.id]
+        if service.phase in (Phase.SUSPECT, Phase.STOPPED, Phase.GAVE_UP, Phase.GONE):
+            self._came_back(service, now, by_docker=False)
+        elif service.phase is Phase.WAITING and not container.sick:
+            self._came_back(service, now, by_docker=before.status == "restarting" or before.sick)
+        unheard = container.started_time > before.started_time and run.started_time < container.started_time - 1.0
+        run.started_time = max(run.started_time, container.started_time)
+        if service.phase not in (Phase.UP, Phase.PROVING):
+            return
+        if container.sick:
+            self._fall(service, Verdict.UNHEALTHY, Cause.UNHEALTHY, Death(0.0, now, None, run), now)
+        elif unheard and container.id == before.id and container.restart_count > before.restart_count:
+            service.death = Death(container.started_time, now, None, run, heard=False,
+                                  times=container.restart_count - before.restart_count)  # fmt: skip
+            self._judge(service, before, now)
+        elif service.phase is Phase.PROVING:
+            self._prove(service, now)
+
+    def _found_dead(self, service: Watched, before: Container, now: float) -> None:
+        """Not running, though no death is waiting to be judged."""
+        container = service.container
+        if container.status == "created" or (container.error and container.error != service.known_error):
+            self._found_unstartable(service, now)
+        elif service.phase is Phase.WAITING and before.status == "restarting" and container.status != "restarting":
+            if container.restart_policy in ("always", "unless-stopped") and not container.error:
+                self._stop_on_purpose(service, Cause.STOP, now)  # killed in Docker's backoff, which sends no event
+            else:
+                self._wait(service, now)
+        elif container.status == "restarting" and service.phase is Phase.STOPPED:
+            self._came_back(service, now, by_docker=False)
+            self._look(container.id)
+        elif service.phase not in (Phase.UP, Phase.PROVING):
+            return
+        elif container.started_time == service.judged_time:
+            self._wait(service, now)  # this run's death is told already; the restart has not taken
+        elif container.status == "restarting":
+            service.death = Death(container.finished_time, now, container.exit_code, self.runs[container.id])
+            self._judge(service, before, now)
+        elif ("unheard", service.key) not in self.due:
+            self.due["unheard", service.key] = now + (0.0 if self.refused else 1.0)
+
+    def _found_unstartable(self, service: Watched, now: float) -> None:
+        """The engine could not start it: it sends no event for that, only State.Error tells."""
+        container = service.container
+        if not container.error or container.error == service.known_error or service.phase is Phase.RESTARTING:
+            return
+        if service.phase in (Phase.GAVE_UP, Phase.WAITING):
+            service.known_error = container.error
+            if service.phase is Phase.WAITING:
+                self._wait(service, now)
+            return
+        service.judged_time = container.started_time
+        self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, container.exit_code, Run()), now)
+
+    def _unheard_due(self, key: str, now: float) -> None:
+        """A death that the stream did not tell: the stream may be deaf. Open it anew, then judge without it."""
+        service = self.services.get(key)
+        if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status == "running":
+            return
+        if self.streaming and not self.reopening:
+            self.reopening = True
+            self._log("info", f"the stream did not tell that {service.container.name} ended; opening it anew")
+            self.actions.append(CloseStream())
+        if self.reopening and not self.refused:
+            self.reopening = False
+            self.due["unheard", key] = now + 2.0
+            return
+        container = service.container
+        run = self.runs.setdefault(container.id, Run())
+        death = Death(container.finished_time, now, container.exit_code, run, heard=False)
+        if container.restart_policy != "no" and not container.error and not self._docker_is_done(container):
+            self._suspect(service, death, now, service.policy.settle)  # Docker would restart a death, not a stop
+        else:
+            service.death = death
+            self._judge(service, container, now)
+
+    @staticmethod
+    def _docker_is_done(container: Container) -> bool:
+        """Whether an `on-failure` policy has nothing left to do: so its silence tells nothing."""
+        return container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
+
+    # Deaths
+
+    def _assess(self, service: Watched, death: Death, now: float) -> None:
+        """Judge a death at once if nobody asked for it, else wait for what may still make it a deploy."""
+        intent = intent_of(death, service.container)
+        if intent is Intent.NOBODY:
+            service.death = death
+        else:
+            self._suspect(service, death, now, STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle)
+
+    def _suspect(self, service: Watched, death: Death, now: float, wait: float) -> None:
+        service.death = death
+        service.move(Phase.SUSPECT)
+        self.due["phase", service.key] = now + wait
+
+    def _judge(self, service: Watched, before: Container, now: float) -> None:
+        """Say what a death was. Its run's evidence and the container as it is now are both at hand."""
+        death, container = service.death, service.container
+        assert death is not None
+        service.death = death.run.death = None
+        service.judged_time = container.started_time if container.status != "running" else before.started_time
+        code = code_of(death, container)
+        job = self._is_job(service)
+        if code == 0 and (job or container.restart_policy == "on-failure") and container.status != "restarting":
+            self._log("info", f"{container.name} finished")
+            self._rest(service)
+        elif job and not service.policy.insist:
+            self._tell(self._red(service, Verdict.FAILED, cause_of(death, before, container, code), death, code, now,
+                                 "Not restarted: it is a job."))  # fmt: skip
+            self._rest(service)
+        else:
+            if code == 0 and container.restart_policy == "no" and not service.policy.insist:
+                service.hopeless = "its restart policy is `no`; if it is a job, label it sentinel.job=true"
+            elif not death.heard and code in WORTHLESS_CODES and not service.policy.insist and container.status == "exited":
+                service.hopeless = "without events a stop can't be told from a death; sentinel.restart=true restarts it"
+            self._fall(service, Verdict.DEAD, cause_of(death, before, container, code), death, now)
+
+    def _is_job(self, service: Watched) -> bool:
+        """By its label, as a one-off, or because a sibling waits for its completion."""
+        if service.policy.job is not None:
+            return service.policy.job
+        project, name = service.container.project, service.container.service
+        return bool(name) and any(
+            depends_on(other.container.labels).get(name) == "service_completed_successfully"
+            for other in self.services.values()
+            if other.container.project == project
+        )
+
+    def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float) -> None:
+        """A service is down and nobody wanted it: tell the first time, and see to its return."""
+        if service.proved_at and service.phase is Phase.UP and now - service.proved_at >= REFUND_AFTER:
+            service.refund()
+        fresh = service.incident is None
+        if service.incident is None:
+            self.incidents += 1
+            service.incident = Incident(self.incidents, death.at)
+        incident = service.incident
+        incident.deaths += death.times
+        service.deaths.extend([now] * death.times)
+        plan, _due = self._plan(service, now)
+        looping = sum(when > now - LOOP_SPAN for when in service.deaths) >= LOOP_DEATHS and not incident.looped
+        code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
+        if fresh or looping:
+            incident.looped = looping
+            told = Verdict.CRASH_LOOP if looping else verdict
+            self._tell(self._red(service, told, cause, death, code, now, plan))
+        else:
+            self._log("warning", f"{service.container.name} died again ({incident.deaths} times)")
+        self._wait(service, now)
+
+    def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, code: int | None, now: float,
+             plan: str) -> Notice:  # fmt: skip
+        container, incident = service.container, service.incident
+        ended = container.finished_time if container.finished_time >= container.started_time else death.time
+        began = container.started_time if container.status != "running" else death.run.started_time
+        alive = cause in (Cause.UNHEALTHY, Cause.CANT_START)
+        return Notice(
+            verdict, container.name, death.at, container, cause, container.project,
+            incident=incident.number if incident else 0,
+            exit_code=code,
+            uptime=ended - began if began and ended >= began and not alive else None,
+            downtime=now - incident.began_at if incident and incident.deaths > 1 else None,
+            deaths=incident.deaths if incident else 1,
+            attempts=service.attempts,
+            plan=plan,
+            error=container.error if cause is Cause.CANT_START else service.known_error,
+            logs=service.logs or tuple(container.probe_output.splitlines()) if not container.sick
+            else tuple(container.probe_output.splitlines()),
+            mention=service.policy.mention,
+        )  # fmt: skip
+
+    def _plan(self, service: Watched, now: float) -> tuple[str, float | None]:
+        """What is done about a service that is down: in words, and when (None: nothing)."""
+        container, policy = service.container, service.policy
+        if container.status == "restarting" or (container.status == "running" and not container.sick):
+            return f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE
+        if service.hopeless:
+            return f"Not restarted: {service.hopeless}.", None
+        if container.auto_remove and not container.sick:
+            return "Not restarted: the engine removes it at its end (--rm).", None
+        if not policy.heal:
+            return f"Not restarted: {policy.why_not}.", None
+        if service.attempts >= policy.max_restarts:
+            return f"Not restarted: {counted(service.attempts, 'restart')} did not help.", None
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (service.attempts - 1)) if service.attempts else 0.0
+        when = f"in {span(delay)}" if delay else "now"
+        return f"Restarting it {when} (attempt {service.attempts + 1} of {policy.max_restarts}).", now + delay
+
+    def _wait(self, service: Watched, now: float) -> None:
+        """Wait for the next attempt, for Docker's own policy, or give up; an attempt that is due is made."""
+        service.move(Phase.WAITING)
+        plan, due = self._plan(service, now)
+        if due is None:
+            self._give_up(service, plan, now)
+        elif due <= now:
+            self._attempt(service)
+        else:
+            self.due["phase", service.key] = due
+            if service.container.status == "running" and not service.container.sick:
+                self._came_back(service, now, by_docker=True)
+
+    def _attempt(self, service: Watched) -> None:
+        container = service.container
+        service.attempts += 1
+        if service.incident:
+            service.incident.attempts += 1
+        service.move(Phase.RESTARTING)
+        self.due.pop(("phase", service.key), None)
+        service.death = None
+        self._log("info", f"restarting {container.name} (attempt {service.attempts} of {service.policy.max_restarts})")
+        self.actions.append(Restart(service.key, container.id, container.started_time, container.status == "running",
+                                    container.stop_timeout))  # fmt: skip
+
+    def _give_up(self, service: Watched, plan: str, now: float) -> None:
+        """Stop trying. It is told where something was tried; else the first red has said it already."""
+        service.move(Phase.GAVE_UP)
+        self.due.pop(("phase", service.key), None)
+        if service.incident and service.attempts:
+            death = Death(0.0, now, None, Run())
+            code = None if service.known_error or service.container.sick else service.container.exit_code
+            self._tell(self._red(service, Verdict.GAVE_UP, Cause.EXIT, death, code, now, plan))
+
+    def _restarted(self, seen: Restarted, now: float) -> None:
+        """Sentinel's own call ended. A call that may still be at work counts as done until a look says otherwise."""
+        service = self.services.get(seen.key)
+        if not service or service.phase is not Phase.RESTARTING or service.container.id != seen.id:
+            return
+        service.container = seen.container or service.container
+        if seen.outcome is Outcome.REFUSED:
+            if seen.why == service.known_error or (service.container.error and service.known_error):
+                service.hopeless = "the engine refuses to start it"
+            service.known_error = service.container.error or seen.why
+            self._wait(service, now)
+        elif seen.outcome is Outcome.FORBIDDEN:
+            service.hopeless = f"Sentinel may only watch here ({seen.why})"
+            self._wait(service, now)
+        else:
+            self._came_back(service, now, by_docker=True)
+            if service.death or seen.outcome is not Outcome.DONE or service.container.status != "running":
+                if service.death and service.death.time < service.container.started_time:
+                    service.death = None
+                self._look(seen.id)
+
+    # Ways back
+
+    def _came_back(self, service: Watched, now: float, by_docker: bool) -> None:
+        """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
+        quiet = service.phase is Phase.SUSPECT and service.incident is None
+        if not by_docker and service.phase is not Phase.SUSPECT:
+            service.refund()
+        service.successor, service.replacing = None, False
+        if service.phase is not Phase.RESTARTING:
+            service.death = None
+        service.move(Phase.UP if quiet else Phase.PROVING)
+        service.back_at = now
+        self.due.pop(("phase", service.key), None)
+        self.due.pop(("forget", service.key), None)
+        if not quiet:
+            self.due["phase", service.key] = now + self._proof(service)
+
+    @staticmethod
+    def _proof(service: Watched) -> float:
+        """Seconds of life that prove a service: doubled by each relapse."""
+        return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(service.deaths) - 1)))
+
+    def _prove(self, service: Watched, now: float) -> None:
+        """It has lived long enough, and is healthy where it can tell: say so in green."""
+        if now < service.back_at + self._proof(service):
+            return
+        if service.container.health is Health.STARTING:
+            self.due["phase", service.key] = now + 5.0
+            return
+        service.move(Phase.UP)
+        service.proved_at = now
+        self.due.pop(("phase", service.key), None)
+        incident, service.incident = service.incident, None
+        if incident:
+            self._tell(Notice(Verdict.RECOVERED, service.container.name, service.back_at, service.container,
+                              project=service.container.project, incident=incident.number, deaths=incident.deaths,
+                              attempts=incident.attempts, downtime=service.back_at - incident.began_at))  # fmt: skip
+
+    def _phase_due(self, key: str, now: float) -> None:
+        """The rule of each phase that has a due time."""
+        service = self.services.get(key)
+        if not service:
+            return
+        if service.phase is Phase.SUSPECT:
+            self._suspect_due(service, now)
+        elif service.phase is Phase.PROVING:
+            self.due["phase", key] = now + 5.0
+            self._look(service.container.id)
+        elif service.phase is Phase.WAITING and service.container.status == "restarting":
+            self.due["phase", key] = now + POLICY_PATIENCE
+            self._look(service.container.id)
+        elif service.phase is Phase.WAITING:
+            self._attempt(service)
+        elif service.phase is Phase.GONE:
+            self._settle(service, Cause.REMOVED, now)
+
+    def _suspect_due(self, service: Watched, now: float) -> None:
+        death = service.death
+        if death and death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
+            self._judge(service, service.container, now)
+        elif death and now < death.at + service.policy.settle:
+            self.due["phase", service.key] = death.at + service.policy.settle
+        else:
+            self._settle(service, Cause.STOP, now)
+
+    # Ends that somebody wanted
+
+    def _settle(self, service: Watched, cause: Cause, now: float) -> None:
+        """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles as a whole."""
+        others = (other for other in self.services.values() if other.container.project == service.container.project)
+        last = max((self.due.get(("phase", other.key), now) for other in others
+                    if other.phase in (Phase.SUSPECT, Phase.GONE)), default=now)  # fmt: skip
+        if service.container.project and last > now:
+            self.due["phase", service.key] = last
+        elif service.replacing:
+            service.hopeless = "the recovery command puts it back"
+            self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, Death(0.0, now, None, Run()), now)
+        elif cause is Cause.STOP and self.settings.stops == "alert":
+            death = service.death or Death(0.0, now, service.container.exit_code, Run())
+            self._fall(service, Verdict.DEAD, Cause.OPERATOR, death, now)
+        else:
+            self._stop_on_purpose(service, cause, now)
+
+    def _stop_on_purpose(self, service: Watched, cause: Cause, now: float) -> None:
+        if service.phase is Phase.GONE:
+            self.due["forget", service.key] = now + 600.0
+        incident = service.incident
+        self._rest(service)
+        service.incident = None
+        if self.settings.stops != "ignore":
+            self._tell(Notice(Verdict.STOPPED, service.container.name, now, service.container, cause,
+                              project=service.container.project, incident=incident.number if incident else 0,
+                              exit_code=service.container.exit_code if cause is Cause.STOP else None))  # fmt: skip
+
+    def _rest(self, service: Watched) -> None:
+        """Leave it alone until somebody starts it."""
+        service.death = None
+        self.due.pop(("phase", service.key), None)
+        if service.phase is not Phase.GONE:
+            service.move(Phase.STOPPED)
+
+    def _gone(self, container_id: str, now: float) -> None:
+        """A container no longer exists: removed, or replaced by its successor."""
+        service = self.services.get(self.by_id.pop(container_id, ""))
+        run = self.runs.pop(container_id, None)
+        for rule in ("created", "look", "oom"):
+            self.due.pop((rule, container_id), None)
+        if service is None:
+            return
+        if service.successor and service.successor.id == container_id:
+            service.successor = None
+            return
+        if service.container.id != container_id:
+            return
+        if run and run.death and service.phase in (Phase.UP, Phase.PROVING):
+            service.death = service.death or run.death
+            service.container = replace(service.container, status="exited", auto_remove=True, finished_time=0.0)
+            self._judge(service, service.container, now)
+        if service.successor:
+            service.container, service.successor = service.successor, None
+            service.refund()
+        else:
+            self._removed(service, now)
+
+    def _removed(self, service: Watched, now: float) -> None:
+        quiet = service.phase in (Phase.STOPPED, Phase.GONE) or service.container.auto_remove
+        service.move(Phase.GONE)
+        service.incident = None if quiet else service.incident
+        self.due.pop(("phase", service.key), None)
+        if quiet:
+            self.due["forget", service.key] = now + 600.0
+        else:
+            self.due["phase", service.key] = now + service.policy.settle
+
+    def _forget(self, key: str, now: float) -> None:
+        if (service := self.services.get(key)) and service.phase is Phase.GONE:
+            del self.services[key]
+
+    # Notes
+
+    def _oom_due(self, container_id: str, now: float) -> None:
+        """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
+        service = self.services.get(self.by_id.get(container_id, ""))
+        if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status != "running":
+            return
+        if now - self.last_note.get(service.key, -600.0) >= 600.0:
+            self.last_note[service.key] = now
+            self._tell(Notice(Verdict.CHILD_OOM, service.container.name, now, service.container, Cause.OOM,
+                              project=service.container.project, logs=service.logs))  # fmt: skip
+
+    def _look_due(self, container_id: str, now: float) -> None:
+        self._look(container_id)
+
+    def _tell(self, notice: Notice) -> None:
+        self.actions.append(Tell(notice))
+
+
+# ─── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+BATCH = 40  # notices in one message
+PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
+SLOWEST_RETRY = 60.0
+
+
+class Outbox:
+    """What waits to be told through one channel, in order; one message at a time.
+
+    Nothing waits for company: what waits together goes together. A channel's own word on when to come back
+    is kept; a message that could not be sent goes first again.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[Notice] = []
+        self.in_flight: list[Notice] = []
+        self.held_until = 0.0
+        self.failures = 0
+        self.plain = False  # the channel refused the message's form: say the same in the plainest one
+        self.dead = ""
+        self.sent_at: deque[float] = deque(maxlen=PACE)
+        self.last_why = ""
+
+    def add(self, notice: Notice) -> None:
+        """Put a notice at the end."""
+        self.waiting.append(notice)
+
+    def take(self, now: float) -> list[Notice]:
+        """The notices of the next message, if one may be sent now."""
+        if self.in_flight or not self.waiting or now < self.next_due_at(now):
+            return []
+        self.in_flight, self.waiting = self.waiting[:BATCH], self.waiting[BATCH:]
+        return self.in_flight
+
+    def next_due_at(self, now: float) -> float:
+        """When the next message may be sent."""
+        full = len(self.sent_at) == PACE
+        return max(self.held_until, self.sent_at[0] + PACE_SPAN if full else now)
+
+    def settle(self, seen: Delivered, now: float) -> list[Log]:
+        """The message in flight arrived, or is to be tried again, in its plainest form, or never."""
+        batch, self.in_flight = self.in_flight, []
+        if seen.sent:
+            again = self.failures > 0
+            self.sent_at.append(now)
+            self.failures, self.plain, self.last_why, self.held_until = 0, False, "", now + seen.hold
+            return [Log("info", "alerts reach the channel again")] if again else []
+        if (seen.malformed and self.plain) or seen.dead:
+            self.dead = seen.why if seen.dead else ""
+            return [Log("error", f"an alert could not be delivered: {seen.why}")]
+        self.waiting[:0] = batch
+        self.plain = self.plain or seen.malformed
+        if not seen.malformed:
+            self.failures += 1
+            self.held_until = now + max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (self.failures - 1)))
+        fresh, self.last_why = seen.why != self.last_why, seen.why
+        return [Log("warning", f"an alert waits: {seen.why}")] if fresh else []
+
+
+# ─── Wording ──────────────────────────────────────────────────────────────────────────────────────────────────
+# Values to words. A card is what a notice says; Discord's embeds and the terminal's boxes are drawn from it.
+
+RED, GREEN, GREY, AMBER = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C
+COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER}
+ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33}
+EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
+LOG_LINE = 400  # characters of one log line that are shown
+
+# What gives a secret away: its name before it, its well-known form, or its place in an address.
+SECRETS = (
+    (re.compile(r"(?i)\b([\w.-]*(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+                r"|credential)[\w.-]*[\"']?\s*(?:[:=]|=>)\s*[\"']?)([^\s\"',;&]{3,})"), r"\1***"),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\1***"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/@]+@"), r"\1:***@"),
+    (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
+                r"|\beyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]*"), "***"),
+)  # fmt: skip
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Text that can be shown: no escape sequences, control characters, turned writing, or half characters."""
+    return UNPRINTABLE.sub("", ESCAPES.sub("", text)).replace("\t", "    ")
+
+
+def redact(text: str) -> str:
+    """Text without the secrets that can be told as such."""
+    for pattern, mask in SECRETS:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def clip(text: str, most: int) -> str:
+    """At most so many characters, cut at the end."""
+    return text if len(text) <= most else text[: max(0, most - 1)] + "…"
+
+
+def clip_front(text: str, most: int) -> str:
+    """At most so many characters, cut at the front: the cause of a death stands in the last lines."""
+    return text if len(text) <= most else "…" + text[len(text) - most + 1 :] if most > 0 else ""
+
+
+def code(text: str) -> str:
+    """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as it is."""
+    return f"`{text.replace('`', 'ˋ')}`" if text else ""
+
+
+def shown_lines(lines: Iterable[str]) -> list[str]:
+    """Log lines as they may be shown."""
+    return [clip(redact(clean(line)).rstrip(), LOG_LINE) for line in lines if clean(line).strip()]
+
+
+def recovery_command(container: Container) -> str:
+    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
+    files = container.labels.get("com.docker.compose.project.config_files", "")
+    if not container.service or container.oneoff:
+        return f"docker start {shlex.quote(container.name)}"
+    words = ["docker", "compose", "-p", container.project]
+    for file in filter(None, files.split(",")):
+        words += ["-f", file]
+    return shlex.join([*words, "up", "-d", container.service])
+
+
+def exit_words(exit_code: int | None) -> str:
+    """`exit 137 (SIGKILL)`: codes over 128 name a signal, up to the last of the ordinary ones."""
+    if exit_code is None:
+        return "exit code unknown"
+    name = SIGNALS.get(exit_code - 128) if 128 < exit_code <= 128 + 31 else None
+    return f"exit {exit_code} ({name})" if name else f"exit {exit_code}"
+
+
+def memory_words(size: int) -> str:
+    """Bytes in the unit that people set limits in."""
+    return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.4g} MiB"
+
+
+def headline(notice: Notice) -> str:
+    """The one sentence that has to be read."""
+    name, how = notice.name, exit_words(notice.exit_code)
+    match notice.verdict:
+        case Verdict.RECOVERED:
+            return f"{name} is back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+        case Verdict.STOPPED:
+            end = f" ({how})" if notice.exit_code is not None else ""
+            return f"{name} was {notice.cause}{end}"
+        case Verdict.CRASH_LOOP:
+            return f"{name} is in a CRASH LOOP — {how}, died {counted(notice.deaths, 'time')} in" \
+                   f" {span(notice.downtime or 0.0)}"  # fmt: skip
+        case Verdict.GAVE_UP:
+            last = f" — {how}" if notice.exit_code is not None else ""
+            return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
+        case Verdict.ENGINE_DOWN:
+            return f"The Docker Engine on {name} does not answer"
+        case Verdict.CHILD_OOM:
+            return f"A process in {name} was killed: out of memory; the container lives on"
+        case Verdict.FAILED:
+            return f"{name} has FAILED — {how}"
+        case Verdict.UNHEALTHY | Verdict.VANISHED:
+            return f"{name} is {notice.verdict} — {notice.cause}"
+    if notice.cause is Cause.CANT_START:
+        return f"{name} is DEAD — can't start"
+    return f"{name} is DEAD — {how}"
+
+
+def status_words(notice: Notice, moment: Callable[[float], str]) -> str:
+    """The engine's status line, as `docker ps` words it."""
+    container = notice.container
+    if not container or notice.verdict in (Verdict.STOPPED, Verdict.RECOVERED, Verdict.CHILD_OOM):
+        return ""
+    if container.status == "running":
+        return "Running again" if not container.sick else "Up (unhealthy)"
+    word = container.status.capitalize()
+    code_shown = f" ({container.exit_code})" if container.status in ("exited", "restarting") else ""
+    return f"{word}{code_shown} {moment(notice.at)}"
+
+
+def cause_words(notice: Notice) -> str:
+    """Why it died, where that is known and not said yet."""
+    if notice.verdict in (Verdict.STOPPED, Verdict.RECOVERED, Verdict.VANISHED, Verdict.UNHEALTHY, Verdict.CHILD_OOM):
+        return ""
+    if notice.cause is Cause.OOM and notice.container and notice.container.memory_limit:
+        return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
+    return str(notice.cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A notice in words: lines of label and text, the command to paste, and log lines."""
+
+    title: str
+    colour: int
+    headline: str
+    lines: tuple[tuple[str, str], ...]
+    command: str
+    logs: tuple[str, ...]
+    footer: str
+
+
+def card_of(notice: Notice, host: str, moment: Callable[[float], str]) -> Card:
+    """What a notice says, in the order in which a red one is read."""
+    recovered = notice.verdict is Verdict.RECOVERED
+    died = counted(notice.deaths, "death") if notice.deaths else ""
+    helped = f", {counted(notice.attempts, 'restart')} by Sentinel" if notice.attempts else ""
+    lines = (
+        ("", status_words(notice, moment)),
+        ("Cause", cause_words(notice)),
+        ("Engine says", clip_front(redact(clean(notice.error)).strip(), 300)),
+        ("Was up", span(notice.uptime) if notice.uptime is not None else ""),
+        ("Sentinel", notice.plan),
+        ("Incident", died + helped if recovered and died else ""),
+    )
+    red = notice.verdict not in COLOURS
+    title = f"[{notice.verdict}] {notice.name}" if red else f"{notice.verdict}: {notice.name}"
+    if notice.verdict is Verdict.CHILD_OOM:
+        title = f"[{notice.verdict}] {notice.name}"
+    return Card(
+        title=clip(title, EMBED_TITLE),
+        colour=COLOURS.get(notice.verdict, RED),
+        headline=clip(headline(notice), 300),
+        lines=tuple((label, text) for label, text in lines if text),
+        command=recovery_command(notice.container) if red and notice.container else "",
+        logs=tuple(shown_lines(notice.logs)) if not recovered else (),
+        footer=" · ".join(part for part in (host, f"incident {notice.incident}" if notice.incident else "") if part),
+    )
+
+
+def log_block(lines: tuple[str, ...], room: int) -> str:
+    """The last lines in a code block that nothing in them can end, cut from the front."""
+    fence = "```\n", "\n```"
+    text = "\n".join(lines).replace("```", "ˋˋˋ").replace("`", "ˋ")
+    room -= len(fence[0]) + len(fence[1])
+    return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
+
+
+def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
+    """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
+    parts = [code(card.headline)]
+    parts += [f"**{label}:** {text}" if label else text for label, text in card.lines]
+    if card.command:
+        parts.append(f"**Recover:** {code(card.command)}")
+    room = min(most, EMBED_TEXT + EMBED_TITLE) - len(card.title) - len(card.footer)
+    text = clip("\n".join(parts), min(room, EMBED_TEXT))
+    if card.logs and not bare:
+        text += "\n" + block if (block := log_block(card.logs, min(room, EMBED_TEXT) - len(text) - 1)) else ""
+    embed: dict[str, Any] = {"title": card.title, "description": text, "color": card.colour}
+    if not bare:
+        embed["timestamp"] = datetime.fromtimestamp(at_time, UTC).isoformat()
+        if card.footer:
+            embed["footer"] = {"text": clip(card.footer, 200)}
+    return embed
+
+
+def digest_of(colour: int, cards: list[Card], most: int) -> dict[str, Any]:
+    """Many cards of one colour as one embed: a line or two for each, the last log line with it."""
+    title = f"{len(cards)} alerts" if colour == RED else f"{len(cards)} × {cards[0].title.partition(':')[0]}"
+    each = (most - len(title)) // len(cards) - 1
+    return {"title": title, "color": colour, "description": "\n".join(digest_line(card, each) for card in cards)}
+
+
+def digest_line(card: Card, most: int) -> str:
+    """One card in at most so many characters: name and end first, then the command, then the last log line."""
+    words = card.headline
+    for extra in (card.command, card.logs[-1] if card.logs else ""):
+        if extra and len(words) + len(extra) + 5 <= most:
+            words += f" · {extra}"
+        elif extra and len(words) + 20 <= most:
+            words += " · " + clip_front(extra, most - len(words) - 5)
+    return code(clip(words, most - 2))
+
+
+def merged_stops(notices: list[Notice]) -> list[Notice]:
+    """Stops of one project told together are one notice."""
+    merged: dict[tuple[str, Cause] | int, Notice] = {}
+    for index, notice in enumerate(notices):
+        together = notice.verdict is Verdict.STOPPED and notice.project
+        key = (notice.project, notice.cause) if together else index
+        before = merged.get(key)
+        if before is None:
+            merged[key] = notice
+        else:
+            others = before.plan.split(", ") if before.plan else [before.name]
+            merged[key] = replace(before, name=notice.project, exit_code=None, plan=", ".join([*others, notice.name]))
+    return list(merged.values())
+
+
+def message_of(notices: list[Notice], host: str, calendar_offset: float, bare: bool = False) -> dict[str, Any]:
+    """A Discord message within every limit: an embed a notice, or digests where that is too many.
+
+    `calendar_offset` turns monotonic moments into calendar time. Only `content` can ping, and only whom
+    `allowed_mentions` names: container output never does.
+    """
+    merged = merged_stops(notices)
+    cards = [card_of(notice, host, lambda at: f"<t:{int(at + calendar_offset)}:R>") for notice in merged]
+    if len(cards) <= EMBEDS:
+        share = EMBED_TOTAL // len(cards)
+        embeds = [embed_of(card, notice.at + calendar_offset, share, bare)
+                  for card, notice in zip(cards, merged, strict=True)]  # fmt: skip
+    else:
+        colours = list(dict.fromkeys(card.colour for card in cards))
+        by_colour = [[card for card in cards if card.colour == colour] for colour in colours]
+        embeds = [digest_of(group[0].colour, group, EMBED_TOTAL * len(group) // len(cards) - 10) for group in by_colour]
+    pings = " ".join(dict.fromkeys(notice.mention for notice in notices if notice.verdict not in COLOURS and notice.mention))
+    message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
+    if pings:
+        message["content"] = clip(pings, CONTENT)
+    return message
+
+
+def allowed_mentions(pings: str) -> dict[str, Any]:
+    """Exactly those who are to be pinged."""
+    return {
+        "parse": ["everyone"] if re.search(r"@(?:here|everyone)", pings) else [],
+        "roles": sorted(set(re.findall(r"<@&(\d+)>", pings)))[:100],
+        "users": sorted(set(re.findall(r"<@!?(\d+)>", pings)))[:100],
+    }
+
+
+def terminal_card(card: Card, width: int, coloured: bool) -> str:
+    """A card drawn as a box in a terminal, its left edge in the card's colour."""
+    body = [card.headline, *(f"{label}: {text}" if label else text for label, text in card.lines)]
+    if card.command:
+        body.append(f"Recover: {card.command}")
+    if card.logs:
+        body += ["Last log lines:", *(f"  {line}" for line in card.logs)]
+    edge, bold, end = (f"\x1b[{ANSI[card.colour]}m▌\x1b[0m", "\x1b[1m", "\x1b[0m") if coloured else ("|", "", "")
+    lines = [bold + card.title + end, *body, card.footer]
+    return "\n".join(f"{edge} {clip(line, max(20, width - 3)) if line is not card.command else line}" for line in lines)
+
+
+def log_line(level: str, text: str, now_time: float, form: str) -> str:
+    """One line of Sentinel's own record, as text or JSON, with a calendar time in UTC."""
+    stamp = datetime.fromtimestamp(now_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = clean(redact(text)).replace("\n", " ")
+    if form == "json":
+        return json.dumps({"time": stamp, "level": level, "message": text}, ensure_ascii=False)
+    return f"{stamp} {level.upper():7} {text}"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A row of `check`: how a service stands, and how bad that is by Nagios's scale."""
+
+    name: str
+    word: str
+    since_time: float
+    why: str
+    severity: int
+
+
+def state_of(container: Container, job: bool, asked: bool | None) -> State:
+    """How a container stands at one look. `asked`: the engine's recent events tell who ended it, None if not.
+
+    Without that evidence codes 0, 137 and 143 may be a stop, and a policy that did not restart it says so too.
+    """
+
+    def state(word: str, severity: int, why: str = "") -> State:
+        when = container.started_time if container.status in ("running", "paused") else container.finished_time
+        return State(container.name, word, when, why, severity)
+
+    how = exit_words(container.exit_code)
+    match container.status:
+        case "running" if container.sick:
+            return state("UNHEALTHY", 2, (shown_lines(container.probe_output.splitlines()) or [""])[-1])
+        case "running":
+            return state("UP" if container.health is not Health.STARTING else "STARTING", 0, str(container.health))
+        case "paused":
+            return state("PAUSED", 1)
+        case "restarting":
+            return state("CRASH LOOP" if container.restart_count > 1 else "RESTARTING", 2, how)
+    if container.error:
+        return state("DEAD", 2, "can't start: " + clip_front(container.error, 120))
+    if container.status == "created":
+        return state("STOPPED", 1, "never started")
+    return state(*ended_words(container, job, asked))
+
+
+def ended_words(container: Container, job: bool, asked: bool | None) -> tuple[str, int, str]:
+    """State, severity and reason of a container that has run and ended."""
+    how = exit_words(container.exit_code)
+    if container.exit_code == 0 and (job or container.restart_policy == "on-failure"):
+        return "FINISHED", 0, how
+    if job:
+        return "FAILED", 2, how
+    if container.oom_killed:
+        return "DEAD", 2, f"{how}, {Cause.OOM}"
+    kept = container.restart_policy in ("always", "unless-stopped")
+    if asked or (asked is None and (kept or container.exit_code in WORTHLESS_CODES)):
+        return "STOPPED", 1, how if asked else f"{how}, stopped or killed"
+    return "DEAD", 2, how
+
+
+def state_table(states: list[State], now_time: float, coloured: bool) -> str:
+    """The table of `check`."""
+    rows = [("SERVICE", "STATE", "FOR", "WHY")]
+    rows += [(s.name, s.word, span(now_time - s.since_time) if s.since_time else "", s.why) for s in states]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    paint = {0: "\x1b[32m", 1: "\x1b[33m", 2: "\x1b[31m"}
+    lines = []
+    for index, row in enumerate(rows):
+        cells = [row[column].ljust(widths[column]) for column in range(3)]
+        if coloured and index:
+            cells[1] = f"{paint[states[index - 1].severity]}{cells[1]}\x1b[0m"
+        lines.append("  ".join([*cells, row[3]]).rstrip())
+    return "\n".join(lines)
+
+
+# ─── The line of purity: nothing above uses a clock, socket, thread, file, logger or random source ────────────
+
+# ─── Engine ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+ROOTFUL_SOCKET = "/var/run/docker.sock"
+ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
+LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
+EVENTS = ("create", "start", "die", "died", "kill", "stop", "restart", "oom", "pause", "unpause", "rename", "destroy",
+          "remove", "update", "health_status")  # fmt: skip
+EVENT_FILTER = urllib.parse.quote(json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":")))
+
+
+class EngineError(Exception):
+    """The engine could not be asked, or said no. `status` is 0 where there was no answer."""
+
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def default_docker_host(environment: Mapping[str, str]) -> str:
+    """The rootful socket, else the rootless one if that is there."""
+    rootless = os.path.join(environment.get("XDG_RUNTIME_DIR", ""), "docker.sock")
+    use_rootless = not os.path.exists(ROOTFUL_SOCKET) and environment.get("XDG_RUNTIME_DIR") and os.path.exists(rootless)
+    return f"unix://{rootless if use_rootless else ROOTFUL_SOCKET}"
+
+
+def connection_help(host: str, error: Exception) -> str:
+    """Why an engine can't be reached, and what to do about it."""
+    if isinstance(error, FileNotFoundError):
+        return f"{host}: no such socket; is Docker running? In a container, mount it; elsewhere, set DOCKER_HOST"
+    if isinstance(error, PermissionError):
+        return f"{host}: no permission; add this user, or the container (group_add), to the group of the socket"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{host}: nobody answers; is Docker running?"
+    if isinstance(error, TimeoutError):
+        return f"{host}: no answer in time; the engine may hang"
+    if isinstance(error, http.client.HTTPException):
+        return f"{host}: this is not a Docker Engine ({type(error).__name__})"
+    return f"{host}: {error or type(error).__name__}"
+
+
+def error_text(status: int, body: bytes) -> str:
+    """The message of an engine's error answer: JSON's `message`, else the text; a proxy's HTML shortened."""
+    text = body[:4000].decode(errors="replace")
+    with contextlib.suppress(ValueError):
+        text = text_at(json.loads(body), "message") or text
+    return clip(" ".join(re.sub(r"<[^>]*>", " ", text).split()), 600) or f"HTTP {status}"
+
+
+def demultiplexed(body: bytes, tty: bool) -> list[str]:
+    """Log lines of an answer: frames of an 8-byte header (stream, three zeros, length) without a TTY.
+
+    20.10 does not say in a header which it is, so the bytes themselves are checked too. Each line carries
+    a time stamp, by which lines of stdout and stderr are put in order; it is then cut off.
+    """
+    chunks, position = [], 0
+    while not tty and re.match(rb"[\0-\2]\0\0\0.{4}", body[position : position + 8], re.S):
+        size = int.from_bytes(body[position + 4 : position + 8], "big")
+        chunks.append(body[position + 8 : position + 8 + size])
+        position += 8 + size
+    text = (b"".join(chunks) if chunks else body).decode(errors="replace")
+    stamped = [line.partition(" ") for line in re.split(r"\r?\n", text) if line]
+    if all(re.match(r"\d{4}-\d\d-\d\dT", stamp) for stamp, _, _ in stamped):
+        return [line for _, _, line in sorted(stamped, key=lambda parts: parts[0])]
+    return [" ".join(filter(None, (stamp, line))) for stamp, _, line in stamped]
+
+
+class Engine:
+    """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest version."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.identity: tuple[str, str] | None = None
+        self.stream: socket.socket | None = None
+
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
+        """A new connection for one request."""
+        parts = urllib.parse.urlsplit(self.host)
+        if parts.scheme == "unix":
+            return UnixConnection(parts.path, timeout)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
+
+    def ask(self, method: str, path: str, timeout: float = 10.0, limit: int = ANSWER_LIMIT) -> bytes:
+        """The body of one answer; EngineError for everything that is not a 2xx or 304."""
+        connection = self.connect(timeout)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read(limit)
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(connection_help(self.host, error)) from error
+        finally:
+            connection.close()
+        if response.status >= 300 and response.status != 304:
+            raise EngineError(error_text(response.status, body), response.status)
+        return body
+
+    def read(self, path: str) -> JSON:
+        """A JSON answer."""
+        try:
+            return json.loads(self.ask("GET", path))
+        except (ValueError, RecursionError) as error:
+            raise EngineError(f"{self.host}: this is not a Docker Engine (its answer is no JSON)") from error
+
+    def list(self) -> list[JSON]:
+        """All containers, as the list shows them."""
+        rows = self.read("/containers/json?all=1")
+        if not isinstance(rows, list):
+            raise EngineError(f"{self.host}: this is not a Docker Engine (its list is no list)")
+        return rows
+
+    def inspect(self, container_id: str) -> Container | None:
+        """One container, None where it no longer exists."""
+        try:
+            container = container_of(self.read(f"/containers/{urllib.parse.quote(container_id, safe='')}/json"))
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            raise
+        return container if container.id else replace(container, id=container_id)
+
+    def logs(self, container: Container) -> tuple[str, ...]:
+        """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
+        since = f"&since={container.started_time - 0.001:.3f}" if container.started_time else ""
+        path = f"/containers/{container.id}/logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}{since}"
+        try:
+            lines = demultiplexed(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
+        except EngineError:
+            return ()
+        return tuple(line[-4000:] for line in lines[-LOG_LINES:])
+
+    def look(self, container_id: str) -> Looked:
+        """Inspect, and read the last lines of one that is down."""
+        try:
+            container = self.inspect(container_id)
+            down = container and container.status != "running" and container.started_time
+            return Looked(container_id, container, self.logs(container) if container and down else ())
+        except EngineError as error:
+            return Looked(container_id, None, why=str(error))
+
+    def list_all(self) -> Listed | ListFailed:
+        """A listing, with Sentinel's own container and the engine's name, which the first one finds out."""
+        try:
+            rows = self.list()
+            if self.identity is None:
+                self.identity = own_container(self), self.name()
+        except EngineError as error:
+            return ListFailed(str(error))
+        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity)
+
+    def name(self) -> str:
+        """The engine's name; this machine's where a proxy forbids to ask."""
+        try:
+            return text_at(self.read("/info"), "Name") or socket.gethostname()
+        except EngineError:
+            return socket.gethostname()
+
+    def restart(self, job: Restart) -> Restarted:
+        """Bring a container back, if it still stands as it was judged: it is looked at again just before.
+
+        A container that is down is started, never restarted: that can't take down one that somebody else has
+        just started. The call for a running one blocks for its stop timeout and a little more. A 404 may mean
+        a network or another container, so only inspect says what is gone; a 304 and a lost answer say nothing.
+        """
+        try:
+            container = self.inspect(job.id)
+            if container is None or (container.started_time, container.status == "running") != (job.started_time, job.alive):
+                return Restarted(job.key, job.id, Outcome.OVERTAKEN, container=container)
+            stop_timeout = int(job.stop_timeout)
+            call = f"restart?t={stop_timeout}" if job.alive else "start"
+            self.ask("POST", f"/containers/{job.id}/{call}", timeout=(stop_timeout if job.alive else 0) + 30.0)
+            return Restarted(job.key, job.id, Outcome.DONE, container=self.inspect(job.id))
+        except EngineError as error:
+            return self.restart_failed(job, error)
+
+    def restart_failed(self, job: Restart, error: EngineError) -> Restarted:
+        """What a restart call's error means."""
+        outcomes = {0: Outcome.UNKNOWN, 403: Outcome.FORBIDDEN, 502: Outcome.UNKNOWN, 503: Outcome.UNKNOWN,
+                    504: Outcome.UNKNOWN}  # fmt: skip
+        with contextlib.suppress(EngineError):
+            return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
+        return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
+
+    def events(self, since: float, now_time: float, put: Callable[[Observation], None]) -> StreamClosed:
+        """Put every event of the stream into the inbox until it ends. A reader that pauses would lose events
+        without notice and slow the whole engine, so nothing else is done here."""
+        start = since or now_time - 30.0
+        connection = self.connect(10.0)
+        try:
+            connection.request("GET", f"/events?since={start:.9f}&filters={EVENT_FILTER}")
+            self.stream = connection.sock
+            response = connection.getresponse()
+            if response.status != 200:
+                refused = 400 <= response.status < 500 or response.status == 501
+                return StreamClosed(error_text(response.status, response.read(4000)), refused)
+            put(StreamOpened(start, now_time))
+            assert self.stream
+            self.stream.settimeout(None)
+            for line in response:
+                with contextlib.suppress(ValueError, RecursionError):
+                    if event := event_of(json.loads(line)):
+                        put(event)
+            return StreamClosed()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            opened = self.stream is not None and self.stream.gettimeout() is None
+            return StreamClosed("" if opened else connection_help(self.host, error))
+        finally:
+            self.stream = None
+            connection.close()
+
+    def close_stream(self) -> None:
+        """End the event stream from another thread: its reader sees the end at once."""
+        with contextlib.suppress(OSError):
+            if stream := self.stream:
+                stream.shutdown(socket.SHUT_RDWR)
+
+
+def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
+    """The id of the container that this process may run in, empty outside of one.
+
+    The files that Docker and Podman mount into a container name it on cgroup v1 and v2, also with private
+    namespaces; the cgroup's path does on v1; the hostname does unless it was set.
+    """
+    mounted = re.search(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)",
+                        mountinfo)  # fmt: skip
+    grouped = re.search(r"[0-9a-f]{64}", cgroup)
+    if mounted:
+        return mounted[1]
+    return grouped[0] if grouped else hostname if re.fullmatch(r"[0-9a-f]{12}", hostname) else ""
+
+
+def read_text(path: str) -> str:
+    """A file's text, empty where it can't be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def first_process_time() -> float:
+    """When process 1 of this namespace started, in Unix seconds; 0 if unknown."""
+    boot = re.search(r"^btime (\d+)", read_text("/proc/stat"), re.M)
+    ticks = read_text("/proc/1/stat").rpartition(")")[2].split()
+    return int(boot[1]) + int(ticks[19]) / os.sysconf("SC_CLK_TCK") if boot and len(ticks) > 19 else 0.0
+
+
+def own_container(engine: Engine) -> str:
+    """Sentinel's own container. With `network_mode: container:X` the mounts name X: then it is the one among
+    X and those on X's network whose start is this namespace's."""
+    candidate = own_candidate(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"), socket.gethostname())
+    container = engine.inspect(candidate) if candidate else None
+    started = first_process_time()
+    if container is None or not started or abs(container.started_time - started) < 5.0:
+        return container.id if container else ""
+    for row in engine.list():
+        if text_at(row, "HostConfig", "NetworkMode") == f"container:{container.id}":
+            other = engine.inspect(text_at(row, "Id"))
+            if other and abs(other.started_time - started) < 5.0:
+                return other.id
+    return container.id
+
+
+# ─── Discord ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
+GONE_CODES = (10003, 10015, 50001, 50013, 50027)  # unknown channel or webhook, no access, no permission, wrong token
+EDGE_PAUSE = 600.0  # Discord's edge blocks an address for longer the more it is asked
+
+
+class Webhook:
+    """One Discord webhook: a message in, a verdict out."""
+
+    def __init__(self, url: Secret) -> None:
+        parts = urllib.parse.urlsplit(url)
+        self.host, self.tls = parts.netloc, parts.scheme == "https"
+        thread = f"&{parts.query}" if parts.query else ""
+        self.path = Secret(f"{parts.path}?wait=true{thread}")
+
+    def send(self, message: dict[str, Any]) -> Delivered:
+        """Post a message. `wait=true`, since without it a message that was not stored gives no error."""
+        kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
+        connection = kind(self.host, timeout=15.0)
+        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
+        try:
+            connection.request("POST", str.__str__(self.path), json.dumps(message).encode(), headers)
+            response = connection.getresponse()
+            return delivery_of(response.status, dict(response.headers), response.read(100_000))
+        except (OSError, http.client.HTTPException) as error:
+            return Delivered(why=f"Discord could not be reached: {error or type(error).__name__}")
+        finally:
+            connection.close()
+
+
+def seconds_of(value: object) -> float:
+    """Seconds from a header or a JSON number, 0 where there are none."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return 0.0
+    return min(seconds, 86400.0) if seconds > 0 else 0.0
+
+
+def delivery_of(status: int, headers: Mapping[str, str], body: bytes) -> Delivered:
+    """What Discord's answer means.
+
+    A 429 counts from Retry-After or retry_after, never from Reset-After. An answer without JSON or `Via` does
+    not come from the API but from the edge before it, which wants to be left alone for long. 5xx may come
+    after the message was stored: it is sent again, and the incident number tells a repeat.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    number, text = whole_at(document, "code"), text_at(document, "message") or f"HTTP {status}"
+    if 200 <= status < 300:
+        spent = headers.get("X-RateLimit-Remaining") == "0"
+        return Delivered(sent=True, hold=seconds_of(headers.get("X-RateLimit-Reset-After")) if spent else 0.0)
+    if status in (403, 429) and (not isinstance(document, dict) or "Via" not in headers):
+        return Delivered(hold=EDGE_PAUSE, why=f"Discord's edge blocks this address (HTTP {status})")
+    if status == 429:
+        wait = max(seconds_of(headers.get("Retry-After")), seconds_of(at(document, "retry_after")), 1.0)
+        return Delivered(hold=wait + 0.25, why="Discord's rate limit")
+    if status in (401, 403, 404) or number in GONE_CODES:
+        return Delivered(dead=True, why=f"Discord refuses this webhook for good: {text} ({status}, code {number})")
+    if 400 <= status < 500:
+        return Delivered(malformed=True, why=f"Discord refuses the message: {text} ({status}, code {number})")
+    return Delivered(why=f"Discord answers HTTP {status}")
+
+
+# ─── Daemon ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ExitCode(IntEnum):
+    """How the process ends."""
+
+    OK = 0
+    CRASHED = 70
+    BAD_SETTINGS = 78
+
+
+class Terminal:
+    """The channel that is always there: cards on standard output, coloured where that is a terminal."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
+        self.columns = os.get_terminal_size(1).columns if sys.stdout.isatty() else 1000
+
+    def show(self, notices: list[Notice], host: str, calendar_offset: float) -> Delivered:
+        """Draw each notice as a card."""
+
+        def moment(at: float) -> str:
+            return datetime.fromtimestamp(at + calendar_offset).astimezone().strftime("at %H:%M:%S")
+
+        cards = [card_of(notice, host, moment) for notice in merged_stops(notices)]
+        try:
+            print("\n".join(terminal_card(card, self.columns, self.coloured) + "\n" for card in cards), flush=True)
+        except OSError as error:
+            return Delivered(why=f"the terminal can't be written: {error}")
+        return Delivered(sent=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A courier's job: these notices as one message."""
+
+    notices: list[Notice]
+    host: str
+    plain: bool
+
+
+LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
+
+
+class Daemon:
+    """Threads at the edges, one inbox, one decider."""
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.engine = Engine(settings.docker_host or default_docker_host(environment))
+        self.webhook = Webhook(settings.webhook_url) if settings.webhook_url else None
+        self.terminal = Terminal(environment)
+        self.watchdog = Watchdog(settings)
+        self.outbox = Outbox()
+        self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
+        self.lanes: dict[str, queue.SimpleQueue[Any]] = {
+            lane: queue.SimpleQueue() for lane in (*LANES, "events", "courier")
+        }
+
+    def run(self) -> int:
+        """Watch until asked to stop, or until something breaks."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: self.inbox.put(StopAsked(number)))
+        for lane, workers in LANES.items():
+            for index in range(workers):
+                self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
+        self._worker("events", "events", self._read_events)
+        self._worker("courier", "courier", self._deliver)
+        self.log("info", f"Sentinel {__version__} watches {self.engine.host}; alerts go to"
+                         f" {'Discord' if self.webhook else 'the terminal'}")  # fmt: skip
+        self._perform(self.watchdog.begin())
+        while True:
+            batch = self._wait()
+            for seen in batch:
+                match seen:
+                    case StopAsked():
+                        return self._leave()
+                    case Crashed():
+                        self.log("error", f"the worker {seen.worker} broke: {seen.report}")
+                        return ExitCode.CRASHED
+                    case Delivered():
+                        self._perform(self.outbox.settle(seen, time.monotonic()))
+                    case _:
+                        self._perform(self.watchdog.observe(seen, time.monotonic()))
+            self._perform(self.watchdog.tick(time.monotonic()))
+            self._send()
+
+    def _wait(self) -> list[Observation]:
+        """Everything in the inbox, at the latest when something becomes due."""
+        now = time.monotonic()
+        dues = [due for due in (self.watchdog.next_due_at(),) if due is not None]
+        if self.outbox.waiting and not self.outbox.in_flight:
+            dues.append(self.outbox.next_due_at(now))
+        batch: list[Observation] = []
+        with contextlib.suppress(queue.Empty):
+            batch.append(self.inbox.get(timeout=max(0.0, min([60.0, *(due - now for due in dues)]))))
+            while True:
+                batch.append(self.inbox.get_nowait())
+        return batch
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Log():
+                    self.log(action.level, action.text)
+                case Tell():
+                    self._tell(action.notice)
+                case CloseStream():
+                    self.engine.close_stream()
+                case Subscribe():
+                    self.lanes["events"].put(action)
+                case Restart():
+                    self.lanes["restart" if action.alive else "start"].put(action)
+                case Look() | List():
+                    self.lanes["look"].put(action)
+
+    def _tell(self, notice: Notice) -> None:
+        level = "info" if notice.verdict in COLOURS else "error"
+        self.log(level, f"[{notice.verdict}] {headline(notice)}. {cause_words(notice)} {notice.plan}".rstrip())
+        if not self.outbox.dead:
+            self.outbox.add(notice)
+
+    def _send(self) -> None:
+        if notices := self.outbox.take(time.monotonic()):
+            self.lanes["courier"].put(Deliver(notices, self.watchdog.host, self.outbox.plain))
+
+    def _leave(self) -> int:
+        """End within two seconds, what is in the outbox sent if Discord is quick; restarts under way go on."""
+        self.log("info", "asked to stop")
+        self.engine.close_stream()
+        until = time.monotonic() + 1.5
+        while (self.outbox.in_flight or self.outbox.waiting) and (left := until - time.monotonic()) > 0:
+            self._send()
+            with contextlib.suppress(queue.Empty):
+                if isinstance(seen := self.inbox.get(timeout=min(left, 0.5)), Delivered):
+                    self._perform(self.outbox.settle(seen, time.monotonic()))
+        for notice in [*self.outbox.in_flight, *self.outbox.waiting]:
+            self.log("warning", f"not delivered before the end: {headline(notice)}")
+        return ExitCode.OK
+
+    def log(self, level: str, text: str) -> None:
+        """One line to standard error."""
+        with contextlib.suppress(OSError):
+            print(log_line(level, text, time.time(), self.settings.log), file=sys.stderr, flush=True)
+
+    # Workers: each takes one job, does one blocking thing, puts one value in the inbox
+
+    def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
+        jobs = self.lanes[lane]
+
+        def loop() -> None:
+            try:
+                while True:
+                    self.inbox.put(work(jobs.get()))
+            except BaseException:  # the top of a thread: whatever it is ends the process, with its reason
+                self.inbox.put(Crashed(name, redact(traceback.format_exc())))
+
+        threading.Thread(target=loop, name=name, daemon=True).start()
+
+    def _engine_job(self, job: List | Look | Restart) -> Observation:
+        match job:
+            case List():
+                return self.engine.list_all()
+            case Look():
+                return self.engine.look(job.id)
+            case Restart():
+                return self.engine.restart(job)
+
+    def _read_events(self, job: Subscribe) -> Observation:
+        return self.engine.events(job.since, time.time(), self.inbox.put)
+
+    def _deliver(self, job: Deliver) -> Observation:
+        calendar_offset = time.time() - time.monotonic()
+        if self.webhook is None:
+            return self.terminal.show(job.notices, job.host, calendar_offset)
+        return self.webhook.send(message_of(job.notices, job.host, calendar_offset, job.plain))
+
+
+# ─── Command line ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
+    """Who was asked to end, by the engine's last 256 events: container id → asked. Empty where events are refused."""
+    try:
+        body = engine.ask("GET", f"/events?since={now_time - 86400:.0f}&until={now_time:.9f}&filters={EVENT_FILTER}")
+    except EngineError:
+        return {}
+    runs: dict[str, Run] = {}
+    for line in body.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            if event := event_of(json.loads(line)):
+                note_evidence(runs, event)
+    return {
+        container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
+        for container_id, run in runs.items()
+        if run.death
+    }
+
+
+def note_evidence(runs: dict[str, Run], event: Heard) -> None:
+    """Add one event to the evidence of its container's run."""
+    run = runs.setdefault(event.id, Run())
+    if event.action == "start":
+        runs[event.id] = Run(started_time=event.time)
+    elif event.action == "kill" and event.signal is not None:
+        run.kills.append((event.signal, event.time))
+    elif event.action == "stop":
+        run.stop_time = event.time
+    elif event.action == "die":
+        run.death = Death(event.time, 0.0, event.exit_code, run)
+
+
+def check(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
+    """Look once: print a table, exit as a Nagios plugin does (0 ok, 1 warning, 2 critical, 3 unknown)."""
+    engine = Engine(settings.docker_host or default_docker_host(environment))
+    try:
+        me = own_container(engine)
+        found = [engine.inspect(text_at(row, "Id")) for row in engine.list()]
+        containers = [c for c in found if c and policy_of(c, settings, me)[0].watch]
+        ends = recent_ends(engine, time.time())
+    except EngineError as error:
+        print(f"UNKNOWN: {error}", file=sys.stderr)
+        return 3
+    chosen = [c for c in containers if not wanted or {c.name, c.service, c.project} & set(wanted)]
+    missing = [name for name in wanted if not any(name in (c.name, c.service, c.project) for c in containers)]
+    for name in missing:
+        print(f"UNKNOWN: no watched service is called {name}", file=sys.stderr)
+    if not chosen and not missing:
+        print("UNKNOWN: nothing is watched; compose containers are by default, see SENTINEL_WATCH", file=sys.stderr)
+    jobs = {name for c in containers for name, condition in depends_on(c.labels).items()
+            if condition == "service_completed_successfully"}  # fmt: skip
+    states = [state_of(c, bool(policy_of(c, settings, me)[0].job) or c.service in jobs, ends.get(c.id)) for c in chosen]
+    states.sort(key=lambda state: (-state.severity, state.name))
+    coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
+    if states:
+        print(state_table(states, time.time(), coloured))
+    worst = max((state.severity for state in states), default=3)
+    return worst if worst == 2 or not missing else 3
+
+
+EPILOGUE = """\
+examples:
+  sentinel.py                                  watch; alerts go to the terminal
+  DISCORD_WEBHOOK_URL=… sentinel.py            watch; alerts go to Discord
+  sentinel.py check shop                       look once at the project shop
+
+exit codes: 0 asked to stop, 70 something broke (start it again), 78 settings that make no sense;
+check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never from flags.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
+
+
+def command_line() -> Parser:
+    """The commands, and a flag for every setting that is no secret."""
+    parser = Parser("sentinel.py", description="Watch containers, tell Discord when one dies, bring it back.",
+                    epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--version", action="version",
+                        version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")  # fmt: skip
+    parser.add_argument("command", nargs="?", default="watch", choices=("watch", "check"), help="what to do (watch)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="check: only these containers, services or projects")
+    for name, meta in options():
+        if not meta["secret"]:
+            parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
+                                help=f"{meta['meaning'].replace('`', '')} [{meta['variable']}]")  # fmt: skip
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command, give its exit code."""
+    arguments = command_line().parse_intermixed_args(argv)
+    try:
+        settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
+    except SettingError as error:
+        print("\n".join(error.args), file=sys.stderr)
+        return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if arguments.command == "check":
+        return check(settings, os.environ, arguments.names)
+    try:
+        return Daemon(settings, os.environ).run()
+    except Exception:
+        print(redact(traceback.format_exc()), file=sys.stderr)
+        return ExitCode.CRASHED
+
+
+def read_setting_file(path: str) -> str:
+    """A secret's file, without the newline at its end."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
