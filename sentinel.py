@@ -147,7 +147,7 @@ def docker_host(text: str) -> str:
     text = text.strip()
     if text.startswith("ssh://"):
         raise ValueError("ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
-                         " HOST) and use unix:///tmp/docker.sock")  # fmt: skip
+                         " HOST) and use unix:///tmp/docker.sock")
     parts = urllib.parse.urlsplit(text)
     if text and not ((parts.scheme == "unix" and parts.path) or (parts.scheme in ("tcp", "http") and parts.hostname)):
         raise ValueError(f"{text!r} is no engine address; write unix:///var/run/docker.sock or tcp://HOST:2375")
@@ -186,27 +186,26 @@ def mention(text: str) -> str:
 def option(variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = "") -> Any:
     """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
     metadata = {"variable": variable, "default": default, "meaning": meaning, "parse": parse,
-                "shown": shown or default, "secret": parse is webhook}  # fmt: skip
+                "shown": shown or default, "secret": parse is webhook}
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set, in the order of --help and of the README's table, which is made from it."""
-
     docker_host: str = option("DOCKER_HOST", "", "The engine: `unix:///path` or `tcp://host:port`.", docker_host,
-                              shown="the rootful socket, else the rootless one")  # fmt: skip
+                              shown="the rootful socket, else the rootless one")
     webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
-                                 webhook)  # fmt: skip
+                                 webhook)
     mention: str = option("DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention)
     watch: str = option("SENTINEL_WATCH", "compose", "`compose`, `all`, or `labelled` (only `sentinel.watch=true`).",
-                        choice("compose", "all", "labelled"))  # fmt: skip
+                        choice("compose", "all", "labelled"))
     projects: tuple[str, ...] = option("SENTINEL_PROJECTS", "", "Only these compose projects.", names)
     restart: bool = option("SENTINEL_RESTART", "true", "`false`: tell, never touch.", boolean)
     poll_interval: float = option("SENTINEL_POLL_INTERVAL", "30s", "Full listing, beside the event stream.", interval)
     settle: float = option("SENTINEL_SETTLE", "30s", "How long a stop or removal may turn out to be a deploy.", duration)
     stops: str = option("SENTINEL_STOPS", "notice", "Operator stops: `notice` (grey), `alert` (red, and restarted),"
-                        " `ignore`.", choice("notice", "alert", "ignore"))  # fmt: skip
+                        " `ignore`.", choice("notice", "alert", "ignore"))
     max_restarts: int = option("SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count)
     host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
     log: str = option("SENTINEL_LOG", "text", "`text` or `json`.", choice("text", "json"))
@@ -233,7 +232,7 @@ def settings_table() -> str:
 
 
 def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str],
-                  read_file: Callable[[str], str]) -> tuple[Settings, list[str]]:  # fmt: skip
+                  read_file: Callable[[str], str]) -> tuple[Settings, list[str]]:
     """Settings and warnings: flag over variable over _FILE twin over default; every error in one SettingError."""
     values: dict[str, Any] = {}
     errors: list[str] = []
@@ -249,7 +248,7 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
 
 
 def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None], environment: Mapping[str, str],
-            read_file: Callable[[str], str]) -> list[tuple[str, Callable[[], str]]]:  # fmt: skip
+            read_file: Callable[[str], str]) -> list[tuple[str, Callable[[], str]]]:
     """The first source that gives this setting: its name as the user wrote it, and how to read its text."""
     variable = meta["variable"]
     if (value := flags.get(name)) is not None:
@@ -282,7 +281,6 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 
 class Phase(StrEnum):
     """Where a watched service stands."""
-
     UP = "up"
     SUSPECT = "suspect"
     RESTARTING = "restarting"
@@ -298,16 +296,18 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
     Phase.SUSPECT: frozenset({Phase.UP, Phase.PROVING, Phase.WAITING, Phase.STOPPED, Phase.GONE}),
     Phase.RESTARTING: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
     Phase.PROVING: frozenset({Phase.UP, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
-    Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
+    Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
     Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.STOPPED, Phase.GONE}),
     Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
     Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING, Phase.STOPPED}),
 }
 
 
+DOWN = frozenset({Phase.SUSPECT, Phase.WAITING, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE})
+
+
 class Health(StrEnum):
     """What a container's health check says; NONE also where it says nothing that counts."""
-
     NONE = ""
     STARTING = "starting"
     HEALTHY = "healthy"
@@ -316,7 +316,6 @@ class Health(StrEnum):
 
 class Verdict(StrEnum):
     """What is told of a service; the first word of a title."""
-
     DEAD = "DEAD"
     UNHEALTHY = "UNHEALTHY"
     CRASH_LOOP = "CRASH LOOP"
@@ -331,7 +330,6 @@ class Verdict(StrEnum):
 
 class Cause(StrEnum):
     """Why a container ended, as people read it."""
-
     EXIT = ""
     OOM = "out of memory"
     OUTSIDE = "killed from outside the engine: no kill through its API, no sign of memory running out"
@@ -348,7 +346,6 @@ class Cause(StrEnum):
 
 class Intent(Enum):
     """Who wanted a run to end."""
-
     NOBODY = 1
     OPERATOR = 2
     UNCLEAR = 3
@@ -357,7 +354,6 @@ class Intent(Enum):
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container as `inspect` shows it. Times are Unix seconds, 0 for never."""
-
     id: str
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -414,7 +410,6 @@ class Container:
 @dataclass(frozen=True, slots=True)
 class Row:
     """A container as the list shows it."""
-
     id: str
     status: str
     health: Health
@@ -424,7 +419,6 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What its labels and the settings ask for one service."""
-
     watch: bool
     heal: bool
     insist: bool  # a label asks for restarts in so many words
@@ -441,7 +435,6 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An event of the engine's stream. `nano` is its whole timestamp in nanoseconds; it is not monotonic."""
-
     action: str
     id: str
     nano: int
@@ -459,7 +452,6 @@ class Heard:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A full listing. `me` is Sentinel's own container, `host` the engine's name."""
-
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
@@ -468,7 +460,6 @@ class Listed:
 @dataclass(frozen=True, slots=True)
 class Looked:
     """One container inspected: `container` is None where it no longer exists, `why` says why nobody knows."""
-
     id: str
     container: Container | None
     logs: tuple[str, ...] = ()
@@ -477,7 +468,6 @@ class Looked:
 
 class Outcome(Enum):
     """How a restart call ended. UNKNOWN: the answer did not come, the engine may still be at it."""
-
     DONE = 1
     OVERTAKEN = 2
     REFUSED = 3
@@ -488,7 +478,6 @@ class Outcome(Enum):
 @dataclass(frozen=True, slots=True)
 class Restarted:
     """A restart call ended; `container` is how it stood afterwards."""
-
     key: str
     id: str
     outcome: Outcome
@@ -499,7 +488,6 @@ class Restarted:
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
     """The event stream is open: it replays from Unix time `since`, and `time` is now."""
-
     since: float = 0.0
     time: float = 0.0
 
@@ -507,7 +495,6 @@ class StreamOpened:
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
     """The event stream ended: cut (no `why`), not to be had (`why`), or `refused` by a proxy."""
-
     why: str = ""
     refused: bool = False
 
@@ -515,7 +502,6 @@ class StreamClosed:
 @dataclass(frozen=True, slots=True)
 class ListFailed:
     """The engine could not be asked."""
-
     why: str
 
 
@@ -526,7 +512,6 @@ class Delivered:
     After a message that was sent, `hold` is how long the channel asks to be left alone. `malformed`: the
     channel refuses this message's form, not the channel's use.
     """
-
     sent: bool = False
     hold: float = 0.0
     why: str = ""
@@ -537,14 +522,12 @@ class Delivered:
 @dataclass(frozen=True, slots=True)
 class StopAsked:
     """A signal asked Sentinel to end."""
-
     signal: int
 
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
     """A worker broke unexpectedly."""
-
     worker: str
     report: str
 
@@ -555,7 +538,6 @@ class Crashed:
 @dataclass(frozen=True, slots=True)
 class Subscribe:
     """Open the event stream, with everything since this Unix time (0: the last moments) replayed."""
-
     since: float
 
 
@@ -563,23 +545,19 @@ class Subscribe:
 class CloseStream:
     """End the open event stream, so that it is opened anew."""
 
-
 @dataclass(frozen=True, slots=True)
 class List:
     """List all containers."""
 
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """Inspect one container, and read its last log lines if it is not running."""
-
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
     """Start a container that is down, or restart one that runs, if it still is the run that was judged."""
-
     key: str
     id: str
     started_time: float
@@ -590,7 +568,6 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class Log:
     """One line of Sentinel's own record."""
-
     level: str
     text: str
 
@@ -598,7 +575,6 @@ class Log:
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One thing to tell people: facts only, worded later. Spans are seconds, None where not known."""
-
     verdict: Verdict
     name: str
     at: float
@@ -614,18 +590,18 @@ class Notice:
     plan: str = ""
     error: str = ""
     logs: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # all of them, where one notice stands for several services
     mention: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
     """Tell people."""
-
     notice: Notice
 
 
 Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
-               | Crashed)  # fmt: skip
+               | Crashed)
 Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -835,6 +811,9 @@ REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
 LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 STOP_GRACE = 1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
 POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
+ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
+NOTE_EVERY, FORGET_AFTER = 600.0, 600.0
+MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -842,7 +821,6 @@ ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 @dataclass(slots=True)
 class Run:
     """Evidence of one run of a container: what the stream told from its start to after its end."""
-
     started_time: float = 0.0
     kills: list[tuple[int, float]] = field(default_factory=list)
     stop_time: float = 0.0
@@ -853,7 +831,6 @@ class Run:
 @dataclass(slots=True)
 class Death:
     """One end of a run. `heard`: the stream told it, so the absence of a `kill` means that nobody asked."""
-
     time: float
     at: float
     code: int | None
@@ -865,18 +842,15 @@ class Death:
 @dataclass(slots=True)
 class Incident:
     """One service's story, from its first bad sign to its proven recovery."""
-
     number: int
     began_at: float
     deaths: int = 0
-    attempts: int = 0
     looped: bool = False
 
 
 @dataclass(slots=True)
 class Watched:
     """A watched service: the only memory that Sentinel has of it."""
-
     key: str
     container: Container
     policy: Policy
@@ -893,6 +867,12 @@ class Watched:
     back_at: float = 0.0
     hopeless: str = ""  # why this incident is not healed
     known_error: str = ""  # the engine's words at the last failed start
+    noted_at: float = -NOTE_EVERY
+
+    @property
+    def proof(self) -> float:
+        """Seconds of life that prove it: doubled by each relapse."""
+        return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(self.deaths) - 1)))
 
     def move(self, phase: Phase) -> None:
         """Change phase, along a legal edge only."""
@@ -954,33 +934,52 @@ def code_of(death: Death, container: Container) -> int | None:
     return death.code if "exitCode" not in container.labels else None
 
 
+def hopeless_end(death: Death, container: Container, exit_code: int | None) -> str:
+    """Why an end is told and not healed, empty where it is healed."""
+    if exit_code == 0 and container.restart_policy == "no":
+        return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
+    if not death.heard and exit_code in WORTHLESS_CODES and container.status == "exited":
+        return "without events a stop can't be told from a death; sentinel.restart=true restarts it"
+    return ""
+
+
+def note(run: Run, event: Heard) -> Run:
+    """The evidence of a run with one more event; a `start` begins a new one."""
+    if event.action == "start":
+        return Run(started_time=event.time)
+    if event.action == "kill" and event.signal is not None:
+        run.kills = [*run.kills[-7:], (event.signal, event.time)]
+    elif event.action == "stop":
+        run.stop_time = event.time
+    elif event.action == "oom":
+        run.oom_time = event.time
+    return run
+
+
 class Watchdog:
     """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.services: dict[str, Watched] = {}
-        self.actions: list[Action] = []
+        self.by_id: dict[str, str] = {}  # container → service
+        self.runs: dict[str, Run] = {}  # container → evidence of its run
+        self.ignored: set[str] = set()  # containers that are not to be watched
+        self.looks: dict[str, bool] = {}  # looks in flight; True: look again after it
         self.due: dict[tuple[str, str], float] = {}  # (rule, service or container) → when
-        self.by_id: dict[str, str] = {}
-        self.runs: dict[str, Run] = {}
-        self.looks: dict[str, bool] = {}  # in flight; True: look again after it
-        self.ignored: set[str] = set()
-        self.settled_ids: set[str] = set()  # up for some minutes at the last listing
-        self.initial: set[str] | None = None  # what the first listing found
-        self.seen: deque[tuple[int, str, str]] = deque(maxlen=4096)
-        self.seen_set: set[tuple[int, str, str]] = set()
-        self.position = 0.0
-        self.history = (0.0, 0.0)  # replayed from before Sentinel's start: evidence only
+        self.actions: list[Action] = []
+        self.incidents = 0
         self.me, self.host = "", settings.host
-        self.streaming = self.listing = self.engine_known = self.reopening = False
-        self.refused = False
+        self.seen: dict[tuple[int, str, str], None] = {}  # the last events, for what a resumed stream tells twice
+        self.position = 0.0  # engine's time of the newest event
+        self.history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed: evidence only
+        self.initial: set[str] | None = None  # what the first listing found
+        self.grown: set[str] = set()  # up for minutes at the last listing
+        self.streaming = self.refused = self.reopening = self.listing = self.engine_known = False
         self.opened_at = self.reconnect_delay = 0.0
         self.lost_at: float | None = None
         self.lost_why = ""
-        self.engine_incident: int = 0
-        self.incidents = 0
-        self.last_note: dict[str, float] = {}
+        self.engine_incident = 0
 
     # What the daemon calls
 
@@ -990,39 +989,24 @@ class Watchdog:
 
     def observe(self, seen: Observation, now: float) -> list[Action]:
         """Take one observation, give the actions that follow from it."""
-        match seen:
-            case Heard():
-                self._heard(seen, now)
-            case Looked():
-                self._looked(seen, now)
-            case Listed():
-                self._listed(seen, now)
-            case Restarted():
-                self._restarted(seen, now)
-            case StreamOpened():
-                self._stream_opened(seen, now)
-            case StreamClosed():
-                self._stream_closed(seen, now)
-            case ListFailed():
-                self.listing = False
-                self.due["poll", ""] = now + 5.0
-                self._engine_trouble(seen.why, now)
+        handlers: dict[type, Callable[[Any, float], None]] = {
+            Heard: self._heard, Looked: self._looked, Restarted: self._restarted, Listed: self._listed,
+            ListFailed: self._list_failed, StreamOpened: self._stream_opened, StreamClosed: self._stream_closed}
+        handlers[type(seen)](seen, now)
         return self._take_actions()
 
     def tick(self, now: float) -> list[Action]:
         """Do what has become due."""
         rules: dict[str, Callable[[str, float], None]] = {
-            "phase": self._phase_due, "unheard": self._unheard_due, "created": self._look_due, "look": self._look_due,
-            "oom": self._oom_due, "forget": self._forget, "poll": self._poll_due, "subscribe": self._subscribe_due,
-            "engine": self._engine_due,
-        }  # fmt: skip
+            "phase": self._phase_due, "unheard": self._unheard_due, "look": self._look_due, "oom": self._oom_due,
+            "forget": self._forget_due, "list": self._list_due, "subscribe": self._subscribe_due,
+            "engine": self._engine_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
             del self.due[timer]
-            rule, key = timer
-            if self.lost_at is not None and key:  # nothing is judged or touched while the engine can't be asked
+            if self.lost_at is not None and timer[1]:  # nothing is judged or touched while the engine can't be asked
                 self.due[timer] = now + 2.0
             else:
-                rules[rule](key, now)
+                rules[timer[0]](timer[1], now)
         return self._take_actions()
 
     def next_due_at(self) -> float | None:
@@ -1044,7 +1028,15 @@ class Watchdog:
             self.looks[container_id] = False
             self.actions.append(Look(container_id))
 
-    # The engine: stream, listing, loss
+    def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
+        """Tell people of a service."""
+        container, incident = service.container, service.incident
+        facts = {"incident": incident.number, "deaths": incident.deaths, "attempts": service.attempts} | facts if incident \
+            else facts
+        self.actions.append(Tell(Notice(verdict, container.name, at, container, cause, container.project,
+                                        mention=service.policy.mention, **facts)))
+
+    # The engine: its stream, its listing, its loss
 
     def _stream_opened(self, seen: StreamOpened, now: float) -> None:
         self.streaming, self.opened_at = True, now
@@ -1053,54 +1045,51 @@ class Watchdog:
         if self.refused:
             self._log("info", "the engine's events can be read again")
         self.refused = False
-        self._list()
+        self._list_due("", now)
 
     def _stream_closed(self, seen: StreamClosed, now: float) -> None:
         """Reconnect soon: streams cut every few minutes by a proxy are normal life."""
         lived = now - self.opened_at if self.streaming else 0.0
         self.streaming = False
         if seen.refused:
-            self.due["subscribe", ""] = now + 60.0
             if not self.refused:
-                self._log("warning", f"events are refused ({seen.why}); watching by listing every"
-                                     f" {span(self.settings.poll_interval)} alone")  # fmt: skip
-            self.refused = True
-            self._list()
-            return
-        self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
+                self._log("warning", f"events are refused ({seen.why}): deaths are found by listing every "
+                                     f"{span(self.settings.poll_interval)}")
+            self.refused, self.reconnect_delay = True, 60.0
+            self._list_due("", now)
+        else:
+            self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
         self.due["subscribe", ""] = now + self.reconnect_delay
-        if seen.why:
-            self._engine_trouble(seen.why, now)
+        if seen.why and not seen.refused:
+            self._engine_lost(seen.why, now)
 
     def _subscribe_due(self, _: str, now: float) -> None:
+        """Resume two seconds before the newest event: time stamps are not in the stream's order."""
         self.actions.append(Subscribe(self.position - 2.0 if self.position else 0.0))
 
-    def _list(self) -> None:
+    def _list_due(self, _: str, now: float) -> None:
         if not self.listing:
             self.listing = True
             self.actions.append(List())
 
-    def _poll_due(self, _: str, now: float) -> None:
-        self._list()
+    def _list_failed(self, seen: ListFailed, now: float) -> None:
+        self.listing = False
+        self.due["list", ""] = now + 5.0
+        self._engine_lost(seen.why, now)
 
     def _listed(self, seen: Listed, now: float) -> None:
         """Compare the listing, which is the truth, with what is believed; look where they differ."""
         self.listing = False
-        self.due["poll", ""] = now + self.settings.poll_interval
+        self.due["list", ""] = now + self.settings.poll_interval
         self.me, self.host = seen.me, self.settings.host or seen.host
-        self._engine_fine(now)
+        self._engine_found(now)
         ids = {row.id for row in seen.rows}
-        if self.initial is None:
-            self.initial = ids
-        for row in seen.rows:
-            if self._differs(row):
-                self._look(row.id)
-        for container_id in [known for known in self.by_id if known not in ids]:
+        self.initial = ids if self.initial is None else self.initial
+        for container_id in [row.id for row in seen.rows if self._differs(row)] + [i for i in self.by_id if i not in ids]:
             self._look(container_id)
         self.ignored &= ids
-        self.settled_ids = {row.id for row in seen.rows if not row.young}
-        for container_id in [known for known in self.runs if known not in ids and known not in self.by_id]:
-            del self.runs[container_id]
+        self.grown = {row.id for row in seen.rows if not row.young}
+        self.runs = {i: run for i, run in self.runs.items() if i in ids or i in self.by_id or i in self.looks}
 
     def _differs(self, row: Row) -> bool:
         """Whether a row tells something that is not known. Age tells of restarts that no event told."""
@@ -1110,112 +1099,96 @@ class Watchdog:
         known = service and (service.container if service.container.id == row.id else service.successor)
         if not known or known.status != row.status or row.status == "created":
             return True
-        if row.status == "running" and known.health != row.health:
-            return True
-        return row.young and (not self.streaming or row.id in self.settled_ids)
+        unhealthier = row.status == "running" and known.health != row.health
+        return unhealthier or (row.young and (not self.streaming or row.id in self.grown))
 
-    def _engine_trouble(self, why: str, now: float) -> None:
+    def _engine_lost(self, why: str, now: float) -> None:
         if self.lost_at is None:
             self.lost_at = now
-            self.due["engine", ""] = now + 10.0
+            self.due["engine", ""] = now + ENGINE_PATIENCE
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
 
     def _engine_due(self, _: str, now: float) -> None:
-        """Ten seconds without the engine: tell, unless it was never there (then Sentinel just started early)."""
-        if self.lost_at is None or not self.engine_known:
-            return
-        self.incidents += 1
-        self.engine_incident = self.incidents
-        self._tell(Notice(Verdict.ENGINE_DOWN, self.host, self.lost_at, incident=self.incidents, error=self.lost_why,
-                          plan="It tries to reach the engine again; nothing is restarted meanwhile.",
-                          mention=self.settings.mention))  # fmt: skip
+        """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
+        if self.lost_at is not None and self.engine_known:
+            self.incidents += 1
+            self.engine_incident = self.incidents
+            self.actions.append(Tell(Notice(
+                Verdict.ENGINE_DOWN, self.host, self.lost_at, incident=self.incidents, error=self.lost_why,
+                plan="Trying to reach it; nothing is restarted meanwhile.", mention=self.settings.mention)))
 
-    def _engine_fine(self, now: float) -> None:
+    def _engine_found(self, now: float) -> None:
         if self.engine_incident and self.lost_at is not None:
-            self._tell(Notice(Verdict.RECOVERED, self.host, now, incident=self.engine_incident,
-                              downtime=now - self.lost_at))  # fmt: skip
+            self.actions.append(Tell(Notice(Verdict.RECOVERED, self.host, now, incident=self.engine_incident,
+                                            downtime=now - self.lost_at)))
         if not self.engine_known or self.lost_why:
-            self._log("info", f"the engine {self.host} answers")
+            self._log("info", f"the engine of {self.host} answers")
         self.engine_known, self.lost_at, self.lost_why, self.engine_incident = True, None, "", 0
         self.due.pop(("engine", ""), None)
 
     # Events
 
     def _heard(self, event: Heard, now: float) -> None:
-        """Act on an event at once; drop what a resumed stream tells twice."""
-        mark = (event.nano, event.id, event.action)
+        """Note an event's evidence, and act on it at once; a resumed stream's repeats are dropped."""
         handlers: dict[str, Callable[[Heard, Run, Watched | None, float], None]] = {
-            "create": self._news, "start": self._started, "die": self._died, "kill": self._killed,
-            "stop": self._stopped, "oom": self._oom, "pause": self._paused, "unpause": self._news,
-            "rename": self._news, "destroy": self._destroyed, "update": self._news, "health_status": self._health,
-        }  # fmt: skip
-        handler = handlers.get(event.action)
-        if handler is None or mark in self.seen_set:
+            "create": self._created, "start": self._started, "die": self._died, "stop": self._stopped, "oom": self._oom,
+            "destroy": self._destroyed, "health_status": self._health, "kill": self._noted, "pause": self._changed,
+            "unpause": self._changed, "rename": self._created, "update": self._changed}
+        mark = (event.nano, event.id, event.action)
+        if event.action not in handlers or mark in self.seen:
             return
-        if len(self.seen) == self.seen.maxlen:
-            self.seen_set.discard(self.seen[0])
-        self.seen.append(mark)
-        self.seen_set.add(mark)
+        self.seen[mark] = None
+        if len(self.seen) > MEMORY_OF_EVENTS:
+            del self.seen[next(iter(self.seen))]
         self.position = max(self.position, event.time)
         if event.id in self.ignored:
             return
-        service = self.services.get(self.by_id.get(event.id, ""))
-        old = self.history[0] <= event.time < self.history[1]
-        if not old or event.action in ("start", "kill", "stop", "oom"):
-            handler(event, self.runs.setdefault(event.id, Run()), None if old else service, now)
+        run = self.runs[event.id] = note(self.runs.get(event.id, Run()), event)
+        if not self.history[0] <= event.time < self.history[1]:
+            handlers[event.action](event, run, self.services.get(self.by_id.get(event.id, "")), now)
 
-    def _news(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+    def _noted(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Evidence only."""
+
+    def _changed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self._look(event.id)
-        if event.action == "create":
-            self.due["created", event.id] = now + 3.0  # a start that fails sends no event at all
+
+    def _created(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        self._look(event.id)
+        self.due["look", event.id] = now + 0.5  # a start that fails sends no event at all
 
     def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        self.runs[event.id] = Run(started_time=event.time)
-        self.due.pop(("created", event.id), None)
         self._look(event.id)
-        if service and service.container.id == event.id and service.phase in (Phase.SUSPECT, Phase.STOPPED, Phase.GAVE_UP):
-            self._came_back(service, now, by_docker=False)
-        elif service and service.container.id == event.id and service.phase is Phase.WAITING:
-            self._came_back(service, now, by_docker=service.container.status == "restarting")
-
-    def _killed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        if event.signal is not None:
-            run.kills = [*run.kills[-7:], (event.signal, event.time)]
+        if service and service.container.id == event.id and service.phase in DOWN:
+            self._came_back(service, now, ours=service.container.status == "restarting")
 
     def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        run.stop_time = event.time
-        if not service or service.container.id != event.id:
-            return
-        if service.phase is Phase.SUSPECT:
-            self.due["phase", service.key] = now + service.policy.settle
-        elif service.phase is Phase.WAITING and service.container.status == "restarting":
-            self._stop_on_purpose(service, Cause.STOP, now)  # a stop in Docker's backoff has no kill and no die
+        if service and service.container.id == event.id:
+            settle = service.policy.settle
+            if service.phase is Phase.SUSPECT:
+                self.due["phase", service.key] = now + settle
+            elif service.phase is Phase.WAITING and service.container.status == "restarting":
+                # A stop in Docker's backoff sends neither `kill` nor `die`.
+                self._suspect(service, Death(event.time, now, service.container.exit_code, run), now, settle)
 
     def _oom(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        run.oom_time = event.time
         if service:
             self.due["oom", event.id] = now + 3.0
 
-    def _paused(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        if service and service.phase in (Phase.UP, Phase.PROVING):
-            self._rest(service)
-        self._look(event.id)
-
     def _health(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        """Look only at a change: Podman sends one event a probe."""
+        """Look only where it matters: Podman sends one event a probe."""
         if not service or service.container.health is not event.health or service.phase is Phase.PROVING:
             self._look(event.id)
 
     def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        times = run.death.times + 1 if run.death else 1
-        run.death = Death(event.time, now, event.exit_code, run, times=times)
+        run.death = Death(event.time, now, event.exit_code, run, times=run.death.times + 1 if run.death else 1)
         if service and service.container.id == event.id and event.time >= service.container.started_time:
             if service.phase in (Phase.UP, Phase.PROVING):
                 self._assess(service, run.death, now)
             elif service.phase is Phase.RESTARTING:
-                service.death = run.death  # Sentinel's own stop, or the end of the new run: its answer will tell
+                service.death = run.death  # its own stop, or the end of the new run: the restart's answer will tell
         self._look(event.id)
 
     def _destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
@@ -1229,18 +1202,14 @@ class Watchdog:
         if self.looks.pop(seen.id, True):
             if seen.id in self.by_id or seen.container:
                 self._look(seen.id)
-            return
-        if seen.why:
+        elif seen.why:
             self.due["look", seen.id] = now + 2.0
-            return
-        if seen.container is None:
+        elif seen.container is None:
             self._gone(seen.id, now)
-            return
-        service = self.services.get(self.by_id.get(seen.id, "")) or self._adopt(seen.container, now)
-        if service:
+        elif service := self.services.get(self.by_id.get(seen.id, "")) or self._adopt(seen.container):
             self._reconcile(service, seen.container, seen.logs, now)
 
-    def _adopt(self, container: Container, now: float) -> Watched | None:
+    def _adopt(self, container: Container) -> Watched | None:
         """Begin to watch a container, or learn that it is not to be watched."""
         policy, warnings = policy_of(container, self.settings, self.me)
         for warning in warnings:
@@ -1252,36 +1221,34 @@ class Watchdog:
         self.by_id[container.id] = container.key
         if service := self.services.get(container.key):
             return service
-        found_down = self.initial is not None and container.id in self.initial and container.status != "restarting"
-        resting = container.status == "created" or (container.status != "running" and found_down)
-        phase = Phase.STOPPED if resting else Phase.UP
-        service = Watched(container.key, container, policy, phase)
-        if resting:
-            service.judged_time, service.known_error = container.started_time, container.error if found_down else ""
+        found_down = container.id in (self.initial or ()) and container.status not in ("running", "restarting")
+        service = Watched(container.key, container, policy, Phase.UP)
+        if found_down or container.status == "created":
+            service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
         self.services[container.key] = service
         self._log("info", f"watching {container.name} ({container.status})")
         return service
 
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
         before = service.container
-        if container.id != before.id and not self._succeed(service, container):
+        if container.id != before.id and not self._succeeds(service, container):
             return
         service.container, service.logs = container, logs or service.logs
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
-        if service.death is None and run.death and service.phase in (Phase.UP, Phase.PROVING) and run.death.at >= now - 5:
-            if container.started_time != service.judged_time and run.death.time >= container.started_time:
-                self._assess(service, run.death, now)
-        if service.death and service.phase in (Phase.UP, Phase.PROVING):
+        standing = service.phase in (Phase.UP, Phase.PROVING)
+        if standing and service.death is None and run.death and run.death.time >= container.started_time:
+            self._assess(service, run.death, now)
+        if standing and service.death and service.phase is not Phase.SUSPECT:
             self._judge(service, before, now)
         elif container.status == "running":
-            self._alive(service, before, now)
+            self._alive(service, before, run, now)
         elif container.status == "paused":
             if service.phase in (Phase.UP, Phase.PROVING, Phase.WAITING, Phase.GAVE_UP):
                 self._rest(service)
         else:
-            self._found_dead(service, before, now)
+            self._down(service, before, now)
 
-    def _succeed(self, service: Watched, container: Container) -> bool:
+    def _succeeds(self, service: Watched, container: Container) -> bool:
         """A second container under the same key: true if it is now the service's container."""
         if container.status == "created" and service.phase is not Phase.GONE:
             service.successor, service.replacing = container, True
@@ -1289,98 +1256,85 @@ class Watchdog:
         if container.status not in ("running", "restarting", "created"):
             return False
         service.policy, _ = policy_of(container, self.settings, self.me)
-        service.successor, service.death = None, None
+        service.successor, service.death, service.replacing = None, None, True
         service.refund()
-        if service.phase is Phase.GONE:
-            service.replacing = True
         return True
 
-    def _alive(self, service: Watched, before: Container, now: float) -> None:
-        container, run = service.container, self.runs[service.container.id]
-        if service.phase in (Phase.SUSPECT, Phase.STOPPED, Phase.GAVE_UP, Phase.GONE):
-            self._came_back(service, now, by_docker=False)
-        elif service.phase is Phase.WAITING and not container.sick:
-            self._came_back(service, now, by_docker=before.status == "restarting" or before.sick)
-        unheard = container.started_time > before.started_time and run.started_time < container.started_time - 1.0
+    def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
+        container = service.container
+        if service.phase in DOWN and not (service.phase is Phase.WAITING and container.sick):
+            ours = service.phase is Phase.WAITING and (before.status == "restarting" or before.sick)
+            self._came_back(service, now, ours)
+        missed = container.id == before.id and run.started_time < container.started_time - 1.0
         run.started_time = max(run.started_time, container.started_time)
         if service.phase not in (Phase.UP, Phase.PROVING):
             return
         if container.sick:
             self._fall(service, Verdict.UNHEALTHY, Cause.UNHEALTHY, Death(0.0, now, None, run), now)
-        elif unheard and container.id == before.id and container.restart_count > before.restart_count:
-            service.death = Death(container.started_time, now, None, run, heard=False,
-                                  times=container.restart_count - before.restart_count)  # fmt: skip
+        elif missed and container.restart_count > before.restart_count:
+            deaths = container.restart_count - before.restart_count
+            service.death = Death(container.started_time, now, None, run, heard=False, times=deaths)
             self._judge(service, before, now)
         elif service.phase is Phase.PROVING:
             self._prove(service, now)
 
-    def _found_dead(self, service: Watched, before: Container, now: float) -> None:
+    def _down(self, service: Watched, before: Container, now: float) -> None:
         """Not running, though no death is waiting to be judged."""
-        container = service.container
-        if container.status == "created" or (container.error and container.error != service.known_error):
-            self._found_unstartable(service, now)
-        elif service.phase is Phase.WAITING and before.status == "restarting" and container.status != "restarting":
-            if container.restart_policy in ("always", "unless-stopped") and not container.error:
-                self._stop_on_purpose(service, Cause.STOP, now)  # killed in Docker's backoff, which sends no event
+        container, phase = service.container, service.phase
+        standing = phase in (Phase.UP, Phase.PROVING)
+        if container.error and container.error != service.known_error and phase is not Phase.RESTARTING:
+            self._cannot_start(service, now)
+        elif phase is Phase.WAITING and before.status == "restarting" != container.status:
+            if container.restart_policy in ("always", "unless-stopped"):  # killed in Docker's backoff: no event tells
+                self._suspect(service, Death(0.0, now, container.exit_code, Run(), heard=False), now, service.policy.settle)
             else:
                 self._wait(service, now)
-        elif container.status == "restarting" and service.phase is Phase.STOPPED:
-            self._came_back(service, now, by_docker=False)
-            self._look(container.id)
-        elif service.phase not in (Phase.UP, Phase.PROVING):
-            return
-        elif container.started_time == service.judged_time:
-            self._wait(service, now)  # this run's death is told already; the restart has not taken
-        elif container.status == "restarting":
+        elif container.status == "restarting" and (standing or phase is Phase.STOPPED):
+            if not standing:
+                self._came_back(service, now, ours=False)
             service.death = Death(container.finished_time, now, container.exit_code, self.runs[container.id])
             self._judge(service, before, now)
-        elif ("unheard", service.key) not in self.due:
+        elif standing and container.started_time == service.judged_time:
+            self._wait(service, now)  # the death of this run is told already: the restart has not taken
+        elif standing and container.status != "created" and ("unheard", service.key) not in self.due:
             self.due["unheard", service.key] = now + (0.0 if self.refused else 1.0)
 
-    def _found_unstartable(self, service: Watched, now: float) -> None:
-        """The engine could not start it: it sends no event for that, only State.Error tells."""
+    def _cannot_start(self, service: Watched, now: float) -> None:
+        """The engine could not start it. No event tells that, only State.Error; it is told when its words change."""
         container = service.container
-        if not container.error or container.error == service.known_error or service.phase is Phase.RESTARTING:
-            return
         if service.phase in (Phase.GAVE_UP, Phase.WAITING):
             service.known_error = container.error
             if service.phase is Phase.WAITING:
                 self._wait(service, now)
-            return
-        service.judged_time = container.started_time
-        self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, container.exit_code, Run()), now)
+        else:
+            service.judged_time = container.started_time
+            self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, container.exit_code, Run()), now)
 
     def _unheard_due(self, key: str, now: float) -> None:
-        """A death that the stream did not tell: the stream may be deaf. Open it anew, then judge without it."""
+        """A death that the stream did not tell: it may be deaf. It is opened anew, then the death judged without it."""
         service = self.services.get(key)
         if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status == "running":
             return
+        container = service.container
         if self.streaming and not self.reopening:
-            self.reopening = True
-            self._log("info", f"the stream did not tell that {service.container.name} ended; opening it anew")
+            self._log("info", f"the stream did not tell that {container.name} ended; opening it anew")
             self.actions.append(CloseStream())
-        if self.reopening and not self.refused:
-            self.reopening = False
+            self.reopening = True
             self.due["unheard", key] = now + 2.0
             return
-        container = service.container
-        run = self.runs.setdefault(container.id, Run())
-        death = Death(container.finished_time, now, container.exit_code, run, heard=False)
-        if container.restart_policy != "no" and not container.error and not self._docker_is_done(container):
-            self._suspect(service, death, now, service.policy.settle)  # Docker would restart a death, not a stop
+        self.reopening = False
+        death = Death(container.finished_time, now, container.exit_code, self.runs[container.id], heard=False)
+        spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
+        if container.restart_policy != "no" and not spent:  # Docker would have restarted a death, not a stop
+            self._suspect(service, death, now, service.policy.settle)
         else:
             service.death = death
             self._judge(service, container, now)
 
-    @staticmethod
-    def _docker_is_done(container: Container) -> bool:
-        """Whether an `on-failure` policy has nothing left to do: so its silence tells nothing."""
-        return container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
-
     # Deaths
 
     def _assess(self, service: Watched, death: Death, now: float) -> None:
-        """Judge a death at once if nobody asked for it, else wait for what may still make it a deploy."""
+        """A death that nobody asked for is judged as soon as it is looked at; others may turn out to be a deploy."""
         intent = intent_of(death, service.container)
         if intent is Intent.NOBODY:
             service.death = death
@@ -1393,37 +1347,31 @@ class Watchdog:
         self.due["phase", service.key] = now + wait
 
     def _judge(self, service: Watched, before: Container, now: float) -> None:
-        """Say what a death was. Its run's evidence and the container as it is now are both at hand."""
+        """Say what a death was: its run's evidence and the container as it is now are both at hand."""
         death, container = service.death, service.container
         assert death is not None
         service.death = death.run.death = None
-        service.judged_time = container.started_time if container.status != "running" else before.started_time
-        code = code_of(death, container)
-        job = self._is_job(service)
-        if code == 0 and (job or container.restart_policy == "on-failure") and container.status != "restarting":
+        service.judged_time = (before if container.status == "running" else container).started_time
+        exit_code, job = code_of(death, container), self._is_job(service)
+        cause = cause_of(death, before, container, exit_code)
+        if exit_code == 0 and (job or container.restart_policy == "on-failure"):
             self._log("info", f"{container.name} finished")
             self._rest(service)
         elif job and not service.policy.insist:
-            self._tell(self._red(service, Verdict.FAILED, cause_of(death, before, container, code), death, code, now,
-                                 "Not restarted: it is a job."))  # fmt: skip
+            self._tell_red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.")
             self._rest(service)
         else:
-            if code == 0 and container.restart_policy == "no" and not service.policy.insist:
-                service.hopeless = "its restart policy is `no`; if it is a job, label it sentinel.job=true"
-            elif not death.heard and code in WORTHLESS_CODES and not service.policy.insist and container.status == "exited":
-                service.hopeless = "without events a stop can't be told from a death; sentinel.restart=true restarts it"
-            self._fall(service, Verdict.DEAD, cause_of(death, before, container, code), death, now)
+            if not service.policy.insist:
+                service.hopeless = hopeless_end(death, container, exit_code)
+            self._fall(service, Verdict.DEAD, cause, death, now)
 
     def _is_job(self, service: Watched) -> bool:
         """By its label, as a one-off, or because a sibling waits for its completion."""
         if service.policy.job is not None:
             return service.policy.job
         project, name = service.container.project, service.container.service
-        return bool(name) and any(
-            depends_on(other.container.labels).get(name) == "service_completed_successfully"
-            for other in self.services.values()
-            if other.container.project == project
-        )
+        return bool(name) and any(depends_on(other.container.labels).get(name) == "service_completed_successfully"
+                                  for other in self.services.values() if other.container.project == project)
 
     def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float) -> None:
         """A service is down and nobody wanted it: tell the first time, and see to its return."""
@@ -1435,58 +1383,50 @@ class Watchdog:
             service.incident = Incident(self.incidents, death.at)
         incident = service.incident
         incident.deaths += death.times
-        service.deaths.extend([now] * death.times)
-        plan, _due = self._plan(service, now)
+        if cause is not Cause.CANT_START:
+            service.deaths.extend([now] * death.times)
         looping = sum(when > now - LOOP_SPAN for when in service.deaths) >= LOOP_DEATHS and not incident.looped
-        code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
         if fresh or looping:
             incident.looped = looping
-            told = Verdict.CRASH_LOOP if looping else verdict
-            self._tell(self._red(service, told, cause, death, code, now, plan))
+            exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
+            plan, _ = self._plan(service, now)
+            self._tell_red(service, Verdict.CRASH_LOOP if looping else verdict, cause, death, exit_code, plan)
         else:
             self._log("warning", f"{service.container.name} died again ({incident.deaths} times)")
         self._wait(service, now)
 
-    def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, code: int | None, now: float,
-             plan: str) -> Notice:  # fmt: skip
+    def _tell_red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
+                  plan: str) -> None:
         container, incident = service.container, service.incident
-        ended = container.finished_time if container.finished_time >= container.started_time else death.time
         began = container.started_time if container.status != "running" else death.run.started_time
-        alive = cause in (Cause.UNHEALTHY, Cause.CANT_START)
-        return Notice(
-            verdict, container.name, death.at, container, cause, container.project,
-            incident=incident.number if incident else 0,
-            exit_code=code,
-            uptime=ended - began if began and ended >= began and not alive else None,
-            downtime=now - incident.began_at if incident and incident.deaths > 1 else None,
-            deaths=incident.deaths if incident else 1,
-            attempts=service.attempts,
-            plan=plan,
+        ended = container.finished_time if container.finished_time >= began else death.time
+        lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START)
+        self._tell(
+            service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
+            uptime=ended - began if lived else None,
+            downtime=death.at - incident.began_at if incident else None,
             error=container.error if cause is Cause.CANT_START else service.known_error,
-            logs=service.logs or tuple(container.probe_output.splitlines()) if not container.sick
-            else tuple(container.probe_output.splitlines()),
-            mention=service.policy.mention,
-        )  # fmt: skip
+            logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
     def _plan(self, service: Watched, now: float) -> tuple[str, float | None]:
         """What is done about a service that is down: in words, and when (None: nothing)."""
         container, policy = service.container, service.policy
         if container.status == "restarting" or (container.status == "running" and not container.sick):
             return f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE
-        if service.hopeless:
-            return f"Not restarted: {service.hopeless}.", None
+        if why_not := service.hopeless or ("" if policy.heal else policy.why_not):
+            return f"Not restarted: {why_not}.", None
         if container.auto_remove and not container.sick:
             return "Not restarted: the engine removes it at its end (--rm).", None
-        if not policy.heal:
-            return f"Not restarted: {policy.why_not}.", None
         if service.attempts >= policy.max_restarts:
             return f"Not restarted: {counted(service.attempts, 'restart')} did not help.", None
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (service.attempts - 1)) if service.attempts else 0.0
         when = f"in {span(delay)}" if delay else "now"
         return f"Restarting it {when} (attempt {service.attempts + 1} of {policy.max_restarts}).", now + delay
 
+    # Ways back
+
     def _wait(self, service: Watched, now: float) -> None:
-        """Wait for the next attempt, for Docker's own policy, or give up; an attempt that is due is made."""
+        """Wait for the next attempt, or for Docker's own policy, or give up; an attempt that is due is made."""
         service.move(Phase.WAITING)
         plan, due = self._plan(service, now)
         if due is None:
@@ -1496,75 +1436,65 @@ class Watchdog:
         else:
             self.due["phase", service.key] = due
             if service.container.status == "running" and not service.container.sick:
-                self._came_back(service, now, by_docker=True)
+                self._came_back(service, now, ours=True)
 
     def _attempt(self, service: Watched) -> None:
         container = service.container
         service.attempts += 1
-        if service.incident:
-            service.incident.attempts += 1
+        service.death = None
         service.move(Phase.RESTARTING)
         self.due.pop(("phase", service.key), None)
-        service.death = None
         self._log("info", f"restarting {container.name} (attempt {service.attempts} of {service.policy.max_restarts})")
         self.actions.append(Restart(service.key, container.id, container.started_time, container.status == "running",
-                                    container.stop_timeout))  # fmt: skip
+                                    container.stop_timeout))
 
     def _give_up(self, service: Watched, plan: str, now: float) -> None:
         """Stop trying. It is told where something was tried; else the first red has said it already."""
         service.move(Phase.GAVE_UP)
         self.due.pop(("phase", service.key), None)
         if service.incident and service.attempts:
-            death = Death(0.0, now, None, Run())
-            code = None if service.known_error or service.container.sick else service.container.exit_code
-            self._tell(self._red(service, Verdict.GAVE_UP, Cause.EXIT, death, code, now, plan))
+            exit_code = None if service.known_error or service.container.sick else service.container.exit_code
+            self._tell_red(service, Verdict.GAVE_UP, Cause.EXIT, Death(0.0, now, None, Run()), exit_code, plan)
 
     def _restarted(self, seen: Restarted, now: float) -> None:
-        """Sentinel's own call ended. A call that may still be at work counts as done until a look says otherwise."""
+        """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
         service = self.services.get(seen.key)
         if not service or service.phase is not Phase.RESTARTING or service.container.id != seen.id:
             return
         service.container = seen.container or service.container
-        if seen.outcome is Outcome.REFUSED:
-            if seen.why == service.known_error or (service.container.error and service.known_error):
-                service.hopeless = "the engine refuses to start it"
-            service.known_error = service.container.error or seen.why
-            self._wait(service, now)
-        elif seen.outcome is Outcome.FORBIDDEN:
+        if seen.outcome is Outcome.FORBIDDEN:
             service.hopeless = f"Sentinel may only watch here ({seen.why})"
             self._wait(service, now)
+        elif seen.outcome is Outcome.REFUSED:
+            words = service.container.error or seen.why
+            service.hopeless = "the engine can't start it" if words == service.known_error else ""
+            service.known_error = words
+            self._wait(service, now)
         else:
-            self._came_back(service, now, by_docker=True)
+            self._came_back(service, now, ours=True)
+            if service.death and service.death.time < service.container.started_time:
+                service.death = None  # the end that the restart itself made
             if service.death or seen.outcome is not Outcome.DONE or service.container.status != "running":
-                if service.death and service.death.time < service.container.started_time:
-                    service.death = None
                 self._look(seen.id)
 
-    # Ways back
-
-    def _came_back(self, service: Watched, now: float, by_docker: bool) -> None:
+    def _came_back(self, service: Watched, now: float, ours: bool) -> None:
         """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
-        quiet = service.phase is Phase.SUSPECT and service.incident is None
-        if not by_docker and service.phase is not Phase.SUSPECT:
+        replaced = service.phase is Phase.SUSPECT and service.incident is None
+        if not ours and service.phase is not Phase.SUSPECT:
             service.refund()
-        service.successor, service.replacing = None, False
         if service.phase is not Phase.RESTARTING:
             service.death = None
-        service.move(Phase.UP if quiet else Phase.PROVING)
+        service.successor, service.replacing = None, False
+        service.move(Phase.UP if replaced else Phase.PROVING)
         service.back_at = now
-        self.due.pop(("phase", service.key), None)
-        self.due.pop(("forget", service.key), None)
-        if not quiet:
-            self.due["phase", service.key] = now + self._proof(service)
-
-    @staticmethod
-    def _proof(service: Watched) -> float:
-        """Seconds of life that prove a service: doubled by each relapse."""
-        return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(service.deaths) - 1)))
+        for rule in ("phase", "forget"):
+            self.due.pop((rule, service.key), None)
+        if not replaced:
+            self.due["phase", service.key] = now + service.proof
 
     def _prove(self, service: Watched, now: float) -> None:
         """It has lived long enough, and is healthy where it can tell: say so in green."""
-        if now < service.back_at + self._proof(service):
+        if now < service.back_at + service.proof:
             return
         if service.container.health is Health.STARTING:
             self.due["phase", service.key] = now + 5.0
@@ -1572,67 +1502,55 @@ class Watchdog:
         service.move(Phase.UP)
         service.proved_at = now
         self.due.pop(("phase", service.key), None)
-        incident, service.incident = service.incident, None
-        if incident:
-            self._tell(Notice(Verdict.RECOVERED, service.container.name, service.back_at, service.container,
-                              project=service.container.project, incident=incident.number, deaths=incident.deaths,
-                              attempts=incident.attempts, downtime=service.back_at - incident.began_at))  # fmt: skip
+        if incident := service.incident:
+            self._tell(service, Verdict.RECOVERED, service.back_at, Cause.EXIT, downtime=service.back_at - incident.began_at)
+            service.incident = None
 
     def _phase_due(self, key: str, now: float) -> None:
         """The rule of each phase that has a due time."""
-        service = self.services.get(key)
-        if not service:
-            return
+        service = self.services[key]
         if service.phase is Phase.SUSPECT:
             self._suspect_due(service, now)
-        elif service.phase is Phase.PROVING:
-            self.due["phase", key] = now + 5.0
-            self._look(service.container.id)
-        elif service.phase is Phase.WAITING and service.container.status == "restarting":
-            self.due["phase", key] = now + POLICY_PATIENCE
-            self._look(service.container.id)
-        elif service.phase is Phase.WAITING:
-            self._attempt(service)
         elif service.phase is Phase.GONE:
             self._settle(service, Cause.REMOVED, now)
+        elif service.phase is Phase.WAITING and service.container.status != "restarting":
+            self._attempt(service)
+        else:
+            self.due["phase", key] = now + (5.0 if service.phase is Phase.PROVING else POLICY_PATIENCE)
+            self._look(service.container.id)
+
+    # Ends that somebody wanted
 
     def _suspect_due(self, service: Watched, now: float) -> None:
         death = service.death
-        if death and death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
+        assert death is not None
+        if death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
             self._judge(service, service.container, now)
-        elif death and now < death.at + service.policy.settle:
+        elif now < death.at + service.policy.settle:
             self.due["phase", service.key] = death.at + service.policy.settle
         else:
             self._settle(service, Cause.STOP, now)
 
-    # Ends that somebody wanted
-
     def _settle(self, service: Watched, cause: Cause, now: float) -> None:
         """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles as a whole."""
-        others = (other for other in self.services.values() if other.container.project == service.container.project)
-        last = max((self.due.get(("phase", other.key), now) for other in others
-                    if other.phase in (Phase.SUSPECT, Phase.GONE)), default=now)  # fmt: skip
-        if service.container.project and last > now:
+        project, death = service.container.project, service.death or Death(0.0, now, None, Run())
+        last = max((self.due.get(("phase", other.key), now) for other in self.services.values()
+                    if other.container.project == project and other.phase in (Phase.SUSPECT, Phase.GONE)), default=now)
+        if project and last > now:
             self.due["phase", service.key] = last
         elif service.replacing:
-            service.hopeless = "the recovery command puts it back"
-            self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, Death(0.0, now, None, Run()), now)
+            service.hopeless = "only compose can put it back"
+            self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, death, now)
         elif cause is Cause.STOP and self.settings.stops == "alert":
-            death = service.death or Death(0.0, now, service.container.exit_code, Run())
             self._fall(service, Verdict.DEAD, Cause.OPERATOR, death, now)
         else:
-            self._stop_on_purpose(service, cause, now)
-
-    def _stop_on_purpose(self, service: Watched, cause: Cause, now: float) -> None:
-        if service.phase is Phase.GONE:
-            self.due["forget", service.key] = now + 600.0
-        incident = service.incident
-        self._rest(service)
-        service.incident = None
-        if self.settings.stops != "ignore":
-            self._tell(Notice(Verdict.STOPPED, service.container.name, now, service.container, cause,
-                              project=service.container.project, incident=incident.number if incident else 0,
-                              exit_code=service.container.exit_code if cause is Cause.STOP else None))  # fmt: skip
+            if self.settings.stops != "ignore":
+                exit_code = service.container.exit_code if cause is Cause.STOP else None
+                self._tell(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
+            if service.phase is Phase.GONE:
+                self.due["forget", service.key] = now + FORGET_AFTER
+            service.incident = None
+            self._rest(service)
 
     def _rest(self, service: Watched) -> None:
         """Leave it alone until somebody starts it."""
@@ -1643,39 +1561,32 @@ class Watchdog:
 
     def _gone(self, container_id: str, now: float) -> None:
         """A container no longer exists: removed, or replaced by its successor."""
-        service = self.services.get(self.by_id.pop(container_id, ""))
-        run = self.runs.pop(container_id, None)
-        for rule in ("created", "look", "oom"):
+        service, run = self.services.get(self.by_id.pop(container_id, "")), self.runs.pop(container_id, Run())
+        for rule in ("look", "oom"):
             self.due.pop((rule, container_id), None)
-        if service is None:
+        if service is None or service.container.id != container_id:
+            if service and service.successor and service.successor.id == container_id:
+                service.successor = None
             return
-        if service.successor and service.successor.id == container_id:
-            service.successor = None
-            return
-        if service.container.id != container_id:
-            return
-        if run and run.death and service.phase in (Phase.UP, Phase.PROVING):
-            service.death = service.death or run.death
+        if run.death and service.phase in (Phase.UP, Phase.PROVING):  # it removed itself before anyone could look
+            service.death = run.death
             service.container = replace(service.container, status="exited", auto_remove=True, finished_time=0.0)
             self._judge(service, service.container, now)
         if service.successor:
             service.container, service.successor = service.successor, None
             service.refund()
-        else:
-            self._removed(service, now)
-
-    def _removed(self, service: Watched, now: float) -> None:
+            return
         quiet = service.phase in (Phase.STOPPED, Phase.GONE) or service.container.auto_remove
         service.move(Phase.GONE)
-        service.incident = None if quiet else service.incident
         self.due.pop(("phase", service.key), None)
         if quiet:
-            self.due["forget", service.key] = now + 600.0
+            service.incident = None
+            self.due["forget", service.key] = now + FORGET_AFTER
         else:
             self.due["phase", service.key] = now + service.policy.settle
 
-    def _forget(self, key: str, now: float) -> None:
-        if (service := self.services.get(key)) and service.phase is Phase.GONE:
+    def _forget_due(self, key: str, now: float) -> None:
+        if self.services[key].phase is Phase.GONE:
             del self.services[key]
 
     # Notes
@@ -1683,18 +1594,13 @@ class Watchdog:
     def _oom_due(self, container_id: str, now: float) -> None:
         """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
         service = self.services.get(self.by_id.get(container_id, ""))
-        if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status != "running":
-            return
-        if now - self.last_note.get(service.key, -600.0) >= 600.0:
-            self.last_note[service.key] = now
-            self._tell(Notice(Verdict.CHILD_OOM, service.container.name, now, service.container, Cause.OOM,
-                              project=service.container.project, logs=service.logs))  # fmt: skip
+        lives = service and service.phase in (Phase.UP, Phase.PROVING) and self.runs[container_id].oom_time
+        if service and lives and now >= service.noted_at + NOTE_EVERY:
+            service.noted_at = now
+            self._tell(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
 
     def _look_due(self, container_id: str, now: float) -> None:
         self._look(container_id)
-
-    def _tell(self, notice: Notice) -> None:
-        self.actions.append(Tell(notice))
 
 
 # ─── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1775,7 +1681,7 @@ SECRETS = (
     (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
                 r"|\beyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]*"), "***"),
-)  # fmt: skip
+)
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -1847,7 +1753,7 @@ def headline(notice: Notice) -> str:
             return f"{name} was {notice.cause}{end}"
         case Verdict.CRASH_LOOP:
             return f"{name} is in a CRASH LOOP — {how}, died {counted(notice.deaths, 'time')} in" \
-                   f" {span(notice.downtime or 0.0)}"  # fmt: skip
+                   f" {span(notice.downtime or 0.0)}"
         case Verdict.GAVE_UP:
             last = f" — {how}" if notice.exit_code is not None else ""
             return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
@@ -1888,7 +1794,6 @@ def cause_words(notice: Notice) -> str:
 @dataclass(frozen=True, slots=True)
 class Card:
     """A notice in words: lines of label and text, the command to paste, and log lines."""
-
     title: str
     colour: int
     headline: str
@@ -1908,6 +1813,7 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str]) -> Card:
         ("Cause", cause_words(notice)),
         ("Engine says", clip_front(redact(clean(notice.error)).strip(), 300)),
         ("Was up", span(notice.uptime) if notice.uptime is not None else ""),
+        ("Services", ", ".join(notice.names)),
         ("Sentinel", notice.plan),
         ("Incident", died + helped if recovered and died else ""),
     )
@@ -1980,8 +1886,8 @@ def merged_stops(notices: list[Notice]) -> list[Notice]:
         if before is None:
             merged[key] = notice
         else:
-            others = before.plan.split(", ") if before.plan else [before.name]
-            merged[key] = replace(before, name=notice.project, exit_code=None, plan=", ".join([*others, notice.name]))
+            others = before.names or (before.name,)
+            merged[key] = replace(before, name=notice.project, exit_code=None, names=(*others, notice.name))
     return list(merged.values())
 
 
@@ -1996,7 +1902,7 @@ def message_of(notices: list[Notice], host: str, calendar_offset: float, bare: b
     if len(cards) <= EMBEDS:
         share = EMBED_TOTAL // len(cards)
         embeds = [embed_of(card, notice.at + calendar_offset, share, bare)
-                  for card, notice in zip(cards, merged, strict=True)]  # fmt: skip
+                  for card, notice in zip(cards, merged, strict=True)]
     else:
         colours = list(dict.fromkeys(card.colour for card in cards))
         by_colour = [[card for card in cards if card.colour == colour] for colour in colours]
@@ -2041,7 +1947,6 @@ def log_line(level: str, text: str, now_time: float, form: str) -> str:
 @dataclass(frozen=True, slots=True)
 class State:
     """A row of `check`: how a service stands, and how bad that is by Nagios's scale."""
-
     name: str
     word: str
     since_time: float
@@ -2114,7 +2019,7 @@ ROOTFUL_SOCKET = "/var/run/docker.sock"
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
 EVENTS = ("create", "start", "die", "died", "kill", "stop", "restart", "oom", "pause", "unpause", "rename", "destroy",
-          "remove", "update", "health_status")  # fmt: skip
+          "remove", "update", "health_status")
 EVENT_FILTER = urllib.parse.quote(json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":")))
 
 
@@ -2298,7 +2203,7 @@ class Engine:
     def restart_failed(self, job: Restart, error: EngineError) -> Restarted:
         """What a restart call's error means."""
         outcomes = {0: Outcome.UNKNOWN, 403: Outcome.FORBIDDEN, 502: Outcome.UNKNOWN, 503: Outcome.UNKNOWN,
-                    504: Outcome.UNKNOWN}  # fmt: skip
+                    504: Outcome.UNKNOWN}
         with contextlib.suppress(EngineError):
             return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
         return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
@@ -2344,7 +2249,7 @@ def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
     namespaces; the cgroup's path does on v1; the hostname does unless it was set.
     """
     mounted = re.search(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)",
-                        mountinfo)  # fmt: skip
+                        mountinfo)
     grouped = re.search(r"[0-9a-f]{64}", cgroup)
     if mounted:
         return mounted[1]
@@ -2455,7 +2360,6 @@ def delivery_of(status: int, headers: Mapping[str, str], body: bytes) -> Deliver
 
 class ExitCode(IntEnum):
     """How the process ends."""
-
     OK = 0
     CRASHED = 70
     BAD_SETTINGS = 78
@@ -2485,7 +2389,6 @@ class Terminal:
 @dataclass(frozen=True, slots=True)
 class Deliver:
     """A courier's job: these notices as one message."""
-
     notices: list[Notice]
     host: str
     plain: bool
@@ -2519,7 +2422,7 @@ class Daemon:
         self._worker("events", "events", self._read_events)
         self._worker("courier", "courier", self._deliver)
         self.log("info", f"Sentinel {__version__} watches {self.engine.host}; alerts go to"
-                         f" {'Discord' if self.webhook else 'the terminal'}")  # fmt: skip
+                         f" {'Discord' if self.webhook else 'the terminal'}")
         self._perform(self.watchdog.begin())
         while True:
             batch = self._wait()
@@ -2568,7 +2471,8 @@ class Daemon:
 
     def _tell(self, notice: Notice) -> None:
         level = "info" if notice.verdict in COLOURS else "error"
-        self.log(level, f"[{notice.verdict}] {headline(notice)}. {cause_words(notice)} {notice.plan}".rstrip())
+        words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
+        self.log(level, ". ".join(filter(None, words)))
         if not self.outbox.dead:
             self.outbox.add(notice)
 
@@ -2641,25 +2545,14 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
     for line in body.splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             if event := event_of(json.loads(line)):
-                note_evidence(runs, event)
+                run = runs[event.id] = note(runs.get(event.id, Run()), event)
+                if event.action == "die":
+                    run.death = Death(event.time, 0.0, event.exit_code, run)
     return {
         container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
         for container_id, run in runs.items()
         if run.death
     }
-
-
-def note_evidence(runs: dict[str, Run], event: Heard) -> None:
-    """Add one event to the evidence of its container's run."""
-    run = runs.setdefault(event.id, Run())
-    if event.action == "start":
-        runs[event.id] = Run(started_time=event.time)
-    elif event.action == "kill" and event.signal is not None:
-        run.kills.append((event.signal, event.time))
-    elif event.action == "stop":
-        run.stop_time = event.time
-    elif event.action == "die":
-        run.death = Death(event.time, 0.0, event.exit_code, run)
 
 
 def check(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
@@ -2680,7 +2573,7 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str])
     if not chosen and not missing:
         print("UNKNOWN: nothing is watched; compose containers are by default, see SENTINEL_WATCH", file=sys.stderr)
     jobs = {name for c in containers for name, condition in depends_on(c.labels).items()
-            if condition == "service_completed_successfully"}  # fmt: skip
+            if condition == "service_completed_successfully"}
     states = [state_of(c, bool(policy_of(c, settings, me)[0].job) or c.service in jobs, ends.get(c.id)) for c in chosen]
     states.sort(key=lambda state: (-state.severity, state.name))
     coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
@@ -2711,15 +2604,15 @@ class Parser(argparse.ArgumentParser):
 def command_line() -> Parser:
     """The commands, and a flag for every setting that is no secret."""
     parser = Parser("sentinel.py", description="Watch containers, tell Discord when one dies, bring it back.",
-                    epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+                    epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version",
-                        version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")  # fmt: skip
+                        version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")
     parser.add_argument("command", nargs="?", default="watch", choices=("watch", "check"), help="what to do (watch)")
     parser.add_argument("names", nargs="*", metavar="NAME", help="check: only these containers, services or projects")
     for name, meta in options():
         if not meta["secret"]:
             parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
-                                help=f"{meta['meaning'].replace('`', '')} [{meta['variable']}]")  # fmt: skip
+                                help=f"{meta['meaning'].replace('`', '')} [{meta['variable']}]")
     return parser
 
 

@@ -53,6 +53,15 @@ class World:
         self.bot = self.fake.add_bot("bot-token")
         self.line: http.client.HTTPConnection | None = None
 
+    def hang_up(self) -> None:
+        if self.line is not None:
+            self.line.close()
+        self.line = None
+
+    def close(self) -> None:
+        self.hang_up()
+        self.fake.stop()
+
     def free(self) -> None:
         """Switches the counting of requests off."""
         self.fake.limits = {key: None if key != "nonce" else rule for key, rule in self.fake.limits.items()}
@@ -74,13 +83,14 @@ class World:
             answer = self.line.getresponse()
             raw = answer.read()
         except (OSError, http.client.HTTPException):
-            self.line.close()
-            self.line = None
+            self.hang_up()
             raise
         read = json.loads(raw) if raw[:1] in (b"{", b"[") else None
         return Reply(answer.status, read, answer.headers, raw)
 
-    def post(self, body: Any, query: str = "?wait=true", hook: Webhook | None = None, **headers: Any) -> Reply:
+    def post(
+        self, body: Any, query: str = "?wait=true", hook: Webhook | None = None, **headers: Any
+    ) -> Reply:
         return self.call("POST", self.path(hook) + query, body, **headers)
 
     def path(self, hook: Webhook | None = None) -> str:
@@ -99,14 +109,14 @@ def shared() -> Iterator[World]:
     world = World()
     world.free()
     yield world
-    world.fake.stop()
+    world.close()
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     made = World()
     yield made
-    made.fake.stop()
+    made.close()
 
 
 def codes(tree: Any, at: str = "") -> set[tuple[str, str]]:
@@ -138,8 +148,11 @@ BOUNDS: list[tuple[str, int, Any]] = [
     ("embeds.0.fields.0.value", 1024, lambda n: field(value="x" * n)),
     ("embeds.0.url", 2048, lambda n: embed(url="https://example.org/".ljust(n, "x"))),
     ("embeds.0.color", 16777215, lambda n: embed(color=n)),
-    ("allowed_mentions.users", 100,
-     lambda n: {"content": "x", "allowed_mentions": {"users": [str(i) for i in range(n)]}}),
+    (
+        "allowed_mentions.users",
+        100,
+        lambda n: {"content": "x", "allowed_mentions": {"users": [str(i) for i in range(n)]}},
+    ),
 ]
 
 
@@ -179,8 +192,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (embed(url="http://localhost:8080/x"), "embeds.0.url", "URL_TYPE_INVALID_URL"),
     (embed(url="http://a..b/"), "embeds.0.url", "URL_TYPE_INVALID_URL"),
     (embed(image={"url": "https://" + "x" * 64 + ".org"}), "embeds.0.image.url", "URL_TYPE_INVALID_URL"),
-    (embed(author={"name": "a", "icon_url": "https://a b.org"}), "embeds.0.author.icon_url",
-     "URL_TYPE_INVALID_URL"),
+    (
+        embed(author={"name": "a", "icon_url": "https://a b.org"}),
+        "embeds.0.author.icon_url",
+        "URL_TYPE_INVALID_URL",
+    ),
     ({"content": "x", "username": "My DisCord"}, "username", "USERNAME_INVALID_CONTAINS"),
     ({"content": "x", "username": "clyde2"}, "username", "USERNAME_INVALID_CONTAINS"),
     ({"content": "x", "username": "here"}, "username", "USERNAME_INVALID"),
@@ -189,12 +205,26 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"content": "x", "thread_name": "t" * 101}, "thread_name", "BASE_TYPE_MAX_LENGTH"),
     ({"content": "x", "flags": "loud"}, "flags", "NUMBER_TYPE_COERCE"),
     ({"content": "x", "flags": 32768}, "content", "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"),
-    ({"content": "x", "allowed_mentions": {"parse": ["all"]}}, "allowed_mentions.parse.0", "BASE_TYPE_CHOICES"),
-    ({"content": "x", "allowed_mentions": {"users": ["me"]}}, "allowed_mentions.users.0", "NUMBER_TYPE_COERCE"),
-    ({"content": "x", "allowed_mentions": {"roles": ["1", "1"]}}, "allowed_mentions.roles.1",
-     "SET_TYPE_ALREADY_CONTAINS_VALUE"),
-    ({"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}, "allowed_mentions",
-     "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE"),
+    (
+        {"content": "x", "allowed_mentions": {"parse": ["all"]}},
+        "allowed_mentions.parse.0",
+        "BASE_TYPE_CHOICES",
+    ),
+    (
+        {"content": "x", "allowed_mentions": {"users": ["me"]}},
+        "allowed_mentions.users.0",
+        "NUMBER_TYPE_COERCE",
+    ),
+    (
+        {"content": "x", "allowed_mentions": {"roles": ["1", "1"]}},
+        "allowed_mentions.roles.1",
+        "SET_TYPE_ALREADY_CONTAINS_VALUE",
+    ),
+    (
+        {"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}},
+        "allowed_mentions",
+        "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE",
+    ),
 ]
 
 
@@ -209,7 +239,11 @@ def test_refused(shared: World, body: dict[str, Any], where: str, code: str) -> 
 def test_all_errors_are_told_together(shared: World) -> None:
     body = {"content": "x" * 2001, "username": "discord", **embed(title="t" * 257, color="x")}
     assert {where for where, _ in codes(shared.post(body).json["errors"])} == {
-        "content", "username", "embeds.0.title", "embeds.0.color"}
+        "content",
+        "username",
+        "embeds.0.title",
+        "embeds.0.color",
+    }
 
 
 ACCEPTED: list[tuple[dict[str, Any], str]] = [
@@ -223,7 +257,17 @@ ACCEPTED: list[tuple[dict[str, Any], str]] = [
     (embed(colour=3), "unknown key 'colour' at embeds.0"),
     ({"content": "x", "flags": 64}, "no effect"),
     ({"content": "broken \ud800 text"}, "surrogate"),
-    ({"content": "x", "embeds": [], "username": None, "tts": None, "allowed_mentions": None, "flags": None}, ""),
+    (
+        {
+            "content": "x",
+            "embeds": [],
+            "username": None,
+            "tts": None,
+            "allowed_mentions": None,
+            "flags": None,
+        },
+        "",
+    ),
     ({"content": "🦊" * 2000}, ""),
     ({"content": " " * 50 + "x" * 2000 + "\n" * 50}, ""),
     ({"content": "x", **embed(description="   ", title="t")}, ""),
@@ -260,23 +304,35 @@ def test_bodies_that_cannot_be_read(shared: World) -> None:
     assert shared.post(b'{"content": NaN}').json["code"] == 50109
     assert shared.post(b'{"content": "\xff"}').json["code"] == 50109
     assert shared.post({"content": "x"}, Content_Type=None).json["code"] == 50006
-    assert shared.api("POST", shared.messages_path(), {"content": "x"}, Content_Type="a/b").json["code"] == 50035
+    assert (
+        shared.api("POST", shared.messages_path(), {"content": "x"}, Content_Type="a/b").json["code"] == 50035
+    )
     assert codes(shared.post([1]).json["errors"]) == {("", "MODEL_TYPE_CONVERT")}
 
 
-@pytest.mark.parametrize(("method", "path", "status", "code"), [
-    ("POST", "/api/v5/users/@me", 400, 50041), ("GET", "/api/v10/nowhere", 404, 0), ("GET", "/other", 404, 0),
-    ("POST", "/api/v10/webhooks/1", 405, 0), ("PUT", "/api/v10/users/@me", 405, 0),
-    ("GET", "/api/v10/webhooks/1/x", 404, 10015), ("GET", "/api/v10/webhooks/abc/x", 400, 50035),
-    ("GET", "/api/v10/users/@me", 401, 0), ("GET", "/api/v9/channels/1", 401, 0),
-])
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", "/api/v5/users/@me", 400, 50041),
+        ("GET", "/api/v10/nowhere", 404, 0),
+        ("GET", "/other", 404, 0),
+        ("POST", "/api/v10/webhooks/1", 405, 0),
+        ("PUT", "/api/v10/users/@me", 405, 0),
+        ("GET", "/api/v10/webhooks/1/x", 404, 10015),
+        ("GET", "/api/v10/webhooks/abc/x", 400, 50035),
+        ("GET", "/api/v10/users/@me", 401, 0),
+        ("GET", "/api/v9/channels/1", 401, 0),
+    ],
+)
 def test_routes(shared: World, method: str, path: str, status: int, code: int) -> None:
     answer = shared.call(method, path)
     assert (answer.status, answer.json["code"]) == (status, code) and answer.headers["Via"]
 
 
-@pytest.mark.parametrize(("agent", "status"), [
-    ("Python-urllib/3.11", 403), ("Java/1.8", 403), (None, 403), ("Mozilla/5.0", 200), ("curl/8", 200)])
+@pytest.mark.parametrize(
+    ("agent", "status"),
+    [("Python-urllib/3.11", 403), ("Java/1.8", 403), (None, 403), ("Mozilla/5.0", 200), ("curl/8", 200)],
+)
 def test_edge_rules(shared: World, agent: str | None, status: int) -> None:
     answer = shared.post({"content": "x"}, User_Agent=agent)
     assert answer.status == status
@@ -294,7 +350,11 @@ def test_webhook_life(world: World) -> None:
     assert (silent.status, silent.body) == (204, b"")
     body = {"content": "<@5> @everyone", "username": "web", "allowed_mentions": {"parse": ["users"]}}
     made = world.post(body).json
-    assert [made["author"]["username"], made["mentions"][0]["id"], made["mention_everyone"]] == ["web", "5", False]
+    assert [made["author"]["username"], made["mentions"][0]["id"], made["mention_everyone"]] == [
+        "web",
+        "5",
+        False,
+    ]
     where = f"{world.path()}/messages/{made['id']}"
     changed = world.call("PATCH", where, embed(title="two"))
     assert changed.status == 200 and schema_errors("MessageResponse", changed.json) == []
@@ -308,9 +368,12 @@ def test_webhook_life(world: World) -> None:
 
 
 def test_queries(shared: World) -> None:
-    assert codes(shared.post({"content": "x"}, "?wait=yes").json["errors"]) == {("wait", "BOOLEAN_TYPE_CONVERT")}
+    assert codes(shared.post({"content": "x"}, "?wait=yes").json["errors"]) == {
+        ("wait", "BOOLEAN_TYPE_CONVERT")
+    }
     assert codes(shared.post({"content": "x"}, "?thread_id=x").json["errors"]) == {
-        ("thread_id", "NUMBER_TYPE_COERCE")}
+        ("thread_id", "NUMBER_TYPE_COERCE")
+    }
     unknown = shared.post({"content": "x"}, "?thread_id=1")
     assert (unknown.status, unknown.json["code"]) == (400, 10003)
     assert shared.post({"content": "x"}, "?wait=True").status == 200
@@ -347,9 +410,14 @@ def test_bucket(world: World) -> None:
     assert limited.status == 429
     assert limited.json == {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
     assert {key: limited.headers[key] for key in limited.headers if key[:1] in "XR"} == {
-        "X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800001002.000",
-        "X-RateLimit-Reset-After": "1.500", "X-RateLimit-Bucket": "5fb2a7f1c0de", "X-RateLimit-Scope": "user",
-        "Retry-After": "2"}
+        "X-RateLimit-Limit": "5",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": "1800001002.000",
+        "X-RateLimit-Reset-After": "1.500",
+        "X-RateLimit-Bucket": "5fb2a7f1c0de",
+        "X-RateLimit-Scope": "user",
+        "Retry-After": "2",
+    }
     other = world.fake.add_webhook()
     assert world.post({"content": "x"}, hook=other).headers["X-RateLimit-Bucket"] == "5fb2a7f1c0de"
     world.clock.now += 1.5
@@ -368,12 +436,18 @@ def test_hidden_limit_is_per_channel(world: World) -> None:
     twin = world.fake.add_webhook(world.hook.channel_id)
     world.fake.limits["hook_post"] = None
     world.fake.limits["global"] = None
-    assert {world.post({"content": "x"}, hook=hook).status for _ in range(15) for hook in (world.hook, twin)} == {200}
+    assert {
+        world.post({"content": "x"}, hook=hook).status for _ in range(15) for hook in (world.hook, twin)
+    } == {200}
     world.fake.limits["hook_post"] = (5, 2.0)
     world.clock.now += 20
     world.fake.hidden_wait_short_once = True
     short = world.post({"content": "x"})
-    assert short.json == {"message": "The resource is being rate limited.", "retry_after": 20.0, "global": False}
+    assert short.json == {
+        "message": "The resource is being rate limited.",
+        "retry_after": 20.0,
+        "global": False,
+    }
     assert short.headers["X-RateLimit-Scope"] == "shared" and short.headers["X-RateLimit-Remaining"] == "4"
     world.clock.now += 20
     full = world.post({"content": "x"})
@@ -420,10 +494,12 @@ def test_dead_webhook(world: World) -> None:
 def test_version_6(world: World) -> None:
     path = world.path().replace("/v10", "")
     assert world.call("POST", path, {"content": "x" * 2001}).json == {
-        "content": ["Must be 2000 or fewer in length."]}
+        "content": ["Must be 2000 or fewer in length."]
+    }
     assert world.call("POST", path, embed(title="x" * 257)).json == {"embeds": ["0"]}
     assert world.call("POST", path, {"embeds": [{"title": "x"}] * 11}).json == {
-        "embeds": ["Must be 10 or fewer in length."]}
+        "embeds": ["Must be 10 or fewer in length."]
+    }
     assert world.call("POST", path, {}).json["code"] == 50006
     world.call("POST", path, {"content": "x"})
     limited = world.call("POST", path, {"content": "x"})
@@ -472,7 +548,9 @@ def test_reading(world: World) -> None:
     path = world.messages_path()
     ids = [item["id"] for item in world.api("GET", f"{path}?after={person[0].id}&limit=2").json]
     assert ids == [own["id"], person[1].id]
-    assert [item["id"] for item in world.api("GET", f"{path}?before={own['id']}&limit=1").json] == [person[1].id]
+    assert [item["id"] for item in world.api("GET", f"{path}?before={own['id']}&limit=1").json] == [
+        person[1].id
+    ]
     assert len(world.api("GET", f"{path}?around={own['id']}&limit=3").json) == 3
     assert reply.human and len(world.fake.messages) == 1
     for query in ("limit=0", "limit=101", "before=1&after=1"):
@@ -510,7 +588,13 @@ def test_channels(world: World) -> None:
     assert (made.status, made.json["name"], made.json["parent_id"]) == (201, "web-server", above.id)
     listed = world.api("GET", path).json
     assert made.json in listed and all(schema_errors("GuildChannelResponse", item) == [] for item in listed)
-    for body in ({}, {"name": ""}, {"name": "x" * 101}, {"name": "x", "parent_id": "1"}, {"name": "x", "type": 99}):
+    for body in (
+        {},
+        {"name": ""},
+        {"name": "x" * 101},
+        {"name": "x", "parent_id": "1"},
+        {"name": "x", "type": 99},
+    ):
         assert world.api("POST", path, body).json["code"] == 50035
     for _ in range(500 - len(listed)):
         world.fake.add_channel()
@@ -545,7 +629,9 @@ def test_faults_of_the_answer(world: World) -> None:
     with pytest.raises(json.JSONDecodeError):
         world.post({"content": "x"})
     world.fake.arm("chunked", times=2)
-    assert world.post({"content": "x"}).json["content"] == "x" and world.post({"content": "x"}, "").status == 204
+    assert (
+        world.post({"content": "x"}).json["content"] == "x" and world.post({"content": "x"}, "").status == 204
+    )
     world.fake.arm("gzip")
     assert world.post({"content": "x"}, Accept_Encoding="gzip").headers["Content-Encoding"] == "gzip"
     world.clock.now += 2
@@ -564,9 +650,15 @@ def test_faults_of_the_answer(world: World) -> None:
         world.post({"content": "x"})
 
 
-@pytest.mark.parametrize(("form", "header", "want"), [
-    ("float", "whole", (0.3, "1")), ("int", "absent", (1, None)), ("str", "fractional", ("0.3", "0.300")),
-    ("absent", "whole", (None, "1"))])
+@pytest.mark.parametrize(
+    ("form", "header", "want"),
+    [
+        ("float", "whole", (0.3, "1")),
+        ("int", "absent", (1, None)),
+        ("str", "fractional", ("0.3", "0.300")),
+        ("absent", "whole", (None, "1")),
+    ],
+)
 def test_armed_429(world: World, form: str, header: str, want: tuple[Any, Any]) -> None:
     world.fake.arm("429", retry_after=0.3, scope="shared", form=form, header=header)
     answer = world.post({"content": "x"})
@@ -581,6 +673,7 @@ def test_hanging(world: World) -> None:
         world.fake.arm("hang", seconds=0.05, after_storing=after)
         assert world.post({"content": "x"}).status == 200
     world.fake.arm("hang", seconds=60)
+    world.hang_up()
     world.line = http.client.HTTPConnection(world.fake.url.removeprefix("http://"), timeout=0.05)
     with pytest.raises(TimeoutError):
         world.post({"content": "x"})
@@ -607,7 +700,7 @@ def test_refused_connections(world: World) -> None:
     for _ in range(2):
         with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
             world.post({"content": "x"})
-    world.line = None
+    world.hang_up()
     with pytest.raises(ConnectionRefusedError):
         world.post({"content": "x"})
     world.fake.accept()
@@ -631,7 +724,11 @@ def test_credentials_out_of_place(world: World) -> None:
 
 def texts(random_: random.Random, limit: int) -> Any:
     size = random_.choice([0, 1, limit - 1, limit, limit + 1])
-    return random_.choice(["x", "🦊", "ä"]) * size if random_.random() < 0.9 else random_.choice([None, 5, [], {}])
+    return (
+        random_.choice(["x", "🦊", "ä"]) * size
+        if random_.random() < 0.9
+        else random_.choice([None, 5, [], {}])
+    )
 
 
 def some(random_: random.Random, chances: dict[str, Any]) -> dict[str, Any]:
@@ -642,31 +739,61 @@ def made_embed(r: random.Random) -> Any:
     if r.random() < 0.03:
         return r.choice([None, 1, "x", []])
     size = r.choice([0, 1, 2, 25, 26])
-    fields = [some(r, {"inline": lambda: r.choice([True, None, 0])}) | {"name": "n", "value": texts(r, 1024)}
-              for _ in range(size)]
-    return {"title": "t"} | some(r, {
-        "title": lambda: texts(r, 256), "description": lambda: texts(r, 4096), "fields": lambda: fields,
-        "footer": lambda: {"text": texts(r, 2048)}, "author": lambda: r.choice([{"name": texts(r, 256)}, None, 3]),
-        "color": lambda: r.choice([0, 1, 16777215, 16777216, -1, None, True, "x"]),
-        "url": lambda: r.choice([None, 7, "https://example.org/" + "x" * 2028, "https://example.org/" + "x" * 2029]),
-        "image": lambda: {"url": "https://example.org/a.png", "width": r.choice([1, "x", None])}})
+    fields = [
+        some(r, {"inline": lambda: r.choice([True, None, 0])}) | {"name": "n", "value": texts(r, 1024)}
+        for _ in range(size)
+    ]
+    return {"title": "t"} | some(
+        r,
+        {
+            "title": lambda: texts(r, 256),
+            "description": lambda: texts(r, 4096),
+            "fields": lambda: fields,
+            "footer": lambda: {"text": texts(r, 2048)},
+            "author": lambda: r.choice([{"name": texts(r, 256)}, None, 3]),
+            "color": lambda: r.choice([0, 1, 16777215, 16777216, -1, None, True, "x"]),
+            "url": lambda: r.choice(
+                [None, 7, "https://example.org/" + "x" * 2028, "https://example.org/" + "x" * 2029]
+            ),
+            "image": lambda: {"url": "https://example.org/a.png", "width": r.choice([1, "x", None])},
+        },
+    )
 
 
 def made_body(r: random.Random) -> dict[str, Any]:
     ids = [str(number) for number in range(r.choice([0, 1, 100, 101]))]
-    body: dict[str, Any] = {"content": "x"} | some(r, {
-        "content": lambda: texts(r, 2000), "tts": lambda: r.choice([True, None, "x"]),
-        "embeds": lambda: [made_embed(r) for _ in range(r.choice([0, 1, 1, 2, 10, 11]))],
-        "username": lambda: texts(r, 80), "thread_name": lambda: texts(r, 100), "flags": lambda: r.choice([4, "x"]),
-        "allowed_mentions": lambda: some(r, {"parse": lambda: r.choice([[], ["users"], ["x"], ["users"] * 2]),
-                                             "users": lambda: ids, "roles": lambda: r.choice([["x"], ["1"], [1, 1]])})})
+    body: dict[str, Any] = {"content": "x"} | some(
+        r,
+        {
+            "content": lambda: texts(r, 2000),
+            "tts": lambda: r.choice([True, None, "x"]),
+            "embeds": lambda: [made_embed(r) for _ in range(r.choice([0, 1, 1, 2, 10, 11]))],
+            "username": lambda: texts(r, 80),
+            "thread_name": lambda: texts(r, 100),
+            "flags": lambda: r.choice([4, "x"]),
+            "allowed_mentions": lambda: some(
+                r,
+                {
+                    "parse": lambda: r.choice([[], ["users"], ["x"], ["users"] * 2]),
+                    "users": lambda: ids,
+                    "roles": lambda: r.choice([["x"], ["1"], [1, 1]]),
+                },
+            ),
+        },
+    )
     return body
 
 
 @needs_schema
-@pytest.mark.parametrize(("kind", "schema"), [
-    ("webhook", "IncomingWebhookRequestPartial"), ("webhook_edit", "IncomingWebhookUpdateRequestPartial"),
-    ("bot", "MessageCreateRequest"), ("bot_edit", "MessageEditRequestPartial")])
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        ("webhook", "IncomingWebhookRequestPartial"),
+        ("webhook_edit", "IncomingWebhookUpdateRequestPartial"),
+        ("bot", "MessageCreateRequest"),
+        ("bot_edit", "MessageEditRequestPartial"),
+    ],
+)
 def test_what_the_schema_refuses_the_fake_refuses(kind: str, schema: str) -> None:
     r, both = random.Random(kind), 0
     for _ in range(150):
@@ -674,6 +801,9 @@ def test_what_the_schema_refuses_the_fake_refuses(kind: str, schema: str) -> Non
         against = schema_errors(schema, body)
         form = check_message(kind, body)
         both += bool(against)
-        assert not against or form.errors or any("JSON integer" in note or "snowflake" in note
-                                                 for note in form.notes), (against, body)
+        assert (
+            not against
+            or form.errors
+            or any("JSON integer" in note or "snowflake" in note for note in form.notes)
+        ), (against, body)
     assert 20 < both < 150  # both sides of the bounds were met

@@ -21,8 +21,8 @@ from support import docker, engines
 _SKIPPED = pytest.StashKey[str]()
 
 
-def _connect() -> docker.Engine:
-    """The engine of this run; EngineError says why there is none."""
+def _connect() -> tuple[docker.Engine, bool]:
+    """The engine of this run, and whether it got the test image now; EngineError says why not."""
     reason = os.environ.get("SENTINEL_E2E_SKIP")
     if reason:
         raise engines.EngineError(reason)
@@ -31,22 +31,24 @@ def _connect() -> docker.Engine:
         raise engines.EngineError("no Docker Engine answers (tests/run as root would start one)")
     engine = docker.Engine(host, environ=engines.client_environ(host, os.environ))
     try:
+        made = docker.ensure_image(engine)
         docker.probe(engine)
     except docker.DockerError as error:
         raise engines.EngineError(f"the engine at {host} cannot run a container: {error}") from None
-    return engine
+    return engine, made
 
 
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> Iterator[docker.Engine]:
     """A real engine that has the test image."""
     try:
-        found = _connect()
+        found, made = _connect()
     except engines.EngineError as error:
-        request.config.stash[_SKIPPED] = str(error)
-        pytest.skip(f"no Docker Engine: {error}")
+        reason = " ".join(str(error).split())
+        request.config.stash[_SKIPPED] = reason
+        pytest.skip(f"no Docker Engine: {reason}")
     yield found
-    if "SENTINEL_E2E_SUITE" not in os.environ:  # somebody else's engine: leave it as it was
+    if made:  # it may be somebody's own engine: leave it as it was
         with contextlib.suppress(docker.DockerError):
             found.docker("image", "rm", docker.IMAGE)
 

@@ -397,7 +397,7 @@ def static_busybox() -> Path:
         packages = Packages(cache_root())
         folder = packages.first(RUNC_SUITES, "busybox-static")
         packages.tidy()
-    return next(path for path in (folder / "root").rglob("busybox") if path.is_file())
+    return next((folder / "root").rglob("bin/busybox"))
 
 
 # --------------------------------------------------------------------------- talking to an engine
