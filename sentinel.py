@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import difflib
 import http.client
 import json
@@ -2365,6 +2366,12 @@ class ExitCode(IntEnum):
     BAD_SETTINGS = 78
 
 
+def give_back_memory() -> None:
+    """Return what compiling this file took, a fifth of the process, to the system; only glibc needs to be asked."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Terminal:
     """The channel that is always there: cards on standard output, coloured where that is a terminal."""
 
@@ -2424,6 +2431,7 @@ class Daemon:
         self.log("info", f"Sentinel {__version__} watches {self.engine.host}; alerts go to"
                          f" {'Discord' if self.webhook else 'the terminal'}")
         self._perform(self.watchdog.begin())
+        give_back_memory()
         while True:
             batch = self._wait()
             for seen in batch:
@@ -2624,6 +2632,8 @@ def main(argv: list[str] | None = None) -> int:
     except SettingError as error:
         print("\n".join(error.args), file=sys.stderr)
         return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
+    if arguments.command == "watch" and __name__ == "__main__":
+        relaunch()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if arguments.command == "check":
@@ -2639,6 +2649,16 @@ def read_setting_file(path: str) -> str:
     """A secret's file, without the newline at its end."""
     with open(path, encoding="utf-8") as file:
         return file.read().strip()
+
+
+def relaunch() -> None:
+    """Become the same process with this file imported: CPython keeps the syntax tree of a script, a fifth of the
+    daemon's memory, for as long as the script runs, and frees that of a module."""
+    folder, name = os.path.split(os.path.splitext(os.path.abspath(__file__))[0])
+    if sys.executable and name.isidentifier() and sys.argv[0] in sys.orig_argv:
+        flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
+        program = f"import sys; sys.path[0] = {folder!r}; import {name}; sys.exit({name}.main())"
+        os.execv(sys.executable, [sys.executable, *flags, "-B", "-c", program, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

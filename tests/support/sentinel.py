@@ -200,7 +200,7 @@ def versions(message: Message) -> list[Alert]:
     """A message's embeds, with those that it had before it was edited; each title once."""
     states = [edit.before.get("embeds", []) for edit in message.history] + [message.embeds]
     alerts = {
-        embed["title"]: Alert(embed["title"], embed["color"], embed["description"], message)
+        embed["title"]: Alert(embed["title"], embed["color"], embed.get("description", ""), message)
         for embeds in states for embed in embeds
     }  # fmt: skip
     return list(alerts.values())
@@ -350,5 +350,3 @@ def paste(engine: Engine, command: str) -> None:
     """Run a command as a user would who pastes it into a shell on the engine's host."""
     done = subprocess.run(["sh", "-c", command], env=engine.env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
-
-
