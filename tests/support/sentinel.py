@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -298,19 +299,23 @@ class Stage:
         name = self.name(service)
         return [alert for alert in self.alerts if name in alert.title or name in alert.text]
 
-    def told(self, title: str, timeout: float = 10.0) -> Alert:
-        """Wait for an alert with this title."""
+    def wait_alert(self, what: str, wanted: Callable[[Alert], bool], timeout: float = 10.0) -> Alert:
+        """Wait for the first alert that is wanted."""
         found: list[Alert] = []
 
         def arrived(_: FakeDiscord) -> bool:
-            found[:] = [alert for alert in self.alerts if alert.title == title]
+            found[:] = [alert for alert in self.alerts if wanted(alert)]
             return bool(found)
 
         try:
             self.discord.wait_for(arrived, timeout)
         except AssertionError as error:
-            raise AssertionError(f"nobody was told {title!r} {error}") from None
+            raise AssertionError(f"nobody was told {what!r} {error}") from None
         return found[0]
+
+    def told(self, title: str, timeout: float = 10.0) -> Alert:
+        """Wait for an alert with this title."""
+        return self.wait_alert(title, lambda alert: alert.title == title, timeout)
 
     def red(self, service: str, verdict: str = "DEAD", timeout: float = 10.0) -> Alert:
         """Wait for the red embed of a service."""
@@ -325,8 +330,11 @@ class Stage:
         return alert
 
     def grey(self, service: str, timeout: float = 15.0) -> Alert:
-        """Wait for the grey embed of a service."""
-        alert = self.told(f"Stopped: {self.name(service)}", timeout)
+        """Wait for the grey embed of a service, alone or together with others of its project."""
+        titles = (f"Stopped: {self.name(service)}", f"Stopped: {self.project.name}")
+        alert = self.wait_alert(
+            titles[0], lambda alert: alert.title in titles and self.name(service) in alert.text, timeout
+        )
         assert alert.colour == GREY
         return alert
 

@@ -1,0 +1,449 @@
+"""The whole of Sentinel against a fake engine and a fake Discord.
+
+What is a question of time (an interval, a cut every few minutes, an hour) is played on a clock that tests set. What
+is a question of threads, signals and exit codes is played by a real Daemon, in this process or in one of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.clocked import Clocked
+from support.fake_discord import FakeDiscord
+from support.fake_engine import Container, FakeEngine
+
+import sentinel
+from sentinel import Daemon, Engine, ExitCode, Settings, StopAsked, Verdict
+
+PROGRAM = Path(sentinel.__file__)
+ALLOWED = re.compile(r"GET /(_ping|version|info|containers/json|containers/[0-9a-f]{64}/(json|logs)|events)(\?|$)"
+                     r"|POST /containers/[0-9a-f]{64}/(start|restart)(\?|$)")  # fmt: skip
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    """An engine of which nothing is asked but what is needed."""
+    with FakeEngine() as fake:
+        yield fake
+        asked = {f"{call.method} {call.path}" for call in fake.calls}
+        assert [call for call in asked if not ALLOWED.match(call)] == []
+
+
+@pytest.fixture
+def discord() -> Iterator[FakeDiscord]:
+    """A Discord to which manners are kept."""
+    with FakeDiscord() as fake:
+        yield fake
+        assert fake.lint == [] and fake.refused == []
+
+
+def add(engine: FakeEngine, name: str, **facts: Any) -> Container:
+    """A service of the project shop, up for an hour."""
+    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
+
+
+def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
+    """Wait for something that no fake tells of."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "not within the time"
+        time.sleep(0.005)
+
+
+# ── On a clock that tests set: what the stream does not tell, the listing does ────────────────────────────────
+
+
+def test_where_events_are_refused_a_death_is_found_within_an_interval(engine: FakeEngine) -> None:
+    web = add(engine, "web")
+    engine.refuse("/events")
+    with Clocked(engine, poll_interval=30.0) as watch:
+        watch.run(5)
+        engine.crash(web, 3)
+        watch.run(30.1)
+        assert watch.told()[:1] == ["DEAD web"]
+        assert web.status == "running"
+        watch.run(600)
+        assert watch.told() == ["DEAD web", "Recovered web"]
+        assert sum("events are refused" in line.text for line in watch.log) == 1
+        assert len(watch.subscribed) <= 12, "once a minute is enough"
+
+
+def test_events_that_are_allowed_later_are_used(engine: FakeEngine) -> None:
+    web = add(engine, "web")
+    engine.refuse("/events")
+    with Clocked(engine) as watch:
+        watch.run(5)
+        engine.heal()
+        watch.run(61)
+        engine.crash(web, 3)
+        watch.run(1)
+        assert watch.told() == ["DEAD web"]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_events_alone_that_can_not_be_had_are_no_engine_that_is_down(engine: FakeEngine, status: int) -> None:
+    web = add(engine, "web")
+    engine.refuse("/events", status)
+    with Clocked(engine) as watch:
+        watch.run(300)
+        engine.crash(web, 3)
+        watch.run(60)
+        assert watch.told() == ["DEAD web", "Recovered web"]
+
+
+def test_events_that_can_not_be_had_any_more_are_no_engine_that_is_down(engine: FakeEngine) -> None:
+    web = add(engine, "web")
+    with Clocked(engine) as watch:
+        watch.run(5)
+        engine.refuse("/events", 503)
+        engine.cut_streams()
+        watch.run(300)
+        engine.crash(web, 3)
+        watch.run(60)
+        assert watch.told() == ["DEAD web", "Recovered web"]
+
+
+def test_a_stream_that_went_deaf_is_noticed_by_the_listing_and_opened_anew(engine: FakeEngine) -> None:
+    web, db = add(engine, "web"), add(engine, "db")
+    with Clocked(engine, poll_interval=30.0) as watch:
+        watch.run(5)
+        engine.deaf(reopen_heals=True)
+        engine.crash(web, 3)
+        watch.run(30)
+        assert watch.told() == ["DEAD web"]
+        assert len(watch.subscribed) == 2
+        engine.crash(db, 4)
+        watch.run(0.1)
+        assert watch.told() == ["DEAD web", "DEAD db"]
+
+
+def test_stops_that_a_deaf_stream_did_not_tell_are_stops_once_it_hears_again(engine: FakeEngine) -> None:
+    """All of them: the engine remembers its last events, and the stream opened anew tells them."""
+    services = [add(engine, f"web{number}") for number in range(4)]
+    with Clocked(engine, poll_interval=30.0) as watch:
+        watch.run(5)
+        engine.deaf(reopen_heals=True)
+        for service in services:
+            engine.stop_by_operator(service)
+        watch.run(120)
+        assert watch.told(Verdict.STOPPED) == []
+        assert {service.status for service in services} == {"exited"}
+
+
+def test_a_container_that_dies_while_sentinel_is_still_looking_around_is_told(engine: FakeEngine) -> None:
+    """The stream told its death after Sentinel's start; that its first look came too late changes nothing."""
+    web = add(engine, "web")
+    with Clocked(engine, answer=0.3) as watch:
+        watch.run(0.1)
+        engine.crash(web, 3)
+        watch.run(10)
+        assert watch.told() == ["DEAD web", "Recovered web"]
+
+
+def test_a_busy_engine_that_answers_late_hides_no_death(engine: FakeEngine) -> None:
+    services = [add(engine, f"web{number}") for number in range(10)]
+    with Clocked(engine, answer=1.5) as watch:
+        watch.run(30)
+        for number, service in enumerate(services):
+            engine.crash(service, number + 1)
+        watch.run(60)
+        assert sorted(watch.told(Verdict.RECOVERED)) == [f"DEAD web{number}" for number in range(10)]
+        assert sorted(watch.told(Verdict.DEAD)) == [f"Recovered web{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("cut_every", [3.0, 240.0])
+def test_a_stream_that_is_cut_again_and_again_is_no_news(engine: FakeEngine, cut_every: float) -> None:
+    """A proxy that cuts idle streams is normal life: no word, no gap, no double."""
+    web = add(engine, "web", policy="always")
+    with Clocked(engine, restart=False) as watch:
+        watch.run(5)
+        before = len(watch.log)
+        for number in range(40):
+            engine.cut_streams()
+            if number == 20:
+                assert engine.wait_streams(0)
+                engine.crash(web, 3)  # while no stream is open
+                assert engine.wait(lambda: web.status == "running")
+            watch.run(cut_every)
+        assert watch.told() == ["DEAD web", "Recovered web"]
+        assert not [line for line in watch.log[before:] if "stream" in line.text or "engine" in line.text]
+        assert all(later - sooner >= 0.05 for sooner, later in zip(watch.subscribed, watch.subscribed[1:], strict=False))
+
+
+def test_a_stream_that_is_cut_at_once_each_time_is_reopened_at_a_bounded_rate(engine: FakeEngine) -> None:
+    add(engine, "web")
+    with Clocked(engine) as watch:
+        for _ in range(600):
+            engine.cut_streams()
+            watch.run(0.1)
+        assert 10 <= len(watch.subscribed) <= 30
+        assert watch.told() == []
+
+
+def test_a_death_in_the_gap_of_a_cut_is_told_when_the_stream_is_back(engine: FakeEngine) -> None:
+    web = add(engine, "web")
+    with Clocked(engine) as watch:
+        watch.run(60)
+        engine.cut_streams()
+        assert engine.wait_streams(0)
+        engine.crash(web, 3)
+        watch.run(0.2)
+        assert watch.told() == ["DEAD web"]
+
+
+def test_an_engine_that_is_away_is_told_once_and_its_silence_is_no_death(engine: FakeEngine) -> None:
+    add(engine, "web"), add(engine, "db")
+    with Clocked(engine) as watch:
+        watch.run(5)
+        engine.go_down()
+        watch.run(9)
+        assert watch.told() == []
+        watch.run(600)
+        assert [notice.verdict for notice in watch.notices] == [Verdict.ENGINE_DOWN]
+        engine.come_up(keep_history=True)
+        watch.run(30)
+        assert [notice.verdict for notice in watch.notices] == [Verdict.ENGINE_DOWN, Verdict.RECOVERED]
+
+
+def test_an_engine_that_was_never_there_is_waited_for_with_one_clear_line(tmp_path: Path) -> None:
+    engine = FakeEngine(tmp_path / "docker.sock")
+    with Clocked(engine) as watch:
+        watch.run(300)
+        assert [line.level for line in watch.log] == ["warning"]
+        assert "no such socket; is Docker running?" in watch.log[0].text
+        with engine:
+            web = add(engine, "web")
+            watch.run(6)
+            engine.crash(web, 3)
+            watch.run(20)
+            assert watch.told() == ["DEAD web", "Recovered web"]
+
+
+# ── In threads ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Running:
+    """A Daemon in a thread of this process."""
+
+    def __init__(self, host: str, webhook_url: str = "", **settings: Any) -> None:
+        url = sentinel.webhook(webhook_url)
+        self.daemon = Daemon(Settings(docker_host=host, webhook_url=url, **settings), {"NO_COLOR": "1"})
+        self.daemon.log = self._log  # type: ignore[method-assign]
+        self.lines: list[str] = []
+        self.code: int | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _log(self, level: str, text: str) -> None:
+        self.lines.append(sentinel.log_line(level, text, 0.0, "text"))
+
+    def _run(self) -> None:
+        self.code = self.daemon.run()
+
+    def watching(self, *names: str) -> None:
+        """Wait until it has the stream and knows these services."""
+        watchdog, keys = self.daemon.watchdog, {f"shop/{name}/1" for name in names}
+        until(lambda: watchdog.streaming and keys <= set(watchdog.services))
+
+    def ended(self, timeout: float = 5.0) -> int | None:
+        self.thread.join(timeout)
+        return self.code
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+    """Daemons that prove a recovery in the twentieth of a second; all have ended well afterwards."""
+    monkeypatch.setattr(sentinel.signal, "signal", lambda *_: None)  # only a main thread may
+    monkeypatch.setattr(sentinel, "FIRST_PROOF", 0.05)
+    monkeypatch.setattr(sentinel, "give_back_memory", lambda: None, raising=False)
+    made: list[Running] = []
+
+    def start(host: str, *arguments: Any, **settings: Any) -> Running:
+        made.append(Running(host, *arguments, **settings))
+        made[-1].thread.start()
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.daemon.inbox.put(StopAsked(signal.SIGTERM))
+    assert {one.ended() for one in made} <= {ExitCode.OK, ExitCode.CRASHED}
+
+
+def test_a_death_is_red_and_its_proven_recovery_green(
+    engine: FakeEngine, discord: FakeDiscord, running: Callable[..., Running]
+) -> None:
+    web = add(engine, "web", memory=64 * 2**20)
+    engine.log(web, "starting", "out of cheese")
+    running(engine.host, discord.add_webhook().url).watching("web")
+    engine.log(web, "boom")
+    began = time.monotonic()
+    engine.crash(web, 3)
+    discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
+    assert time.monotonic() - began < 1.0
+    discord.wait_for(lambda fake: fake.posts(text="web is back online"))
+    red, green = discord.messages
+    assert "exit 3" in red.text and "boom" in red.text and "docker compose -p shop" in red.text
+    assert (red.embeds[0]["color"], green.embeds[0]["color"]) == (sentinel.RED, sentinel.GREEN)
+    assert [call.path.rpartition("/")[2] for call in engine.called("POST")] == ["start"]
+
+
+def test_a_service_that_appears_later_is_covered_from_its_start(
+    engine: FakeEngine, discord: FakeDiscord, running: Callable[..., Running]
+) -> None:
+    running(engine.host, discord.add_webhook().url).watching()
+    web = engine.add("web", project="shop")
+    engine.crash(web, 3)
+    discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
+
+
+def test_an_engine_that_comes_later_is_found(tmp_path: Path, running: Callable[..., Running]) -> None:
+    engine = FakeEngine(tmp_path / "docker.sock")
+    one = running(engine.host)
+    with engine:
+        add(engine, "web")
+        one.watching("web")
+
+
+def test_there_is_never_a_second_restart_in_flight(engine: FakeEngine, running: Callable[..., Running]) -> None:
+    sick = add(engine, "sick", healthcheck=True)
+    running(engine.host, poll_interval=0.1).watching("sick")
+    engine.hang("/restart")
+    engine.health(sick, "unhealthy", "no answer")
+    assert engine.wait_call("POST")
+    looked = len(engine.called("GET", f"{sick.id}/json"))
+    for status in ("healthy", "unhealthy") * 3:
+        engine.health(sick, status)
+    engine.pause(sick)
+    engine.unpause(sick)
+    engine.crash(sick, 3)
+    assert engine.wait_call("GET", f"{sick.id}/json", looked + 1) and engine.wait_call("GET", "/containers/json", 3)
+    assert [call.path for call in engine.called("POST")] == [f"/containers/{sick.id}/restart?t=1"]
+    engine.heal()
+
+
+def test_four_slow_restarts_hold_up_no_start(engine: FakeEngine, running: Callable[..., Running]) -> None:
+    sick = [add(engine, f"sick{number}", healthcheck=True) for number in range(5)]
+    web = add(engine, "web")
+    running(engine.host).watching("web", *(container.name for container in sick))
+    engine.hang("/restart")
+    for container in sick:
+        engine.health(container, "unhealthy")
+    assert engine.wait_call("POST", "/restart", 4)
+    began = time.monotonic()
+    engine.crash(web, 3)
+    assert engine.wait_call("POST", f"{web.id}/start$")
+    assert time.monotonic() - began < 1.0
+    engine.heal()
+
+
+def test_a_slow_engine_delays_but_hides_nothing(
+    engine: FakeEngine, discord: FakeDiscord, running: Callable[..., Running]
+) -> None:
+    web = add(engine, "web")
+    running(engine.host, discord.add_webhook().url).watching("web")
+    engine.slow("/", 0.05)
+    engine.crash(web, 3)
+    discord.wait_for(lambda fake: fake.posts(text="web is back online"))
+    assert len(discord.messages) == 2
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError("a broken part")
+
+
+@pytest.mark.parametrize(("part", "name"), [
+    (Engine, "list_all"), (Engine, "look"), (Engine, "restart"), (Engine, "events"), (sentinel.Webhook, "send"),
+    (sentinel, "message_of"),
+])  # fmt: skip
+def test_a_worker_that_breaks_ends_the_process_with_its_reason(
+    engine: FakeEngine, running: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, part: Any, name: str
+) -> None:
+    web = add(engine, "web")
+    token = "SecretSecret-123"
+    monkeypatch.setattr(part, name, broken)
+    one = running(engine.host, f"http://127.0.0.1:1/api/webhooks/123/{token}")
+    if name not in ("list_all", "look", "events"):
+        one.watching("web")
+        engine.crash(web, 3)
+    assert one.ended() == ExitCode.CRASHED
+    reason = one.lines[-1]
+    assert "broke" in reason and "RuntimeError: a broken part" in reason
+    assert "\n" not in reason and token not in "".join(one.lines)
+
+
+def test_settings_that_make_no_sense_end_it_with_all_reasons_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "environ", {"SENTINEL_SETTLE": "soon", "SENTINEL_WATCH": "some", "DOCKER_HOST": "ssh://host",
+                                        "DISCORD_WEBHOOK_URL": "https://example.org/secret-token"})  # fmt: skip
+    assert sentinel.main(["--max-restarts", "many"]) == ExitCode.BAD_SETTINGS == 78
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said] == [
+        "DOCKER_HOST", "DISCORD_WEBHOOK_URL", "SENTINEL_WATCH", "SENTINEL_SETTLE", "--max-restarts"]  # fmt: skip
+    assert not [line for line in said if "secret-token" in line]
+
+
+# ── In a process of its own ───────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def program(folder: Path, host: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """sentinel.py as people start it; what it says goes to the files out and err."""
+    kept = {"PATH": os.environ.get("PATH", ""), "DOCKER_HOST": host, "HOME": str(folder)}
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=kept | settings, stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=err, cwd=folder)  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_it_ends_within_two_seconds_also_in_the_middle_of_a_restart(
+    engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, number: signal.Signals
+) -> None:
+    """And nothing that it was told as a secret is in what it says."""
+    sick, web, hook = add(engine, "sick", healthcheck=True), add(engine, "web"), discord.add_webhook()
+    engine.log(web, f"posting to {hook.url}")
+    engine.hang("/restart|/start")
+    form = "json" if number == signal.SIGINT else "text"
+    err = tmp_path / "err"
+    with program(tmp_path, engine.host, DISCORD_WEBHOOK_URL=hook.url, SENTINEL_LOG=form) as process:
+        until(lambda: re.search("(?s)watching sick.*watching web|watching web.*watching sick", err.read_text()))
+        engine.health(sick, "unhealthy")
+        engine.crash(web, 3)
+        assert engine.wait_call("POST", "/restart") and engine.wait_call("POST", "/start")
+        discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
+        began = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(5) == 0
+        assert time.monotonic() - began < 2.0
+    said = err.read_text() + (tmp_path / "out").read_text()
+    assert "asked to stop" in said and "web is DEAD" in said
+    assert hook.token not in said
+    assert hook.token not in "".join(message.text for message in discord.messages)
+    engine.heal()
+
+
+def test_without_a_channel_alerts_are_cards_on_the_terminal(engine: FakeEngine, tmp_path: Path) -> None:
+    web = add(engine, "web")
+    with program(tmp_path, engine.host) as process:
+        until(lambda: "watching web" in (tmp_path / "err").read_text())
+        engine.crash(web, 3)
+        until(lambda: "[DEAD] web" in (tmp_path / "out").read_text())
+        process.terminate()
+        assert process.wait(5) == 0
+    card = (tmp_path / "out").read_text()
+    assert "web is DEAD — exit 3" in card and "\x1b" not in card, "plain where it is no terminal"
