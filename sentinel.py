@@ -35,6 +35,7 @@ import functools
 import http.client
 import itertools
 import json
+import math
 import os
 import queue
 import re
@@ -343,9 +344,9 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
     Phase.RESTARTING: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
     Phase.PROVING: frozenset({Phase.UP, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
     Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
-    Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.STOPPED, Phase.GONE}),
+    Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
     Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
-    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING, Phase.STOPPED}),
+    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING}),
 }
 
 
@@ -498,10 +499,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing. `me` is Sentinel's own container, `host` the engine's name."""
+    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id."""
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -722,8 +724,11 @@ SIGNAL_NUMBERS = {name.removeprefix("SIG"): value for value, name in SIGNALS.ite
 
 
 def signal_number(text: str, default: int) -> int:
-    """A signal as image authors write it: SIGQUIT, quit, 3."""
-    return number(text) or SIGNAL_NUMBERS.get(text.upper().removeprefix("SIG"), default)
+    """A signal as image authors write it: SIGQUIT, quit, 3, SIGRTMIN+3."""
+    name = text.upper().removeprefix("SIG")
+    if match := re.fullmatch(r"(RTM(?:IN|AX))([+-]\d{1,2})", name):
+        return SIGNAL_NUMBERS[match[1]] + int(match[2])
+    return number(text) or SIGNAL_NUMBERS.get(name, default)
 
 
 def health_of(text: str) -> Health:
@@ -875,6 +880,7 @@ FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be ca
 REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
 LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 STOP_GRACE = 1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
+UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
 POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
 ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
 NOTE_EVERY, FORGET_AFTER = 600.0, 600.0
@@ -910,6 +916,7 @@ class Incident:
     number: int
     began_at: float
     deaths: int = 0
+    attempts: int = 0
     looped: bool = False
 
 
@@ -933,12 +940,23 @@ class Watched:
     hopeless: str = ""  # why this incident is not healed
     known_error: str = ""  # the engine's words at the last failed start
     noted_at: float = -NOTE_EVERY
+    pending_until: float = 0.0  # a restart call without an answer may still be at work
     settled: bool = False  # its removal has been told, or was not worth it
+
+    @property
+    def standing(self) -> bool:
+        """Whether its container was last seen alive, so that an end of it is news."""
+        sick = self.phase in (Phase.WAITING, Phase.GAVE_UP) and self.container.status == "running"
+        return sick or self.phase in (Phase.UP, Phase.PROVING)
 
     @property
     def proof(self) -> float:
         """Seconds of life that prove it: doubled by each relapse."""
         return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(self.deaths) - 1)))
+
+    def recent_deaths(self, now: float) -> list[float]:
+        """When it died lately: three such deaths are a crash loop."""
+        return [when for when in self.deaths if when > now - LOOP_SPAN]
 
     def move(self, phase: Phase) -> None:
         """Change phase, along a legal edge only."""
@@ -1036,7 +1054,7 @@ class Watchdog:
         self.touched: set[str] = set()  # services that may have changed since they were last saved
         self.actions: list[Action] = []
         self.incidents = 0
-        self.me, self.host = "", settings.host
+        self.me, self.host, self.engine_id = "", settings.host, ""
         self.seen: dict[tuple[int, str, str], None] = {}  # the last events, for what a resumed stream tells twice
         self.position = 0.0  # engine's time of the newest event
         self.history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed: evidence only
@@ -1044,8 +1062,9 @@ class Watchdog:
         self.began_at = self.calendar_offset = 0.0
         self.initial: set[str] | None = None  # what the first listing found
         self.grown: set[str] = set()  # up for minutes at the last listing
-        self.streaming = self.refused = self.reopening = self.listing = self.engine_known = False
+        self.streaming = self.refused = self.listing = self.engine_known = False
         self.opened_at = self.reconnect_delay = 0.0
+        self.reopened_at = -math.inf
         self.lost_at: float | None = None
         self.lost_why = ""
         self.engine_incident = 0
@@ -1056,8 +1075,8 @@ class Watchdog:
         """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
         return [Subscribe(0.0)]
 
-    def restore(self, services: Iterable[tuple[Watched, float | None]], position: float, incidents: int, now: float,
-                now_time: float) -> None:
+    def restore(self, services: Iterable[tuple[Watched, float | None]], engine_id: str, position: float, incidents: int,
+                now: float, now_time: float) -> None:
         """Take up what the ledger remembers: services with their due times. A restart that was cut short is looked at."""
         for service, due in services:
             self.services[service.key] = service
@@ -1066,7 +1085,9 @@ class Watchdog:
                 service.phase, service.back_at, due = Phase.PROVING, now, now + service.proof
             if due is not None:
                 self.due["forget" if service.phase is Phase.GONE and service.settled else "phase", service.key] = due
-        self.position, self.incidents, self.absence, self.history = position, incidents, (position, now_time), (0.0, position)
+        self.engine_id = engine_id
+        self.position, self.incidents = position, incidents
+        self.absence, self.history = (position, now_time), (0.0, position)
         self.began_at, self.calendar_offset = now, now_time - now
 
     def due_of(self, service: Watched) -> float | None:
@@ -1093,12 +1114,13 @@ class Watchdog:
             "forget": self._forget_due, "list": self._list_due, "subscribe": self._subscribe_due,
             "engine": self._engine_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
-            del self.due[timer]
             self.touched.add(timer[1])
             if self.lost_at is not None and timer[1]:  # nothing is judged or touched while the engine can't be asked
                 self.due[timer] = now + 2.0
             else:
                 rules[timer[0]](timer[1], now)
+            if self.due.get(timer, now + 1.0) <= now:  # the rule has not set it anew
+                del self.due[timer]
         return self._take_actions()
 
     def next_due_at(self) -> float | None:
@@ -1123,9 +1145,13 @@ class Watchdog:
     def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
         """Tell people of a service."""
         container, incident = service.container, service.incident
-        facts = {"incident": incident.number, "deaths": incident.deaths, "attempts": service.attempts} | facts if incident \
-            else facts
-        self.actions.append(Tell(Notice(verdict, container.name, at, container, cause, container.project,
+        if incident:
+            facts = {"incident": incident.number, "deaths": incident.deaths, "attempts": incident.attempts} | facts
+        else:
+            self.incidents += 1
+            facts["incident"] = self.incidents
+        name = REPLACE_NAME.sub("", container.name)
+        self.actions.append(Tell(Notice(verdict, name, at, container, cause, container.project,
                                         mention=service.policy.mention, **facts)))
 
     # The engine: its stream, its listing, its loss
@@ -1147,13 +1173,12 @@ class Watchdog:
             if not self.refused:
                 self._log("warning", f"events are refused ({seen.why}): deaths are found by listing every "
                                      f"{span(self.settings.poll_interval)}")
-            self.refused, self.reconnect_delay = True, 60.0
-            self._list_due("", now)
+            self.refused, self.reconnect_delay = True, self.settings.poll_interval
         else:
             self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
         self.due["subscribe", ""] = now + self.reconnect_delay
-        if seen.why and not seen.refused:
-            self._engine_lost(seen.why, now)
+        if seen.why:
+            self._list_due("", now)  # the listing says whether the engine is gone, or only its events
 
     def _subscribe_due(self, _: str, now: float) -> None:
         """Resume two seconds before the newest event: time stamps are not in the stream's order."""
@@ -1166,7 +1191,7 @@ class Watchdog:
 
     def _list_failed(self, seen: ListFailed, now: float) -> None:
         self.listing = False
-        self.due["list", ""] = now + 5.0
+        self.due["list", ""] = now + 1.0
         self._engine_lost(seen.why, now)
 
     def _listed(self, seen: Listed, now: float) -> None:
@@ -1174,6 +1199,8 @@ class Watchdog:
         self.listing = False
         self.due["list", ""] = now + self.settings.poll_interval
         self.me, self.host = seen.me, self.settings.host or seen.host
+        if seen.engine and seen.engine != self.engine_id:
+            self._new_engine(seen.engine)
         self._engine_found(now)
         ids = {row.id for row in seen.rows}
         self.initial = ids if self.initial is None else self.initial
@@ -1182,6 +1209,16 @@ class Watchdog:
         self.ignored &= ids
         self.grown = {row.id for row in seen.rows if not row.young}
         self.runs = {i: run for i, run in self.runs.items() if i in ids or i in self.by_id or i in self.looks}
+
+    def _new_engine(self, engine_id: str) -> None:
+        """Another engine than the ledger's: what was remembered is not about these containers."""
+        if self.engine_id and self.initial is None:
+            self._log("warning", "the ledger is about another engine; its services are forgotten, its history kept")
+            self.touched |= set(self.services)
+            self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
+            for memory in (self.services, self.by_id, self.runs):
+                memory.clear()
+        self.engine_id = engine_id
 
     def _differs(self, row: Row) -> bool:
         """Whether a row tells something that is not known. Age tells of restarts that no event told."""
@@ -1197,7 +1234,7 @@ class Watchdog:
     def _engine_lost(self, why: str, now: float) -> None:
         if self.lost_at is None:
             self.lost_at = now
-            self.due["engine", ""] = now + ENGINE_PATIENCE
+            self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
@@ -1258,7 +1295,8 @@ class Watchdog:
         self._look(event.id)
         fresh = service and service.container.id == event.id and event.time > service.container.finished_time
         if service and fresh and service.phase in DOWN:
-            self._came_back(service, now, ours=service.container.status == "restarting")
+            ours = service.container.status == "restarting" or now < service.pending_until
+            self._came_back(service, now, ours)
 
     def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         if service and service.container.id == event.id:
@@ -1283,7 +1321,7 @@ class Watchdog:
         at = event.time - self.calendar_offset if away else now
         run.death = Death(event.time, at, event.exit_code, run, times=run.death.times + 1 if run.death else 1)
         if service and service.container.id == event.id and event.time >= service.container.started_time:
-            if service.phase in (Phase.UP, Phase.PROVING) and service.container.started_time != service.judged_time:
+            if service.standing and service.container.started_time != service.judged_time:
                 self._assess(service, run.death, now)
             elif service.phase is Phase.RESTARTING:
                 service.death = run.death  # its own stop, or the end of the new run: the restart's answer will tell
@@ -1319,7 +1357,9 @@ class Watchdog:
         self.by_id[container.id] = container.key
         if service := self.services.get(container.key):
             return service
-        found_down = container.id in (self.initial or ()) and container.status not in ("running", "restarting")
+        death = self.runs.get(container.id, Run()).death
+        told = death is not None and death.time >= container.started_time
+        found_down = container.id in (self.initial or ()) and container.status not in ("running", "restarting") and not told
         service = Watched(container.key, container, policy, Phase.UP)
         if found_down or container.status == "created":
             service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
@@ -1328,13 +1368,12 @@ class Watchdog:
         return service
 
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
-        before = service.container
+        before, standing = service.container, service.standing
         self.touched.add(service.key)
         if container.id != before.id and not self._succeeds(service, container):
             return
         service.container, service.logs = container, logs or service.logs
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
-        standing = service.phase in (Phase.UP, Phase.PROVING)
         unjudged = container.started_time != service.judged_time
         if standing and unjudged and not service.death and run.death and run.death.time >= container.started_time:
             self._assess(service, run.death, now)
@@ -1356,15 +1395,16 @@ class Watchdog:
         if container.status not in ("running", "restarting", "created"):
             return False
         service.policy, _ = policy_of(container, self.settings, self.me)
-        service.successor, service.death, service.replacing = None, None, True
+        service.successor, service.death, service.replacing = None, None, container.status == "created"
         service.refund()
         return True
 
     def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
         container = service.container
-        if service.phase in DOWN and not (service.phase is Phase.WAITING and container.sick):
-            ours = service.phase is Phase.WAITING and (before.status == "restarting" or before.sick)
-            self._came_back(service, now, ours)
+        same_run = container.started_time == before.started_time
+        still_sick = container.sick and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
+        if service.phase in DOWN and not still_sick:
+            self._came_back(service, now, ours=same_run or before.status == "restarting" or now < service.pending_until)
         missed = container.id == before.id and run.started_time < container.started_time - 1.0
         run.started_time = max(run.started_time, container.started_time)
         if service.phase not in (Phase.UP, Phase.PROVING):
@@ -1395,7 +1435,10 @@ class Watchdog:
             service.death = Death(container.finished_time, now, container.exit_code, self.runs[container.id])
             self._judge(service, before, now)
         elif standing and container.started_time == service.judged_time:
-            self._wait(service, now)  # the death of this run is told already: the restart has not taken
+            if now < service.pending_until:
+                self.due["phase", service.key] = now + 2.0
+            else:
+                self._wait(service, now)  # the death of this run is told already: the restart has not taken
         elif standing and container.status != "created" and ("unheard", service.key) not in self.due:
             self.due["unheard", service.key] = now + (0.0 if self.refused else 1.0)
 
@@ -1407,7 +1450,7 @@ class Watchdog:
             if service.phase is Phase.WAITING:
                 self._wait(service, now)
         else:
-            service.judged_time = container.started_time
+            service.judged_time, service.known_error = container.started_time, container.error
             self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, container.exit_code, Run()), now)
 
     def _unheard_due(self, key: str, now: float) -> None:
@@ -1416,13 +1459,13 @@ class Watchdog:
         if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status == "running":
             return
         container = service.container
-        if self.streaming and not self.reopening:
+        if self.streaming and now - self.reopened_at > 30.0:
             self._log("info", f"the stream did not tell that {container.name} ended; opening it anew")
             self.actions.append(CloseStream())
-            self.reopening = True
-            self.due["unheard", key] = now + 2.0
+            self.reopened_at = now
+        if now < self.reopened_at + 2.0 or not (self.streaming or self.refused):
+            self.due["unheard", key] = max(self.reopened_at + 2.0, now + 0.5)  # what a new stream replays may tell of a stop
             return
-        self.reopening = False
         death = Death(container.finished_time, now, container.exit_code, self.runs[container.id], heard=False)
         spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
         if container.restart_policy != "no" and not spent:  # Docker would have restarted a death, not a stop
@@ -1454,16 +1497,22 @@ class Watchdog:
         service.judged_time = (before if container.status == "running" else container).started_time
         exit_code, job = code_of(death, container), self._is_job(service)
         cause = cause_of(death, before, container, exit_code)
-        if exit_code == 0 and (job or container.restart_policy == "on-failure"):
+        tried_again = container.restart_policy != "no" and container.status in ("restarting", "running")
+        if exit_code == 0 and (container.restart_policy == "on-failure" or (job and not tried_again)):
             self._log("info", f"{container.name} finished")
             self._rest(service)
-        elif job and not service.policy.insist:
-            self._tell_red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.")
+        elif job and not tried_again and not service.policy.insist:
+            if service.incident is None:
+                self._tell_red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.", now)
             self._rest(service)
         else:
             if not service.policy.insist:
                 service.hopeless = hopeless_end(death, container, exit_code)
-            self._fall(service, Verdict.DEAD, cause, death, now)
+            self._fall(service, Verdict.FAILED if job else Verdict.DEAD, cause, death, now)
+            return
+        service.incident = None
+        if container.status == "running":
+            self._came_back(service, now, ours=False)
 
     def _is_job(self, service: Watched) -> bool:
         """By its label, as a one-off, or because a sibling waits for its completion."""
@@ -1475,7 +1524,7 @@ class Watchdog:
 
     def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float) -> None:
         """A service is down and nobody wanted it: tell the first time, and see to its return."""
-        if service.proved_at and service.phase is Phase.UP and now - service.proved_at >= REFUND_AFTER:
+        if service.proved_at and service.incident is None and now - service.proved_at >= REFUND_AFTER:
             service.refund()
         fresh = service.incident is None
         if service.incident is None:
@@ -1485,26 +1534,28 @@ class Watchdog:
         incident.deaths += death.times
         if cause is not Cause.CANT_START:
             service.deaths.extend([now] * death.times)
-        looping = sum(when > now - LOOP_SPAN for when in service.deaths) >= LOOP_DEATHS and not incident.looped
+        often = len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
+        looping = often and not incident.looped
         if fresh or looping:
             incident.looped = looping
             exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
             plan, _ = self._plan(service, now)
-            self._tell_red(service, Verdict.CRASH_LOOP if looping else verdict, cause, death, exit_code, plan)
+            self._tell_red(service, Verdict.CRASH_LOOP if looping else verdict, cause, death, exit_code, plan, now)
         else:
             self._log("warning", f"{service.container.name} died again ({incident.deaths} times)")
         self._wait(service, now)
 
     def _tell_red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
-                  plan: str) -> None:
-        container, incident = service.container, service.incident
+                  plan: str, now: float) -> None:
+        container, recent = service.container, service.recent_deaths(now)
+        gave_up = verdict is Verdict.GAVE_UP
+        loop = {"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}
         began = container.started_time if container.status != "running" else death.run.started_time
         ended = container.finished_time if container.finished_time >= began else death.time
         lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START)
         self._tell(
             service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
-            uptime=ended - began if lived else None,
-            downtime=death.at - incident.began_at if incident else None,
+            uptime=ended - began if lived else None, **loop, **({"attempts": service.attempts} if gave_up else {}),
             error=container.error if cause is Cause.CANT_START else service.known_error,
             logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
@@ -1541,6 +1592,8 @@ class Watchdog:
     def _attempt(self, service: Watched) -> None:
         container = service.container
         service.attempts += 1
+        if service.incident:
+            service.incident.attempts += 1
         service.death = None
         service.move(Phase.RESTARTING)
         self.due.pop(("phase", service.key), None)
@@ -1554,16 +1607,21 @@ class Watchdog:
         self.due.pop(("phase", service.key), None)
         if service.incident and service.attempts:
             exit_code = None if service.known_error or service.container.sick else service.container.exit_code
-            self._tell_red(service, Verdict.GAVE_UP, Cause.EXIT, Death(0.0, now, None, Run()), exit_code, plan)
+            self._tell_red(service, Verdict.GAVE_UP, Cause.EXIT, Death(0.0, now, None, Run()), exit_code, plan, now)
 
     def _restarted(self, seen: Restarted, now: float) -> None:
         """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
         service = self.services.get(seen.key)
-        if not service or service.phase is not Phase.RESTARTING or service.container.id != seen.id:
+        if not service or service.phase is not Phase.RESTARTING:
             return
         self.touched.add(service.key)
-        service.container = seen.container or service.container
-        if seen.outcome is Outcome.FORBIDDEN:
+        replaced = service.container.id != seen.id
+        if seen.container and not replaced:
+            service.container = seen.container
+        if replaced:
+            self._came_back(service, now, ours=False)
+            self._look(service.container.id)
+        elif seen.outcome is Outcome.FORBIDDEN:
             service.hopeless = f"Sentinel may only watch here ({seen.why})"
             self._wait(service, now)
         elif seen.outcome is Outcome.REFUSED:
@@ -1572,16 +1630,18 @@ class Watchdog:
             service.known_error = words
             self._wait(service, now)
         else:
+            service.pending_until = now + UNKNOWN_PATIENCE if seen.outcome is Outcome.UNKNOWN else 0.0
             self._came_back(service, now, ours=True)
-            if service.death and service.death.time < service.container.started_time:
-                service.death = None  # the end that the restart itself made
-            if service.death or seen.outcome is not Outcome.DONE or service.container.status != "running":
+            death, service.death = service.death, None
+            if death and death.time >= service.container.started_time:  # else it is the end that the restart made
+                self._assess(service, death, now)
+            if death or seen.outcome is Outcome.OVERTAKEN or service.container.status != "running":
                 self._look(seen.id)
 
     def _came_back(self, service: Watched, now: float, ours: bool) -> None:
         """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
         replaced = service.phase is Phase.SUSPECT and service.incident is None
-        if not ours and service.phase is not Phase.SUSPECT:
+        if not ours:
             service.refund()
         if service.phase is not Phase.RESTARTING:
             service.death = None
@@ -1639,7 +1699,7 @@ class Watchdog:
                     if other.container.project == project and other.phase in (Phase.SUSPECT, Phase.GONE)), default=now)
         if project and last > now:
             self.due["phase", service.key] = last
-        elif service.replacing:
+        elif service.replacing and self._siblings_live(service):
             service.hopeless = "only compose can put it back"
             self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, death, now)
         elif cause is Cause.STOP and self.settings.stops == "alert":
@@ -1652,6 +1712,12 @@ class Watchdog:
                 self.due["forget", service.key] = now + FORGET_AFTER
             service.incident, service.settled = None, True
             self._rest(service)
+
+    def _siblings_live(self, service: Watched) -> bool:
+        """Whether the rest of its project runs, or it has none: then a removal was not the whole project's."""
+        others = [other.phase for other in self.services.values()
+                  if other is not service and other.container.project == service.container.project]
+        return not others or any(phase in (Phase.UP, Phase.PROVING) for phase in others)
 
     def _rest(self, service: Watched) -> None:
         """Leave it alone until somebody starts it."""
@@ -1840,7 +1906,7 @@ def clip_front(text: str, most: int) -> str:
 
 def code(text: str) -> str:
     """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as it is."""
-    return f"`{text.replace('`', 'ˋ')}`" if text else ""
+    return f"`{clean(text).replace('`', 'ˋ')}`" if text else ""
 
 
 def shown_lines(lines: Iterable[str]) -> list[str]:
@@ -1851,12 +1917,14 @@ def shown_lines(lines: Iterable[str]) -> list[str]:
 def recovery_command(container: Container) -> str:
     """The command that brings it back: compose's own where its labels tell the file, else docker's."""
     files = container.labels.get("com.docker.compose.project.config_files", "")
+    if container.auto_remove and container.status != "running":
+        return ""
     if not container.service or container.oneoff:
-        return f"docker start {shlex.quote(container.name)}"
+        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
     words = ["docker", "compose", "-p", container.project]
     for file in filter(None, files.split(",")):
         words += ["-f", file]
-    return shlex.join([*words, "up", "-d", container.service])
+    return shlex.join([*words, *(["restart"] if container.sick else ["up", "-d"]), container.service])
 
 
 def exit_words(exit_code: int | None) -> str:
@@ -1891,8 +1959,7 @@ def headline(notice: Notice) -> str:
         case Verdict.RECOVERED:
             return f"{name} is back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
-            end = f" ({how})" if notice.exit_code is not None else ""
-            return f"{name} was {notice.cause}{end}"
+            return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
             return f"{name} is in a CRASH LOOP — {how}, died {counted(notice.deaths, 'time')} in" \
                    f" {span(notice.downtime or 0.0)}"
@@ -1918,7 +1985,9 @@ def status_words(notice: Notice, moment: Callable[[float], str]) -> str:
 
 def cause_words(notice: Notice) -> str:
     """Why it died, where that is known and not said yet."""
-    if notice.verdict in (Verdict.STOPPED, Verdict.RECOVERED, Verdict.VANISHED, Verdict.UNHEALTHY, Verdict.CHILD_OOM):
+    if notice.cause in (Cause.CANT_START, Cause.UNHEALTHY, Cause.FAILED_UPDATE, Cause.STOP, Cause.REMOVED):
+        return ""
+    if notice.verdict is Verdict.CHILD_OOM:
         return ""
     if notice.cause is Cause.OOM and notice.container and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
@@ -2243,7 +2312,8 @@ class Ledger:
                     raise
                 aside = f"{self.path}.corrupt-{time.time_ns()}"
                 os.replace(self.path, aside)
-                self.database, self.trouble = self._connect(), f"it could not be read ({error}) and was set aside as {aside}"
+                self.database = self._connect()
+                self.trouble = f"it could not be read ({error}) and was set aside as {aside}"
                 return self.trouble
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -2341,7 +2411,8 @@ class Ledger:
         """All records of a kind; one that can't be read is left out."""
         found: dict[str, JSON] = {}
         try:
-            rows = self.database.execute("SELECT key, at, value FROM record WHERE kind = ?", (kind,)) if self.database else ()
+            query = "SELECT key, at, value FROM record WHERE kind = ?"
+            rows = self.database.execute(query, (kind,)) if self.database else ()
             for key, at_time, text in rows:
                 with contextlib.suppress(ValueError):
                     found[key] = json.loads(text)
@@ -2393,7 +2464,7 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
     return {
         "phase": service.phase, "container": container_record(service.container),
         "death": death_record(service.death, offset) if service.death and service.phase is Phase.SUSPECT else None,
-        "incident": [incident.number, incident.began_at + offset, incident.deaths, incident.looped] if incident else None,
+        "incident": [incident.number, incident.began_at + offset, incident.deaths, incident.attempts, incident.looped] if incident else None,
         "deaths": [round(at + offset, 3) for at in service.deaths], "due": due and round(due + offset, 3),
         **{name: getattr(service, name) for name in SERVICE_FIELDS},
         **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS},
@@ -2410,8 +2481,8 @@ def service_of(key: str, document: JSON, offset: float, settings: Settings) -> t
         setattr(service, name, document[name] - offset)
     service.deaths.extend(at - offset for at in document["deaths"])
     if document["incident"]:
-        number, began_time, deaths, looped = document["incident"]
-        service.incident = Incident(number, began_time - offset, deaths, looped)
+        number, began_time, *counts = document["incident"]
+        service.incident = Incident(number, began_time - offset, *counts)
     service.death = death_of(document["death"], offset) if document["death"] else None
     if service.phase is Phase.SUSPECT and service.death is None:
         raise ValueError("a suspect without a death")
@@ -2460,9 +2531,17 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
 ROOTFUL_SOCKET = "/var/run/docker.sock"
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
+LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
 EVENTS = ("create", "start", "die", "died", "kill", "stop", "restart", "oom", "pause", "unpause", "rename", "destroy",
           "remove", "update", "health_status")
 EVENT_FILTER = urllib.parse.quote(json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":")))
+
+
+def hang_up(sock: socket.socket | None) -> None:
+    """End a connection from another thread: whoever reads from it sees the end at once."""
+    with contextlib.suppress(OSError):
+        if sock:
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class EngineError(Exception):
@@ -2516,22 +2595,39 @@ def error_text(status: int, body: bytes) -> str:
     return clip(" ".join(re.sub(r"<[^>]*>", " ", text).split()), 600) or f"HTTP {status}"
 
 
-def demultiplexed(body: bytes, tty: bool) -> list[str]:
-    """Log lines of an answer: frames of an 8-byte header (stream, three zeros, length) without a TTY.
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\S+ ?")
 
-    20.10 does not say in a header which it is, so the bytes themselves are checked too. Each line carries
-    a time stamp, by which lines of stdout and stderr are put in order; it is then cut off.
-    """
-    chunks, position = [], 0
-    while not tty and re.match(rb"[\0-\2]\0\0\0.{4}", body[position : position + 8], re.S):
+
+def frames_of(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """The frames of a log without a TTY: an 8-byte header (stream, three zeros, length), then the payload."""
+    position = 0
+    while re.match(rb"[\0-\2]\0\0\0.{4}", body[position : position + 8], re.S):
         size = int.from_bytes(body[position + 4 : position + 8], "big")
-        chunks.append(body[position + 8 : position + 8 + size])
+        yield body[position], body[position + 8 : position + 8 + size]
         position += 8 + size
-    text = (b"".join(chunks) if chunks else body).decode(errors="replace")
-    stamped = [line.partition(" ") for line in re.split(r"\r?\n", text) if line]
-    if all(re.match(r"\d{4}-\d\d-\d\dT", stamp) for stamp, _, _ in stamped):
-        return [line for _, _, line in sorted(stamped, key=lambda parts: parts[0])]
-    return [" ".join(filter(None, (stamp, line))) for stamp, _, line in stamped]
+
+
+def log_lines(body: bytes, tty: bool) -> list[str]:
+    """Log lines of an answer, in the order of their time stamps, which are cut off.
+
+    20.10 does not say in a header whether there are frames, so the bytes themselves are checked too. A line
+    longer than 16 KiB comes in several frames, each with a stamp of its own.
+    """
+    lines: list[str] = []
+    unfinished: dict[int, int] = {}
+    for stream, payload in [] if tty else frames_of(body):
+        text = payload.decode(errors="replace")
+        if (index := unfinished.pop(stream, None)) is not None:
+            lines[index] += STAMP.sub("", text, count=1)
+        else:
+            index = len(lines)
+            lines.append(text)
+        if not text.endswith("\n"):
+            unfinished[stream] = index
+    lines = [line for text in lines or [body.decode(errors="replace")] for line in re.split(r"\r?\n", text) if line]
+    if all(STAMP.match(line) for line in lines):
+        lines = [STAMP.sub("", line, count=1) for line in sorted(lines, key=lambda line: line.partition(" ")[0])]
+    return lines
 
 
 class Engine:
@@ -2539,7 +2635,7 @@ class Engine:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.identity: tuple[str, str] | None = None
+        self.identity: tuple[str, str, str] | None = None
         self.stream: socket.socket | None = None
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
@@ -2590,10 +2686,10 @@ class Engine:
 
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
-        since = f"&since={container.started_time - 0.001:.3f}" if container.started_time else ""
+        since = f"&since={container.started_time - LOG_MARGIN:.3f}" if container.started_time else ""
         path = f"/containers/{container.id}/logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}{since}"
         try:
-            lines = demultiplexed(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
+            lines = log_lines(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
         except EngineError:
             return ()
         return tuple(line[-4000:] for line in lines[-LOG_LINES:])
@@ -2612,17 +2708,18 @@ class Engine:
         try:
             rows = self.list()
             if self.identity is None:
-                self.identity = own_container(self), self.name()
+                self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
         return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity)
 
-    def name(self) -> str:
-        """The engine's name; this machine's where a proxy forbids to ask."""
+    def name(self) -> tuple[str, str]:
+        """The engine's name and id; this machine's name where a proxy forbids to ask."""
         try:
-            return text_at(self.read("/info"), "Name") or socket.gethostname()
+            info = self.read("/info")
         except EngineError:
-            return socket.gethostname()
+            info = None
+        return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
 
     def restart(self, job: Restart) -> Restarted:
         """Bring a container back, if it still stands as it was judged: it is looked at again just before.
@@ -2660,8 +2757,7 @@ class Engine:
             self.stream = connection.sock
             response = connection.getresponse()
             if response.status != 200:
-                refused = 400 <= response.status < 500 or response.status == 501
-                return StreamClosed(error_text(response.status, response.read(4000)), refused)
+                return StreamClosed(error_text(response.status, response.read(4000)), refused=True)
             put(StreamOpened(start, now_time))
             assert self.stream
             self.stream.settimeout(None)
@@ -2679,9 +2775,7 @@ class Engine:
 
     def close_stream(self) -> None:
         """End the event stream from another thread: its reader sees the end at once."""
-        with contextlib.suppress(OSError):
-            if stream := self.stream:
-                stream.shutdown(socket.SHUT_RDWR)
+        hang_up(self.stream)
 
 
 def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
@@ -2773,6 +2867,9 @@ def proxy_of(scheme: str, host: str, environment: Mapping[str, str]) -> urllib.p
     return urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
 
 
+WEB_PATIENCE = 30.0
+
+
 class Web:
     """HTTP requests to the outside: certificates verified, proxies honoured, one connection a request."""
 
@@ -2805,9 +2902,12 @@ class Web:
         agreed = {"User-Agent": USER_AGENT, **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
         connection: http.client.HTTPConnection | None = None
         sent = False
+        # The connection's timeout counts for each read: an answer that drips would take for ever.
+        deadline = threading.Timer(WEB_PATIENCE, lambda: hang_up(connection.sock if connection else None))
         try:
             connection = self.connection(url)
             connection.connect()
+            deadline.start()
             sent = True
             connection.request(method, path, data, agreed)
             response = connection.getresponse()
@@ -2815,6 +2915,7 @@ class Web:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(0, why=network_words(url.hostname or "", error), sent=sent)
         finally:
+            deadline.cancel()
             if connection:
                 connection.close()
 
@@ -2967,7 +3068,8 @@ class Bridge:
     def verdict(self, answer: Answer) -> Delivered:
         """As Discord's, but that any 2xx is sent unless it says otherwise, and a 429 needs no `Via`."""
         if 200 <= answer.status < 300 and at(answer.document, "ok") is False:
-            return Delivered(self.name, Fate.UNSENT, why=f"the bridge says: {text_at(answer.document, 'error') or 'not sent'}")
+            why = text_at(answer.document, "error") or "not sent"
+            return Delivered(self.name, Fate.UNSENT, why=f"the bridge says: {why}")
         via = {"via": "bridge"} if isinstance(answer.document, dict) else {}
         return verdict_on(self.name, replace(answer, headers=CaseBlind([*answer.headers.items(), *via.items()])))
 
@@ -3209,8 +3311,8 @@ class Daemon:
                     fill_outbox(self.outboxes[name], document, notices, offset)
         self.notices = max([whole_at(meta, "notices"), *(int(key) for key in notices if key.isdigit())])
         position = at(meta, "position")
-        self.watchdog.restore(services, position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now,
-                              now_time)
+        self.watchdog.restore(services, text_at(meta, "engine"), position if isinstance(position, float) else 0.0,
+                              whole_at(meta, "incidents"), now, now_time)
 
     def _save(self, now: float) -> None:
         """One transaction for everything that has changed since the last."""
@@ -3226,6 +3328,7 @@ class Daemon:
             self.ledger.put("outbox", name, outbox_record(outbox, offset), now_time)
         self.ledger.put("meta", "notices", self.notices, now_time)
         self.ledger.put("meta", "incidents", watchdog.incidents, now_time)
+        self.ledger.put("meta", "engine", watchdog.engine_id, now_time)
         if self.ledger.unsaved:  # the events' position is no reason of its own to write
             self.ledger.put("meta", "position", watchdog.position, now_time)
         if words := self.ledger.commit(now):
