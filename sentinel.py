@@ -26,17 +26,24 @@ a moment on the monotonic clock; one ending in `_time` is calendar time, as the 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import ctypes
 import difflib
+import fcntl
+import functools
 import http.client
+import itertools
 import json
+import math
 import os
 import queue
 import re
 import shlex
 import signal
 import socket
+import sqlite3
+import ssl
 import sys
 import threading
 import time
@@ -44,7 +51,7 @@ import traceback
 import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, NoReturn
@@ -176,6 +183,29 @@ def webhook(text: str) -> Secret:
     return Secret(f"{parts.scheme}://{host}{match['prefix']}/api/v10/webhooks/{match['id']}/{match['token']}{query}")
 
 
+def address(text: str) -> str:
+    """An http or https address, without the slash at its end."""
+    parts = urllib.parse.urlsplit(text.strip())
+    if text.strip() and (parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0):
+        raise ValueError(f"{text.strip()!r} is no address; write https://HOST/PATH")
+    return text.strip().rstrip("/")
+
+
+def token(text: str) -> Secret:
+    """A bot's or bridge's token; a leading `Bot` is not part of it."""
+    word = text.strip().removeprefix("Bot ").strip()
+    if re.search(r"[^\x21-\x7e]", word):
+        raise ValueError("this is no token: it holds blanks or characters that no token has")
+    return Secret(word)
+
+
+def snowflake(text: str) -> str:
+    """An id of Discord's."""
+    if text.strip() and not re.fullmatch(r"\d{5,20}", text.strip()):
+        raise ValueError(f"{text.strip()!r} is no id; switch on developer mode in Discord and use Copy ID")
+    return text.strip()
+
+
 def mention(text: str) -> str:
     """Who is pinged: <@USER>, <@&ROLE>, @here, @everyone, or a bare role id."""
     words = [f"<@&{word}>" if word.isdigit() else word for word in text.split()]
@@ -187,7 +217,7 @@ def mention(text: str) -> str:
 def option(variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = "") -> Any:
     """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
     metadata = {"variable": variable, "default": default, "meaning": meaning, "parse": parse,
-                "shown": shown or default, "secret": parse is webhook}
+                "shown": shown or default, "secret": parse in (webhook, token)}
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
@@ -198,6 +228,13 @@ class Settings:
                               shown="the rootful socket, else the rootless one")
     webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
                                  webhook)
+    bot_token: Secret = option("DISCORD_BOT_TOKEN", "", "Bot, beside or instead of a webhook; with one of the next.", token)
+    channel_id: str = option("DISCORD_CHANNEL_ID", "", "The bot's channel by its id.", snowflake)
+    guild_id: str = option("DISCORD_GUILD_ID", "", "The bot's server, in which the next is found or created.", snowflake)
+    channel: str = option("DISCORD_CHANNEL", "sentinel-alerts", "The bot's or bridge's channel by its name.", plain)
+    bridge_url: str = option("DISCORD_BRIDGE_URL", "", "A bot service that posts for others.", address)
+    bridge_token: Secret = option("DISCORD_BRIDGE_TOKEN", "", "Sent to the bridge as a bearer token.", token)
+    api_url: str = option("DISCORD_API_URL", "https://discord.com/api/v10", "For the bot: a proxy's address.", address)
     mention: str = option("DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention)
     watch: str = option("SENTINEL_WATCH", "compose", "`compose`, `all`, or `labelled` (only `sentinel.watch=true`).",
                         choice("compose", "all", "labelled"))
@@ -208,6 +245,12 @@ class Settings:
     stops: str = option("SENTINEL_STOPS", "notice", "Operator stops: `notice` (grey), `alert` (red, and restarted),"
                         " `ignore`.", choice("notice", "alert", "ignore"))
     max_restarts: int = option("SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count)
+    drop_dir: str = option("SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", plain)
+    chain: bool = option("SENTINEL_CHAIN", "false", "`true`: webhook, bot, bridge, file drop are tried in this order;"
+                         " else each gets every alert.", boolean)
+    state: str = option("SENTINEL_STATE", "", "Folder of the ledger; unwritable: a warning, and memory.", plain,
+                        shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
+    keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
     host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
     log: str = option("SENTINEL_LOG", "text", "`text` or `json`.", choice("text", "json"))
 
@@ -243,9 +286,12 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
                 values[name] = meta["parse"](read())
             except (ValueError, OSError) as error:
                 errors.append(f"{source}: {error}")
+    settings = Settings(**values)
+    if settings.bot_token and not settings.channel_id and not settings.guild_id:
+        errors.append("DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID, to know where to post")
     if errors:
         raise SettingError(*errors)
-    return Settings(**values), unknown_settings(environment)
+    return settings, unknown_settings(environment)
 
 
 def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None], environment: Mapping[str, str],
@@ -298,9 +344,9 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
     Phase.RESTARTING: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
     Phase.PROVING: frozenset({Phase.UP, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
     Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
-    Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.STOPPED, Phase.GONE}),
+    Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
     Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
-    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING, Phase.STOPPED}),
+    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING}),
 }
 
 
@@ -327,6 +373,7 @@ class Verdict(StrEnum):
     RECOVERED = "Recovered"
     STOPPED = "Stopped"
     CHILD_OOM = "OUT OF MEMORY"
+    CHANNEL_LOST = "CHANNEL LOST"
 
 
 class Cause(StrEnum):
@@ -452,10 +499,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing. `me` is Sentinel's own container, `host` the engine's name."""
+    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id."""
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,18 +554,23 @@ class ListFailed:
     why: str
 
 
+class Fate(Enum):
+    """What became of a message."""
+    SENT = 1
+    UNSENT = 2  # surely not stored
+    UNCLEAR = 3  # perhaps stored
+    MALFORMED = 4  # the channel refuses its form, not the channel's use
+    DEAD = 5  # the channel will never take anything
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A message went out (`sent`), is to be tried again `hold` seconds later, or never (`dead`).
-
-    After a message that was sent, `hold` is how long the channel asks to be left alone. `malformed`: the
-    channel refuses this message's form, not the channel's use.
-    """
-    sent: bool = False
+    """A channel's verdict on a message: its fate, and for how many seconds the channel is to be left alone."""
+    channel: str
+    fate: Fate
     hold: float = 0.0
     why: str = ""
-    dead: bool = False
-    malformed: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -591,6 +644,7 @@ class Notice:
     plan: str = ""
     error: str = ""
     logs: tuple[str, ...] = ()
+    id: int = 0  # its place in the ledger
     names: tuple[str, ...] = ()  # all of them, where one notice stands for several services
     mention: str = ""
 
@@ -601,9 +655,21 @@ class Tell:
     notice: Notice
 
 
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send these notices as one message: `nonce` is the same when the same ones are sent again. `plain` leaves out
+    all that could be refused; `why_late` says why they may come late."""
+    channel: str
+    notices: tuple[Notice, ...]
+    host: str
+    nonce: str = ""
+    plain: bool = False
+    why_late: str = ""
+
+
 Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
                | Crashed)
-Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell
+Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Deliver
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 # The engine's words to values. Tolerant: a missing or odd value becomes its default, never an exception.
@@ -658,8 +724,11 @@ SIGNAL_NUMBERS = {name.removeprefix("SIG"): value for value, name in SIGNALS.ite
 
 
 def signal_number(text: str, default: int) -> int:
-    """A signal as image authors write it: SIGQUIT, quit, 3."""
-    return number(text) or SIGNAL_NUMBERS.get(text.upper().removeprefix("SIG"), default)
+    """A signal as image authors write it: SIGQUIT, quit, 3, SIGRTMIN+3."""
+    name = text.upper().removeprefix("SIG")
+    if match := re.fullmatch(r"(RTM(?:IN|AX))([+-]\d{1,2})", name):
+        return SIGNAL_NUMBERS[match[1]] + int(match[2])
+    return number(text) or SIGNAL_NUMBERS.get(name, default)
 
 
 def health_of(text: str) -> Health:
@@ -811,6 +880,7 @@ FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be ca
 REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
 LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 STOP_GRACE = 1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
+UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
 POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
 ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
 NOTE_EVERY, FORGET_AFTER = 600.0, 600.0
@@ -846,6 +916,7 @@ class Incident:
     number: int
     began_at: float
     deaths: int = 0
+    attempts: int = 0
     looped: bool = False
 
 
@@ -869,11 +940,23 @@ class Watched:
     hopeless: str = ""  # why this incident is not healed
     known_error: str = ""  # the engine's words at the last failed start
     noted_at: float = -NOTE_EVERY
+    pending_until: float = 0.0  # a restart call without an answer may still be at work
+    settled: bool = False  # its removal has been told, or was not worth it
+
+    @property
+    def standing(self) -> bool:
+        """Whether its container was last seen alive, so that an end of it is news."""
+        sick = self.phase in (Phase.WAITING, Phase.GAVE_UP) and self.container.status == "running"
+        return sick or self.phase in (Phase.UP, Phase.PROVING)
 
     @property
     def proof(self) -> float:
         """Seconds of life that prove it: doubled by each relapse."""
         return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(self.deaths) - 1)))
+
+    def recent_deaths(self, now: float) -> list[float]:
+        """When it died lately: three such deaths are a crash loop."""
+        return [when for when in self.deaths if when > now - LOOP_SPAN]
 
     def move(self, phase: Phase) -> None:
         """Change phase, along a legal edge only."""
@@ -968,16 +1051,20 @@ class Watchdog:
         self.ignored: set[str] = set()  # containers that are not to be watched
         self.looks: dict[str, bool] = {}  # looks in flight; True: look again after it
         self.due: dict[tuple[str, str], float] = {}  # (rule, service or container) → when
+        self.touched: set[str] = set()  # services that may have changed since they were last saved
         self.actions: list[Action] = []
         self.incidents = 0
-        self.me, self.host = "", settings.host
+        self.me, self.host, self.engine_id = "", settings.host, ""
         self.seen: dict[tuple[int, str, str], None] = {}  # the last events, for what a resumed stream tells twice
         self.position = 0.0  # engine's time of the newest event
         self.history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed: evidence only
+        self.absence = (0.0, 0.0)  # engine's times at which Sentinel was away: what happened then is caught up
+        self.began_at = self.calendar_offset = 0.0
         self.initial: set[str] | None = None  # what the first listing found
         self.grown: set[str] = set()  # up for minutes at the last listing
-        self.streaming = self.refused = self.reopening = self.listing = self.engine_known = False
+        self.streaming = self.refused = self.listing = self.engine_known = False
         self.opened_at = self.reconnect_delay = 0.0
+        self.reopened_at = -math.inf
         self.lost_at: float | None = None
         self.lost_why = ""
         self.engine_incident = 0
@@ -987,6 +1074,30 @@ class Watchdog:
     def begin(self) -> list[Action]:
         """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
         return [Subscribe(0.0)]
+
+    def restore(self, services: Iterable[tuple[Watched, float | None]], engine_id: str, position: float, incidents: int,
+                now: float, now_time: float) -> None:
+        """Take up what the ledger remembers: services with their due times. A restart that was cut short is looked at."""
+        for service, due in services:
+            self.services[service.key] = service
+            self.by_id[service.container.id] = service.key
+            if service.phase is Phase.RESTARTING:
+                service.phase, service.back_at, due = Phase.PROVING, now, now + service.proof
+            if due is not None:
+                self.due["forget" if service.phase is Phase.GONE and service.settled else "phase", service.key] = due
+        self.engine_id = engine_id
+        self.position, self.incidents = position, incidents
+        self.absence, self.history = (position, now_time), (0.0, position)
+        self.began_at, self.calendar_offset = now, now_time - now
+
+    def due_of(self, service: Watched) -> float | None:
+        """When the rule of a service's phase is due."""
+        return self.due.get(("phase", service.key), self.due.get(("forget", service.key)))
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether it is still being worked out what happened while Sentinel was away."""
+        return self.initial is None or bool(self.looks) or any(rule == "unheard" for rule, _ in self.due)
 
     def observe(self, seen: Observation, now: float) -> list[Action]:
         """Take one observation, give the actions that follow from it."""
@@ -1003,11 +1114,13 @@ class Watchdog:
             "forget": self._forget_due, "list": self._list_due, "subscribe": self._subscribe_due,
             "engine": self._engine_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
-            del self.due[timer]
+            self.touched.add(timer[1])
             if self.lost_at is not None and timer[1]:  # nothing is judged or touched while the engine can't be asked
                 self.due[timer] = now + 2.0
             else:
                 rules[timer[0]](timer[1], now)
+            if self.due.get(timer, now + 1.0) <= now:  # the rule has not set it anew
+                del self.due[timer]
         return self._take_actions()
 
     def next_due_at(self) -> float | None:
@@ -1032,9 +1145,13 @@ class Watchdog:
     def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
         """Tell people of a service."""
         container, incident = service.container, service.incident
-        facts = {"incident": incident.number, "deaths": incident.deaths, "attempts": service.attempts} | facts if incident \
-            else facts
-        self.actions.append(Tell(Notice(verdict, container.name, at, container, cause, container.project,
+        if incident:
+            facts = {"incident": incident.number, "deaths": incident.deaths, "attempts": incident.attempts} | facts
+        else:
+            self.incidents += 1
+            facts["incident"] = self.incidents
+        name = REPLACE_NAME.sub("", container.name)
+        self.actions.append(Tell(Notice(verdict, name, at, container, cause, container.project,
                                         mention=service.policy.mention, **facts)))
 
     # The engine: its stream, its listing, its loss
@@ -1056,13 +1173,12 @@ class Watchdog:
             if not self.refused:
                 self._log("warning", f"events are refused ({seen.why}): deaths are found by listing every "
                                      f"{span(self.settings.poll_interval)}")
-            self.refused, self.reconnect_delay = True, 60.0
-            self._list_due("", now)
+            self.refused, self.reconnect_delay = True, self.settings.poll_interval
         else:
             self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
         self.due["subscribe", ""] = now + self.reconnect_delay
-        if seen.why and not seen.refused:
-            self._engine_lost(seen.why, now)
+        if seen.why:
+            self._list_due("", now)  # the listing says whether the engine is gone, or only its events
 
     def _subscribe_due(self, _: str, now: float) -> None:
         """Resume two seconds before the newest event: time stamps are not in the stream's order."""
@@ -1075,7 +1191,7 @@ class Watchdog:
 
     def _list_failed(self, seen: ListFailed, now: float) -> None:
         self.listing = False
-        self.due["list", ""] = now + 5.0
+        self.due["list", ""] = now + 1.0
         self._engine_lost(seen.why, now)
 
     def _listed(self, seen: Listed, now: float) -> None:
@@ -1083,6 +1199,8 @@ class Watchdog:
         self.listing = False
         self.due["list", ""] = now + self.settings.poll_interval
         self.me, self.host = seen.me, self.settings.host or seen.host
+        if seen.engine and seen.engine != self.engine_id:
+            self._new_engine(seen.engine)
         self._engine_found(now)
         ids = {row.id for row in seen.rows}
         self.initial = ids if self.initial is None else self.initial
@@ -1091,6 +1209,16 @@ class Watchdog:
         self.ignored &= ids
         self.grown = {row.id for row in seen.rows if not row.young}
         self.runs = {i: run for i, run in self.runs.items() if i in ids or i in self.by_id or i in self.looks}
+
+    def _new_engine(self, engine_id: str) -> None:
+        """Another engine than the ledger's: what was remembered is not about these containers."""
+        if self.engine_id and self.initial is None:
+            self._log("warning", "the ledger is about another engine; its services are forgotten, its history kept")
+            self.touched |= set(self.services)
+            self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
+            for memory in (self.services, self.by_id, self.runs):
+                memory.clear()
+        self.engine_id = engine_id
 
     def _differs(self, row: Row) -> bool:
         """Whether a row tells something that is not known. Age tells of restarts that no event told."""
@@ -1106,7 +1234,7 @@ class Watchdog:
     def _engine_lost(self, why: str, now: float) -> None:
         if self.lost_at is None:
             self.lost_at = now
-            self.due["engine", ""] = now + ENGINE_PATIENCE
+            self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
@@ -1146,9 +1274,12 @@ class Watchdog:
         self.position = max(self.position, event.time)
         if event.id in self.ignored:
             return
+        self.touched.add(self.by_id.get(event.id, ""))
         run = self.runs[event.id] = note(self.runs.get(event.id, Run()), event)
-        if not self.history[0] <= event.time < self.history[1]:
+        if not self.history[0] <= event.time <= self.history[1]:
             handlers[event.action](event, run, self.services.get(self.by_id.get(event.id, "")), now)
+        elif event.action == "die" and self.absence[0]:
+            self._died(event, run, None, now)  # it may not have been judged before Sentinel went away
 
     def _noted(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """Evidence only."""
@@ -1162,8 +1293,10 @@ class Watchdog:
 
     def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self._look(event.id)
-        if service and service.container.id == event.id and service.phase in DOWN:
-            self._came_back(service, now, ours=service.container.status == "restarting")
+        fresh = service and service.container.id == event.id and event.time > service.container.finished_time
+        if service and fresh and service.phase in DOWN:
+            ours = service.container.status == "restarting" or now < service.pending_until
+            self._came_back(service, now, ours)
 
     def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         if service and service.container.id == event.id:
@@ -1184,9 +1317,11 @@ class Watchdog:
             self._look(event.id)
 
     def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        run.death = Death(event.time, now, event.exit_code, run, times=run.death.times + 1 if run.death else 1)
+        away = self.absence[0] <= event.time < self.absence[1]
+        at = event.time - self.calendar_offset if away else now
+        run.death = Death(event.time, at, event.exit_code, run, times=run.death.times + 1 if run.death else 1)
         if service and service.container.id == event.id and event.time >= service.container.started_time:
-            if service.phase in (Phase.UP, Phase.PROVING):
+            if service.standing and service.container.started_time != service.judged_time:
                 self._assess(service, run.death, now)
             elif service.phase is Phase.RESTARTING:
                 service.death = run.death  # its own stop, or the end of the new run: the restart's answer will tell
@@ -1222,7 +1357,9 @@ class Watchdog:
         self.by_id[container.id] = container.key
         if service := self.services.get(container.key):
             return service
-        found_down = container.id in (self.initial or ()) and container.status not in ("running", "restarting")
+        death = self.runs.get(container.id, Run()).death
+        told = death is not None and death.time >= container.started_time
+        found_down = container.id in (self.initial or ()) and container.status not in ("running", "restarting") and not told
         service = Watched(container.key, container, policy, Phase.UP)
         if found_down or container.status == "created":
             service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
@@ -1231,13 +1368,14 @@ class Watchdog:
         return service
 
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
-        before = service.container
+        before, standing = service.container, service.standing
+        self.touched.add(service.key)
         if container.id != before.id and not self._succeeds(service, container):
             return
         service.container, service.logs = container, logs or service.logs
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
-        standing = service.phase in (Phase.UP, Phase.PROVING)
-        if standing and service.death is None and run.death and run.death.time >= container.started_time:
+        unjudged = container.started_time != service.judged_time
+        if standing and unjudged and not service.death and run.death and run.death.time >= container.started_time:
             self._assess(service, run.death, now)
         if standing and service.death and service.phase is not Phase.SUSPECT:
             self._judge(service, before, now)
@@ -1257,15 +1395,16 @@ class Watchdog:
         if container.status not in ("running", "restarting", "created"):
             return False
         service.policy, _ = policy_of(container, self.settings, self.me)
-        service.successor, service.death, service.replacing = None, None, True
+        service.successor, service.death, service.replacing = None, None, container.status == "created"
         service.refund()
         return True
 
     def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
         container = service.container
-        if service.phase in DOWN and not (service.phase is Phase.WAITING and container.sick):
-            ours = service.phase is Phase.WAITING and (before.status == "restarting" or before.sick)
-            self._came_back(service, now, ours)
+        same_run = container.started_time == before.started_time
+        still_sick = container.sick and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
+        if service.phase in DOWN and not still_sick:
+            self._came_back(service, now, ours=same_run or before.status == "restarting" or now < service.pending_until)
         missed = container.id == before.id and run.started_time < container.started_time - 1.0
         run.started_time = max(run.started_time, container.started_time)
         if service.phase not in (Phase.UP, Phase.PROVING):
@@ -1296,7 +1435,10 @@ class Watchdog:
             service.death = Death(container.finished_time, now, container.exit_code, self.runs[container.id])
             self._judge(service, before, now)
         elif standing and container.started_time == service.judged_time:
-            self._wait(service, now)  # the death of this run is told already: the restart has not taken
+            if now < service.pending_until:
+                self.due["phase", service.key] = now + 2.0
+            else:
+                self._wait(service, now)  # the death of this run is told already: the restart has not taken
         elif standing and container.status != "created" and ("unheard", service.key) not in self.due:
             self.due["unheard", service.key] = now + (0.0 if self.refused else 1.0)
 
@@ -1308,7 +1450,7 @@ class Watchdog:
             if service.phase is Phase.WAITING:
                 self._wait(service, now)
         else:
-            service.judged_time = container.started_time
+            service.judged_time, service.known_error = container.started_time, container.error
             self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, container.exit_code, Run()), now)
 
     def _unheard_due(self, key: str, now: float) -> None:
@@ -1317,13 +1459,13 @@ class Watchdog:
         if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status == "running":
             return
         container = service.container
-        if self.streaming and not self.reopening:
+        if self.streaming and now - self.reopened_at > 30.0:
             self._log("info", f"the stream did not tell that {container.name} ended; opening it anew")
             self.actions.append(CloseStream())
-            self.reopening = True
-            self.due["unheard", key] = now + 2.0
+            self.reopened_at = now
+        if now < self.reopened_at + 2.0 or not (self.streaming or self.refused):
+            self.due["unheard", key] = max(self.reopened_at + 2.0, now + 0.5)  # what a new stream replays may tell of a stop
             return
-        self.reopening = False
         death = Death(container.finished_time, now, container.exit_code, self.runs[container.id], heard=False)
         spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
         if container.restart_policy != "no" and not spent:  # Docker would have restarted a death, not a stop
@@ -1355,16 +1497,22 @@ class Watchdog:
         service.judged_time = (before if container.status == "running" else container).started_time
         exit_code, job = code_of(death, container), self._is_job(service)
         cause = cause_of(death, before, container, exit_code)
-        if exit_code == 0 and (job or container.restart_policy == "on-failure"):
+        tried_again = container.restart_policy != "no" and container.status in ("restarting", "running")
+        if exit_code == 0 and (container.restart_policy == "on-failure" or (job and not tried_again)):
             self._log("info", f"{container.name} finished")
             self._rest(service)
-        elif job and not service.policy.insist:
-            self._tell_red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.")
+        elif job and not tried_again and not service.policy.insist:
+            if service.incident is None:
+                self._tell_red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.", now)
             self._rest(service)
         else:
             if not service.policy.insist:
                 service.hopeless = hopeless_end(death, container, exit_code)
-            self._fall(service, Verdict.DEAD, cause, death, now)
+            self._fall(service, Verdict.FAILED if job else Verdict.DEAD, cause, death, now)
+            return
+        service.incident = None
+        if container.status == "running":
+            self._came_back(service, now, ours=False)
 
     def _is_job(self, service: Watched) -> bool:
         """By its label, as a one-off, or because a sibling waits for its completion."""
@@ -1376,7 +1524,7 @@ class Watchdog:
 
     def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float) -> None:
         """A service is down and nobody wanted it: tell the first time, and see to its return."""
-        if service.proved_at and service.phase is Phase.UP and now - service.proved_at >= REFUND_AFTER:
+        if service.proved_at and service.incident is None and now - service.proved_at >= REFUND_AFTER:
             service.refund()
         fresh = service.incident is None
         if service.incident is None:
@@ -1386,26 +1534,28 @@ class Watchdog:
         incident.deaths += death.times
         if cause is not Cause.CANT_START:
             service.deaths.extend([now] * death.times)
-        looping = sum(when > now - LOOP_SPAN for when in service.deaths) >= LOOP_DEATHS and not incident.looped
+        often = len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
+        looping = often and not incident.looped
         if fresh or looping:
             incident.looped = looping
             exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
             plan, _ = self._plan(service, now)
-            self._tell_red(service, Verdict.CRASH_LOOP if looping else verdict, cause, death, exit_code, plan)
+            self._tell_red(service, Verdict.CRASH_LOOP if looping else verdict, cause, death, exit_code, plan, now)
         else:
             self._log("warning", f"{service.container.name} died again ({incident.deaths} times)")
         self._wait(service, now)
 
     def _tell_red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
-                  plan: str) -> None:
-        container, incident = service.container, service.incident
+                  plan: str, now: float) -> None:
+        container, recent = service.container, service.recent_deaths(now)
+        gave_up = verdict is Verdict.GAVE_UP
+        loop = {"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}
         began = container.started_time if container.status != "running" else death.run.started_time
         ended = container.finished_time if container.finished_time >= began else death.time
         lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START)
         self._tell(
             service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
-            uptime=ended - began if lived else None,
-            downtime=death.at - incident.began_at if incident else None,
+            uptime=ended - began if lived else None, **loop, **({"attempts": service.attempts} if gave_up else {}),
             error=container.error if cause is Cause.CANT_START else service.known_error,
             logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
@@ -1442,6 +1592,8 @@ class Watchdog:
     def _attempt(self, service: Watched) -> None:
         container = service.container
         service.attempts += 1
+        if service.incident:
+            service.incident.attempts += 1
         service.death = None
         service.move(Phase.RESTARTING)
         self.due.pop(("phase", service.key), None)
@@ -1455,15 +1607,21 @@ class Watchdog:
         self.due.pop(("phase", service.key), None)
         if service.incident and service.attempts:
             exit_code = None if service.known_error or service.container.sick else service.container.exit_code
-            self._tell_red(service, Verdict.GAVE_UP, Cause.EXIT, Death(0.0, now, None, Run()), exit_code, plan)
+            self._tell_red(service, Verdict.GAVE_UP, Cause.EXIT, Death(0.0, now, None, Run()), exit_code, plan, now)
 
     def _restarted(self, seen: Restarted, now: float) -> None:
         """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
         service = self.services.get(seen.key)
-        if not service or service.phase is not Phase.RESTARTING or service.container.id != seen.id:
+        if not service or service.phase is not Phase.RESTARTING:
             return
-        service.container = seen.container or service.container
-        if seen.outcome is Outcome.FORBIDDEN:
+        self.touched.add(service.key)
+        replaced = service.container.id != seen.id
+        if seen.container and not replaced:
+            service.container = seen.container
+        if replaced:
+            self._came_back(service, now, ours=False)
+            self._look(service.container.id)
+        elif seen.outcome is Outcome.FORBIDDEN:
             service.hopeless = f"Sentinel may only watch here ({seen.why})"
             self._wait(service, now)
         elif seen.outcome is Outcome.REFUSED:
@@ -1472,16 +1630,18 @@ class Watchdog:
             service.known_error = words
             self._wait(service, now)
         else:
+            service.pending_until = now + UNKNOWN_PATIENCE if seen.outcome is Outcome.UNKNOWN else 0.0
             self._came_back(service, now, ours=True)
-            if service.death and service.death.time < service.container.started_time:
-                service.death = None  # the end that the restart itself made
-            if service.death or seen.outcome is not Outcome.DONE or service.container.status != "running":
+            death, service.death = service.death, None
+            if death and death.time >= service.container.started_time:  # else it is the end that the restart made
+                self._assess(service, death, now)
+            if death or seen.outcome is Outcome.OVERTAKEN or service.container.status != "running":
                 self._look(seen.id)
 
     def _came_back(self, service: Watched, now: float, ours: bool) -> None:
         """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
         replaced = service.phase is Phase.SUSPECT and service.incident is None
-        if not ours and service.phase is not Phase.SUSPECT:
+        if not ours:
             service.refund()
         if service.phase is not Phase.RESTARTING:
             service.death = None
@@ -1539,7 +1699,7 @@ class Watchdog:
                     if other.container.project == project and other.phase in (Phase.SUSPECT, Phase.GONE)), default=now)
         if project and last > now:
             self.due["phase", service.key] = last
-        elif service.replacing:
+        elif service.replacing and self._siblings_live(service):
             service.hopeless = "only compose can put it back"
             self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, death, now)
         elif cause is Cause.STOP and self.settings.stops == "alert":
@@ -1550,8 +1710,14 @@ class Watchdog:
                 self._tell(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
             if service.phase is Phase.GONE:
                 self.due["forget", service.key] = now + FORGET_AFTER
-            service.incident = None
+            service.incident, service.settled = None, True
             self._rest(service)
+
+    def _siblings_live(self, service: Watched) -> bool:
+        """Whether the rest of its project runs, or it has none: then a removal was not the whole project's."""
+        others = [other.phase for other in self.services.values()
+                  if other is not service and other.container.project == service.container.project]
+        return not others or any(phase in (Phase.UP, Phase.PROVING) for phase in others)
 
     def _rest(self, service: Watched) -> None:
         """Leave it alone until somebody starts it."""
@@ -1562,6 +1728,7 @@ class Watchdog:
 
     def _gone(self, container_id: str, now: float) -> None:
         """A container no longer exists: removed, or replaced by its successor."""
+        self.touched.add(self.by_id.get(container_id, ""))
         service, run = self.services.get(self.by_id.pop(container_id, "")), self.runs.pop(container_id, Run())
         for rule in ("look", "oom"):
             self.due.pop((rule, container_id), None)
@@ -1580,6 +1747,7 @@ class Watchdog:
         quiet = service.phase in (Phase.STOPPED, Phase.GONE) or service.container.auto_remove
         service.move(Phase.GONE)
         self.due.pop(("phase", service.key), None)
+        service.settled = quiet
         if quiet:
             service.incident = None
             self.due["forget", service.key] = now + FORGET_AFTER
@@ -1606,69 +1774,95 @@ class Watchdog:
 
 # ─── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-BATCH = 40  # notices in one message
+BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' worth is told in so many
 PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
 SLOWEST_RETRY = 60.0
+CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
 
 
 class Outbox:
     """What waits to be told through one channel, in order; one message at a time.
 
     Nothing waits for company: what waits together goes together. A channel's own word on when to come back
-    is kept; a message that could not be sent goes first again.
+    is kept. A message that may have arrived is repeated as it was, so that Discord can tell a repeat.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
         self.waiting: list[Notice] = []
-        self.in_flight: list[Notice] = []
-        self.held_until = 0.0
-        self.failures = 0
+        self.batch = 0  # how many at the front make the message that is under way, or to be repeated
+        self.busy = False
+        self.held_until = self.failing_since = 0.0
+        self.failures = self.handed_on = 0  # handed on: the newest notice that the next channel in a chain has
         self.plain = False  # the channel refused the message's form: say the same in the plainest one
-        self.dead = ""
+        self.dead = self.last_why = ""
         self.sent_at: deque[float] = deque(maxlen=PACE)
-        self.last_why = ""
 
-    def add(self, notice: Notice) -> None:
-        """Put a notice at the end."""
-        self.waiting.append(notice)
-
-    def take(self, now: float) -> list[Notice]:
-        """The notices of the next message, if one may be sent now."""
-        if self.in_flight or not self.waiting or now < self.next_due_at(now):
-            return []
-        self.in_flight, self.waiting = self.waiting[:BATCH], self.waiting[BATCH:]
-        return self.in_flight
+    def take(self, now: float, host: str, jitter: float) -> Deliver | None:
+        """The next message, if one may be sent now. `jitter` (0 to 1) spreads retries."""
+        if self.busy or self.dead or not self.waiting or now < self.next_due_at(now):
+            return None
+        size = max(BATCH, -(-len(self.waiting) // FLOOD)) if len(self.waiting) > BATCH * FLOOD else BATCH
+        self.batch = self.batch or min(len(self.waiting), size)
+        self.busy = True
+        self.held_until = now + jitter * self.failures
+        notices = tuple(self.waiting[: self.batch])
+        return Deliver(self.channel, notices, host, f"{notices[0].id}-{notices[-1].id}", self.plain, self.last_why)
 
     def next_due_at(self, now: float) -> float:
         """When the next message may be sent."""
         full = len(self.sent_at) == PACE
         return max(self.held_until, self.sent_at[0] + PACE_SPAN if full else now)
 
-    def settle(self, seen: Delivered, now: float) -> list[Log]:
-        """The message in flight arrived, or is to be tried again, in its plainest form, or never."""
-        batch, self.in_flight = self.in_flight, []
-        if seen.sent:
-            again = self.failures > 0
-            self.sent_at.append(now)
-            self.failures, self.plain, self.last_why, self.held_until = 0, False, "", now + seen.hold
-            return [Log("info", "alerts reach the channel again")] if again else []
-        if (seen.malformed and self.plain) or seen.dead:
-            self.dead = seen.why if seen.dead else ""
-            return [Log("error", f"an alert could not be delivered: {seen.why}")]
-        self.waiting[:0] = batch
-        self.plain = self.plain or seen.malformed
-        if not seen.malformed:
-            self.failures += 1
-            self.held_until = now + max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (self.failures - 1)))
+    def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
+        """The message under way arrived, is to be sent again, or never will be: what is done with, and log lines."""
+        self.busy = False
         fresh, self.last_why = seen.why != self.last_why, seen.why
-        return [Log("warning", f"an alert waits: {seen.why}")] if fresh else []
+        if seen.fate is Fate.SENT or (seen.fate is Fate.MALFORMED and self.plain):
+            done, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
+            again, self.batch, self.failures, self.plain = self.failures > 0, 0, 0, False
+            self.failing_since, self.held_until = 0.0, now + seen.hold
+            self.sent_at.append(now)
+            if seen.fate is Fate.MALFORMED:
+                return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
+            return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
+        self.failing_since = self.failing_since or now
+        if seen.fate is Fate.DEAD:
+            self.dead = seen.why
+            return [], [Log("error", f"{self.channel}: retired, nothing more is sent to it: {seen.why}")]
+        if seen.fate is Fate.MALFORMED:
+            self.plain = True
+            return [], [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
+        self.batch = self.batch if seen.fate is Fate.UNCLEAR else 0
+        self.failures += 1
+        self.held_until = now + max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (self.failures - 1)))
+        return [], [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
+
+
+    def discard(self, ids: set[int]) -> None:
+        """Forget what another channel has told, unless it is under way here."""
+        keep = self.batch if self.busy else 0
+        front = [notice for notice in self.waiting[keep : self.batch] if notice.id not in ids]
+        rest = [notice for notice in self.waiting[self.batch :] if notice.id not in ids]
+        self.waiting, self.batch = [*self.waiting[:keep], *front, *rest], keep + len(front)
+
+
+def escalate(chain: list[Outbox], now: float) -> None:
+    """In a chain of fallbacks, hand what a channel could not tell in time to the next one, once."""
+    for outbox, fallback in itertools.pairwise(chain):
+        if outbox.dead or (outbox.failing_since and now - outbox.failing_since >= CHAIN_PATIENCE):
+            fallback.waiting += [notice for notice in outbox.waiting if notice.id > outbox.handed_on]
+            outbox.handed_on = max([outbox.handed_on, *(notice.id for notice in outbox.waiting)])
+            if outbox.dead:
+                outbox.waiting, outbox.batch = [], 0
 
 
 # ─── Wording ──────────────────────────────────────────────────────────────────────────────────────────────────
 # Values to words. A card is what a notice says; Discord's embeds and the terminal's boxes are drawn from it.
 
 RED, GREEN, GREY, AMBER = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C
-COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER}
+COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER, Verdict.CHANNEL_LOST: AMBER}
+LATE = 60.0  # an alert that is told later than this says when it happened
 ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33}
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
@@ -1680,6 +1874,7 @@ SECRETS = (
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\1***"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/@]+@"), r"\1:***@"),
     (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
+    (re.compile(r"\b[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}"), "***"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
                 r"|\beyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]*"), "***"),
 )
@@ -1711,7 +1906,7 @@ def clip_front(text: str, most: int) -> str:
 
 def code(text: str) -> str:
     """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as it is."""
-    return f"`{text.replace('`', 'ˋ')}`" if text else ""
+    return f"`{clean(text).replace('`', 'ˋ')}`" if text else ""
 
 
 def shown_lines(lines: Iterable[str]) -> list[str]:
@@ -1722,12 +1917,14 @@ def shown_lines(lines: Iterable[str]) -> list[str]:
 def recovery_command(container: Container) -> str:
     """The command that brings it back: compose's own where its labels tell the file, else docker's."""
     files = container.labels.get("com.docker.compose.project.config_files", "")
+    if container.auto_remove and container.status != "running":
+        return ""
     if not container.service or container.oneoff:
-        return f"docker start {shlex.quote(container.name)}"
+        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
     words = ["docker", "compose", "-p", container.project]
     for file in filter(None, files.split(",")):
         words += ["-f", file]
-    return shlex.join([*words, "up", "-d", container.service])
+    return shlex.join([*words, *(["restart"] if container.sick else ["up", "-d"]), container.service])
 
 
 def exit_words(exit_code: int | None) -> str:
@@ -1743,29 +1940,32 @@ def memory_words(size: int) -> str:
     return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.4g} MiB"
 
 
+HEADLINES = {
+    Verdict.CHANNEL_LOST: "The channel {name} takes no more alerts",
+    Verdict.ENGINE_DOWN: "The Docker Engine on {name} does not answer",
+    Verdict.CHILD_OOM: "A process in {name} was killed: out of memory; the container lives on",
+    Verdict.FAILED: "{name} has FAILED — {how}",
+    Verdict.UNHEALTHY: "{name} is UNHEALTHY — {cause}",
+    Verdict.VANISHED: "{name} has VANISHED — {cause}",
+}
+
+
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
+    if notice.verdict in HEADLINES:
+        return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
             return f"{name} is back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
-            end = f" ({how})" if notice.exit_code is not None else ""
-            return f"{name} was {notice.cause}{end}"
+            return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
             return f"{name} is in a CRASH LOOP — {how}, died {counted(notice.deaths, 'time')} in" \
                    f" {span(notice.downtime or 0.0)}"
         case Verdict.GAVE_UP:
             last = f" — {how}" if notice.exit_code is not None else ""
             return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
-        case Verdict.ENGINE_DOWN:
-            return f"The Docker Engine on {name} does not answer"
-        case Verdict.CHILD_OOM:
-            return f"A process in {name} was killed: out of memory; the container lives on"
-        case Verdict.FAILED:
-            return f"{name} has FAILED — {how}"
-        case Verdict.UNHEALTHY | Verdict.VANISHED:
-            return f"{name} is {notice.verdict} — {notice.cause}"
     if notice.cause is Cause.CANT_START:
         return f"{name} is DEAD — can't start"
     return f"{name} is DEAD — {how}"
@@ -1785,7 +1985,9 @@ def status_words(notice: Notice, moment: Callable[[float], str]) -> str:
 
 def cause_words(notice: Notice) -> str:
     """Why it died, where that is known and not said yet."""
-    if notice.verdict in (Verdict.STOPPED, Verdict.RECOVERED, Verdict.VANISHED, Verdict.UNHEALTHY, Verdict.CHILD_OOM):
+    if notice.cause in (Cause.CANT_START, Cause.UNHEALTHY, Cause.FAILED_UPDATE, Cause.STOP, Cause.REMOVED):
+        return ""
+    if notice.verdict is Verdict.CHILD_OOM:
         return ""
     if notice.cause is Cause.OOM and notice.container and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
@@ -1804,13 +2006,14 @@ class Card:
     footer: str
 
 
-def card_of(notice: Notice, host: str, moment: Callable[[float], str]) -> Card:
-    """What a notice says, in the order in which a red one is read."""
+def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str = "") -> Card:
+    """What a notice says, in the order in which a red one is read. `late`: why it is told long after."""
     recovered = notice.verdict is Verdict.RECOVERED
     died = counted(notice.deaths, "death") if notice.deaths else ""
     helped = f", {counted(notice.attempts, 'restart')} by Sentinel" if notice.attempts else ""
     lines = (
         ("", status_words(notice, moment)),
+        ("Late", late),
         ("Cause", cause_words(notice)),
         ("Engine says", clip_front(redact(clean(notice.error)).strip(), 300)),
         ("Was up", span(notice.uptime) if notice.uptime is not None else ""),
@@ -1819,9 +2022,7 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str]) -> Card:
         ("Incident", died + helped if recovered and died else ""),
     )
     red = notice.verdict not in COLOURS
-    title = f"[{notice.verdict}] {notice.name}" if red else f"{notice.verdict}: {notice.name}"
-    if notice.verdict is Verdict.CHILD_OOM:
-        title = f"[{notice.verdict}] {notice.name}"
+    title = f"[{notice.verdict}] {notice.name}" if notice.verdict.isupper() else f"{notice.verdict}: {notice.name}"
     return Card(
         title=clip(title, EMBED_TITLE),
         colour=COLOURS.get(notice.verdict, RED),
@@ -1859,11 +2060,17 @@ def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[
     return embed
 
 
-def digest_of(colour: int, cards: list[Card], most: int) -> dict[str, Any]:
-    """Many cards of one colour as one embed: a line or two for each, the last log line with it."""
+def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
+    """Many cards of one colour as one embed: a line for each, as many as fit; the count is always whole."""
+    colour = cards[0].colour
     title = f"{len(cards)} alerts" if colour == RED else f"{len(cards)} × {cards[0].title.partition(':')[0]}"
-    each = (most - len(title)) // len(cards) - 1
-    return {"title": title, "color": colour, "description": "\n".join(digest_line(card, each) for card in cards)}
+    room = min(most, EMBED_TEXT) - len(title) - 50
+    each = max(60, room // len(cards) - 1)
+    shown = cards[: room // (each + 1)]
+    lines = [digest_line(card, each) for card in shown]
+    if len(shown) < len(cards):
+        lines.append(f"… and {len(cards) - len(shown)} more: `sentinel.py history`")
+    return {"title": title, "color": colour, "description": "\n".join(lines)}
 
 
 def digest_line(card: Card, most: int) -> str:
@@ -1877,7 +2084,7 @@ def digest_line(card: Card, most: int) -> str:
     return code(clip(words, most - 2))
 
 
-def merged_stops(notices: list[Notice]) -> list[Notice]:
+def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
     """Stops of one project told together are one notice."""
     merged: dict[tuple[str, Cause] | int, Notice] = {}
     for index, notice in enumerate(notices):
@@ -1892,27 +2099,42 @@ def merged_stops(notices: list[Notice]) -> list[Notice]:
     return list(merged.values())
 
 
-def message_of(notices: list[Notice], host: str, calendar_offset: float, bare: bool = False) -> dict[str, Any]:
-    """A Discord message within every limit: an embed a notice, or digests where that is too many.
+def late_words(notice: Notice, now: float, why: str) -> str:
+    """`12m ago; Discord could not be reached`, empty where it is told in time."""
+    ago = now - notice.at
+    return f"{span(ago)} ago; {why or 'Sentinel was away'}" if ago >= LATE else ""
+
+
+def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, Any]:
+    """A Discord message within every limit: an embed a notice, or digests, worst first, where that is too many.
 
     `calendar_offset` turns monotonic moments into calendar time. Only `content` can ping, and only whom
     `allowed_mentions` names: container output never does.
     """
-    merged = merged_stops(notices)
-    cards = [card_of(notice, host, lambda at: f"<t:{int(at + calendar_offset)}:R>") for notice in merged]
+    notices = merged_stops(job.notices)
+    cards = [card_of(notice, job.host, lambda at: f"<t:{int(at + calendar_offset)}:R>",
+                     clip(late_words(notice, now, job.why_late), 200)) for notice in notices]
     if len(cards) <= EMBEDS:
         share = EMBED_TOTAL // len(cards)
-        embeds = [embed_of(card, notice.at + calendar_offset, share, bare)
-                  for card, notice in zip(cards, merged, strict=True)]
+        embeds = [embed_of(card, notice.at + calendar_offset, share, job.plain)
+                  for card, notice in zip(cards, notices, strict=True)]
     else:
-        colours = list(dict.fromkeys(card.colour for card in cards))
-        by_colour = [[card for card in cards if card.colour == colour] for colour in colours]
-        embeds = [digest_of(group[0].colour, group, EMBED_TOTAL * len(group) // len(cards) - 10) for group in by_colour]
-    pings = " ".join(dict.fromkeys(notice.mention for notice in notices if notice.verdict not in COLOURS and notice.mention))
+        by_colour = {colour: [card for card in cards if card.colour == colour] for colour in (RED, AMBER, GREEN, GREY)}
+        embeds = [digest_of(group, EMBED_TOTAL * len(group) // len(cards)) for group in by_colour.values() if group]
+    mentions = (notice.mention for notice in job.notices if notice.verdict not in COLOURS and notice.mention)
+    pings = " ".join(dict.fromkeys(mentions))
     message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
     if pings:
         message["content"] = clip(pings, CONTENT)
     return message
+
+
+def samples(at: float) -> list[Notice]:
+    """A red and a green sample, for `test`."""
+    container = Container("0" * 64, "sample", status="exited", exit_code=1)
+    return [Notice(Verdict.DEAD, "sample", at, container, exit_code=1, uptime=3600.0, incident=0,
+                   plan="This is a test; nothing died.", logs=("This is where the last log lines stand.",)),
+            Notice(Verdict.RECOVERED, "sample", at, container, downtime=31.0, deaths=1, attempts=1)]
 
 
 def allowed_mentions(pings: str) -> dict[str, Any]:
@@ -2012,16 +2234,314 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
     return "\n".join(lines)
 
 
+def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]) -> list[JSON]:
+    """The ledger's notices as incidents, oldest first, with what became of each through every channel."""
+    found: dict[str, JSON] = {}
+    for number, notice in sorted(notices.items(), key=lambda item: int(item[0])):
+        key = str(notice["incident"] or f"notice {number}")
+        incident = found.setdefault(key, {
+            "incident": notice["incident"], "name": notice["name"], "project": notice["project"], "start": notice["at"],
+            "end": None, "downtime": None, "verdict": notice["verdict"], "cause": notice["cause"],
+            "exit_code": notice["exit_code"], "deaths": 0, "restarts": 0, "notices": []})
+        if notice["verdict"] in (Verdict.RECOVERED, Verdict.STOPPED):
+            incident |= {"end": notice["at"], "downtime": notice["downtime"]}
+        incident["deaths"] = max(incident["deaths"], notice["deaths"])
+        incident["restarts"] = max(incident["restarts"], notice["attempts"])
+        told = {key.partition("/")[2]: "sent" if not state["why"] else f"refused: {state['why']}"
+                for key, state in deliveries.items() if key.partition("/")[0] == number}
+        waits = {channel: "waiting" for channel, state in outboxes.items() if int(number) in state["waiting"]}
+        incident["notices"].append({"verdict": notice["verdict"], "at": notice["at"], "delivery": told | waits})
+    return list(found.values())
+
+
+def history_table(incidents: list[JSON]) -> str:
+    """The table of `history`."""
+    rows = [("INCIDENT", "SERVICE", "START (UTC)", "DOWN", "DEATHS", "RESTARTS", "END", "TOLD")]
+    for incident in incidents:
+        last = incident["notices"][-1]
+        end = "open" if incident["end"] is None else last["verdict"]
+        told = ", ".join(f"{channel} {state}" for channel, state in last["delivery"].items())
+        rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]",
+                     datetime.fromtimestamp(incident["start"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+                     span(incident["downtime"]) if incident["downtime"] is not None else "–",
+                     str(incident["deaths"]), str(incident["restarts"]), end, told))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
 # ─── The line of purity: nothing above uses a clock, socket, thread, file, logger or random source ────────────
+
+# ─── Ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+KEPT_LABELS = re.compile(r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\.")  # others may hold secrets
+# One table: service (a watched service), notice (what was told), delivery (that a channel took it), outbox
+# (what waits for a channel), meta. `at` is calendar time, `value` JSON.
+MIGRATIONS = (("CREATE TABLE record (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID",),)
+LEDGER_RETRY = 10.0
+
+
+class LedgerError(Exception):
+    """The ledger is not ours to use: another daemon has it, or a newer Sentinel wrote it."""
+
+
+class Ledger:
+    """The durable memory: one SQLite file, written by the main thread alone, one transaction a decision.
+
+    What can't be written (a full or read-only disk, a folder that is gone) stays in memory and is written once
+    the disk takes it; a file that SQLite can't read is set aside, and everything alive is written to a new one.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.path = folder, os.path.join(folder, "sentinel.db")
+        self.database: sqlite3.Connection | None = None
+        self.lock: int | None = None
+        self.alive: dict[tuple[str, str], tuple[float, str]] = {}  # what a new file would have to hold
+        self.unsaved: dict[tuple[str, str], tuple[float, str] | None] = {}  # None: to be deleted
+        self.trouble = ""
+        self.retry_at = 0.0
+
+    def open(self) -> str:
+        """Open, lock and if need be make the file; a warning where that is not to be had. LedgerError: it is not ours."""
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._lock()
+            try:
+                self.database = self._connect()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                aside = f"{self.path}.corrupt-{time.time_ns()}"
+                os.replace(self.path, aside)
+                self.database = self._connect()
+                self.trouble = f"it could not be read ({error}) and was set aside as {aside}"
+                return self.trouble
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+        return self.trouble
+
+    def _lock(self) -> None:
+        """Hold the folder for this process: two daemons would tell and restart everything twice."""
+        if self.lock is not None:
+            os.close(self.lock)
+        self.lock = os.open(os.path.join(self.folder, "sentinel.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LedgerError(f"another Sentinel uses the ledger in {self.folder}; give this one its own"
+                              " SENTINEL_STATE") from None
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("BEGIN IMMEDIATE")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise LedgerError(f"{self.path} was written by a newer Sentinel; give this one its own SENTINEL_STATE")
+        for statement in (statement for step in MIGRATIONS[version:] for statement in step):
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        database.execute("COMMIT")
+        if version == 0:
+            self.unsaved = {**self.alive, **self.unsaved}
+        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("its pages do not fit together")
+        return database
+
+    def _give_up(self, error: Exception) -> None:
+        self.trouble = f"{self.path} can't be used ({error}); remembering in memory until it can"
+        if self.database:
+            self.database.close()
+        self.database = None
+
+    def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
+        """Have a record written with the next commit, if it is news."""
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if (self.alive.get((kind, key)) or (0.0, ""))[1] != text:
+            self.unsaved[kind, key] = at_time, text
+            if kind != "delivery":
+                self.alive[kind, key] = at_time, text
+
+    def release(self, kind: str, key: str) -> None:
+        """Keep a record, but no longer in memory."""
+        self.alive.pop((kind, key), None)
+
+    def drop(self, kind: str, key: str) -> None:
+        """Have a record deleted with the next commit."""
+        if self.alive.pop((kind, key), None):
+            self.unsaved[kind, key] = None
+
+    def commit(self, now: float) -> str:
+        """Write what is unsaved, all or nothing; what changed about the ledger's state, in words, if anything did."""
+        if not self.unsaved or now < self.retry_at:
+            return ""
+        before, self.trouble = self.trouble, ""
+        self.retry_at = 0.0
+        if self.database is None or not os.path.exists(self.path):
+            self._give_up(OSError("the file is gone")) if self.database else None
+            self.trouble = ""
+            with contextlib.suppress(LedgerError):
+                self.open()
+        if self.database:
+            self._write(self.database)
+        if self.database is None:
+            self.retry_at = now + LEDGER_RETRY
+        if self.trouble != before:
+            return self.trouble or f"{self.path} is written again"
+        return ""
+
+    def _write(self, database: sqlite3.Connection) -> None:
+        puts = [(kind, key, *value) for (kind, key), value in self.unsaved.items() if value]
+        drops = [name for name, value in self.unsaved.items() if value is None]
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", puts)
+            database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", drops)
+            database.execute("COMMIT")
+            self.unsaved.clear()
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def prune(self, before_time: float) -> None:
+        """Forget notices and deliveries that are older, and no longer wait."""
+        if self.database:
+            with contextlib.suppress(sqlite3.Error):
+                self.database.execute("DELETE FROM record WHERE kind IN ('notice', 'delivery') AND at < ?", (before_time,))
+
+    def records(self, kind: str) -> dict[str, JSON]:
+        """All records of a kind; one that can't be read is left out."""
+        found: dict[str, JSON] = {}
+        try:
+            query = "SELECT key, at, value FROM record WHERE kind = ?"
+            rows = self.database.execute(query, (kind,)) if self.database else ()
+            for key, at_time, text in rows:
+                with contextlib.suppress(ValueError):
+                    found[key] = json.loads(text)
+                    if kind not in ("notice", "delivery"):
+                        self.alive[kind, key] = at_time, text
+        except sqlite3.Error as error:
+            self._give_up(error)
+        return found
+
+
+def state_folder(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Where the ledger lives: as set, as systemd says, the system's place, else the user's."""
+    system = "/var/lib/sentinel"
+    if chosen := settings.state or environment.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return chosen
+    if os.access(system if os.path.isdir(system) else os.path.dirname(system), os.W_OK):
+        return system
+    home = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME", "/tmp"), ".local", "state")
+    return os.path.join(home, "sentinel")
+
+
+def container_record(container: Container) -> JSON:
+    """A container without its probe's words and the labels that Sentinel does not read."""
+    labels = {name: text for name, text in container.labels.items() if KEPT_LABELS.match(name)}
+    return asdict(replace(container, labels=labels, probe_output=""))
+
+
+def death_record(death: Death, offset: float) -> JSON:
+    """A death that is not judged yet, with the evidence of its run."""
+    run = death.run
+    return {"time": death.time, "at": death.at + offset, "code": death.code, "heard": death.heard, "times": death.times,
+            "run": [run.started_time, run.kills, run.stop_time, run.oom_time]}
+
+
+def death_of(document: JSON, offset: float) -> Death:
+    """The way back from `death_record`."""
+    started_time, kills, stop_time, oom_time = document["run"]
+    run = Run(started_time, [(number, when) for number, when in kills], stop_time, oom_time)
+    return Death(document["time"], document["at"] - offset, document["code"], run, document["heard"], document["times"])
+
+
+SERVICE_FIELDS = ("replacing", "judged_time", "attempts", "hopeless", "known_error", "settled")
+SERVICE_MOMENTS = ("proved_at", "back_at", "noted_at")
+
+
+def service_record(service: Watched, due: float | None, offset: float) -> JSON:
+    """A service as the ledger keeps it; `offset` turns monotonic moments into calendar time."""
+    incident = service.incident
+    return {
+        "phase": service.phase, "container": container_record(service.container),
+        "death": death_record(service.death, offset) if service.death and service.phase is Phase.SUSPECT else None,
+        "incident": [incident.number, incident.began_at + offset, incident.deaths, incident.attempts, incident.looped] if incident else None,
+        "deaths": [round(at + offset, 3) for at in service.deaths], "due": due and round(due + offset, 3),
+        **{name: getattr(service, name) for name in SERVICE_FIELDS},
+        **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS},
+    }
+
+
+def service_of(key: str, document: JSON, offset: float, settings: Settings) -> tuple[Watched, float | None]:
+    """A service and its due time from the ledger. KeyError, TypeError or ValueError where the record is not one."""
+    container = Container(**document["container"] | {"health": Health(document["container"]["health"])})
+    service = Watched(key, container, policy_of(container, settings, "")[0], Phase(document["phase"]))
+    for name in SERVICE_FIELDS:
+        setattr(service, name, document[name])
+    for name in SERVICE_MOMENTS:
+        setattr(service, name, document[name] - offset)
+    service.deaths.extend(at - offset for at in document["deaths"])
+    if document["incident"]:
+        number, began_time, *counts = document["incident"]
+        service.incident = Incident(number, began_time - offset, *counts)
+    service.death = death_of(document["death"], offset) if document["death"] else None
+    if service.phase is Phase.SUSPECT and service.death is None:
+        raise ValueError("a suspect without a death")
+    return service, document["due"] and document["due"] - offset
+
+
+def notice_record(notice: Notice, offset: float) -> JSON:
+    """A notice as the ledger keeps it: nothing in it that may not be shown."""
+    document = asdict(replace(notice, container=None, logs=tuple(shown_lines(notice.logs)), at=notice.at + offset,
+                              error=redact(clean(notice.error))))
+    return document | {"container": container_record(notice.container) if notice.container else None}
+
+
+def notice_of(document: JSON, offset: float) -> Notice:
+    """The way back from `notice_record`; KeyError, TypeError or ValueError where it is none."""
+    made = document["container"]
+    container = Container(**made | {"health": Health(made["health"])}) if made else None
+    return Notice(**document | {"container": container, "at": document["at"] - offset, "names": tuple(document["names"]),
+                                "verdict": Verdict(document["verdict"]), "cause": Cause(document["cause"]),
+                                "logs": tuple(document["logs"])})
+
+
+OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
+
+
+def outbox_record(outbox: Outbox, offset: float) -> JSON:
+    """An outbox as the ledger keeps it: ids of what waits, and for how long the channel is to be left alone."""
+    waiting = [notice.id for notice in outbox.waiting]
+    return {"waiting": waiting, "held_until": round(outbox.held_until + offset, 1) if outbox.failures else 0,
+            **{name: getattr(outbox, name) for name in OUTBOX_FIELDS}}
+
+
+def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], offset: float) -> None:
+    """Put back what waited; what can't be read any more is left out."""
+    for name in OUTBOX_FIELDS:
+        setattr(outbox, name, document[name])
+    for number in document["waiting"]:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            outbox.waiting.append(notice_of(notices[str(number)], offset))
+    outbox.batch = min(outbox.batch, len(outbox.waiting))
+    outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
+
 
 # ─── Engine ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 ROOTFUL_SOCKET = "/var/run/docker.sock"
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
+LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
 EVENTS = ("create", "start", "die", "died", "kill", "stop", "restart", "oom", "pause", "unpause", "rename", "destroy",
           "remove", "update", "health_status")
 EVENT_FILTER = urllib.parse.quote(json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":")))
+
+
+def hang_up(sock: socket.socket | None) -> None:
+    """End a connection from another thread: whoever reads from it sees the end at once."""
+    with contextlib.suppress(OSError):
+        if sock:
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class EngineError(Exception):
@@ -2075,22 +2595,39 @@ def error_text(status: int, body: bytes) -> str:
     return clip(" ".join(re.sub(r"<[^>]*>", " ", text).split()), 600) or f"HTTP {status}"
 
 
-def demultiplexed(body: bytes, tty: bool) -> list[str]:
-    """Log lines of an answer: frames of an 8-byte header (stream, three zeros, length) without a TTY.
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\S+ ?")
 
-    20.10 does not say in a header which it is, so the bytes themselves are checked too. Each line carries
-    a time stamp, by which lines of stdout and stderr are put in order; it is then cut off.
-    """
-    chunks, position = [], 0
-    while not tty and re.match(rb"[\0-\2]\0\0\0.{4}", body[position : position + 8], re.S):
+
+def frames_of(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """The frames of a log without a TTY: an 8-byte header (stream, three zeros, length), then the payload."""
+    position = 0
+    while re.match(rb"[\0-\2]\0\0\0.{4}", body[position : position + 8], re.S):
         size = int.from_bytes(body[position + 4 : position + 8], "big")
-        chunks.append(body[position + 8 : position + 8 + size])
+        yield body[position], body[position + 8 : position + 8 + size]
         position += 8 + size
-    text = (b"".join(chunks) if chunks else body).decode(errors="replace")
-    stamped = [line.partition(" ") for line in re.split(r"\r?\n", text) if line]
-    if all(re.match(r"\d{4}-\d\d-\d\dT", stamp) for stamp, _, _ in stamped):
-        return [line for _, _, line in sorted(stamped, key=lambda parts: parts[0])]
-    return [" ".join(filter(None, (stamp, line))) for stamp, _, line in stamped]
+
+
+def log_lines(body: bytes, tty: bool) -> list[str]:
+    """Log lines of an answer, in the order of their time stamps, which are cut off.
+
+    20.10 does not say in a header whether there are frames, so the bytes themselves are checked too. A line
+    longer than 16 KiB comes in several frames, each with a stamp of its own.
+    """
+    lines: list[str] = []
+    unfinished: dict[int, int] = {}
+    for stream, payload in [] if tty else frames_of(body):
+        text = payload.decode(errors="replace")
+        if (index := unfinished.pop(stream, None)) is not None:
+            lines[index] += STAMP.sub("", text, count=1)
+        else:
+            index = len(lines)
+            lines.append(text)
+        if not text.endswith("\n"):
+            unfinished[stream] = index
+    lines = [line for text in lines or [body.decode(errors="replace")] for line in re.split(r"\r?\n", text) if line]
+    if all(STAMP.match(line) for line in lines):
+        lines = [STAMP.sub("", line, count=1) for line in sorted(lines, key=lambda line: line.partition(" ")[0])]
+    return lines
 
 
 class Engine:
@@ -2098,7 +2635,7 @@ class Engine:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.identity: tuple[str, str] | None = None
+        self.identity: tuple[str, str, str] | None = None
         self.stream: socket.socket | None = None
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
@@ -2149,10 +2686,10 @@ class Engine:
 
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
-        since = f"&since={container.started_time - 0.001:.3f}" if container.started_time else ""
+        since = f"&since={container.started_time - LOG_MARGIN:.3f}" if container.started_time else ""
         path = f"/containers/{container.id}/logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}{since}"
         try:
-            lines = demultiplexed(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
+            lines = log_lines(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
         except EngineError:
             return ()
         return tuple(line[-4000:] for line in lines[-LOG_LINES:])
@@ -2171,17 +2708,18 @@ class Engine:
         try:
             rows = self.list()
             if self.identity is None:
-                self.identity = own_container(self), self.name()
+                self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
         return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity)
 
-    def name(self) -> str:
-        """The engine's name; this machine's where a proxy forbids to ask."""
+    def name(self) -> tuple[str, str]:
+        """The engine's name and id; this machine's name where a proxy forbids to ask."""
         try:
-            return text_at(self.read("/info"), "Name") or socket.gethostname()
+            info = self.read("/info")
         except EngineError:
-            return socket.gethostname()
+            info = None
+        return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
 
     def restart(self, job: Restart) -> Restarted:
         """Bring a container back, if it still stands as it was judged: it is looked at again just before.
@@ -2219,8 +2757,7 @@ class Engine:
             self.stream = connection.sock
             response = connection.getresponse()
             if response.status != 200:
-                refused = 400 <= response.status < 500 or response.status == 501
-                return StreamClosed(error_text(response.status, response.read(4000)), refused)
+                return StreamClosed(error_text(response.status, response.read(4000)), refused=True)
             put(StreamOpened(start, now_time))
             assert self.stream
             self.stream.settimeout(None)
@@ -2238,9 +2775,7 @@ class Engine:
 
     def close_stream(self) -> None:
         """End the event stream from another thread: its reader sees the end at once."""
-        with contextlib.suppress(OSError):
-            if stream := self.stream:
-                stream.shutdown(socket.SHUT_RDWR)
+        hang_up(self.stream)
 
 
 def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
@@ -2292,32 +2827,118 @@ def own_container(engine: Engine) -> str:
 # ─── Discord ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
-GONE_CODES = (10003, 10015, 50001, 50013, 50027)  # unknown channel or webhook, no access, no permission, wrong token
+# Unknown channel, message target or webhook; no access, no permission, wrong token; a channel without messages.
+GONE_CODES = (10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027)
+FORUM_WANTS_NAME, FORUM_ONLY, UNKNOWN_MESSAGE = 220001, 220003, 10008
 EDGE_PAUSE = 600.0  # Discord's edge blocks an address for longer the more it is asked
+ADVICE = {
+    10003: "the channel no longer exists", 10015: "the webhook was deleted: make a new one", 50001: "the bot is not in that"
+    " channel: let it View Channel", 50013: "the bot lacks Send Messages (or Manage Channels, to create one)",
+    50027: "the token in the URL is wrong: copy it anew", 40001: "the token is wrong", 0: "the token is wrong"}
 
 
-class Webhook:
-    """One Discord webhook: a message in, a verdict out."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have arrived."""
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    why: str = ""
+    sent: bool = False
 
-    def __init__(self, url: Secret) -> None:
-        parts = urllib.parse.urlsplit(url)
-        self.host, self.tls = parts.netloc, parts.scheme == "https"
-        thread = f"&{parts.query}" if parts.query else ""
-        self.path = Secret(f"{parts.path}?wait=true{thread}")
-
-    def send(self, message: dict[str, Any]) -> Delivered:
-        """Post a message. `wait=true`, since without it a message that was not stored gives no error."""
-        kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
-        connection = kind(self.host, timeout=15.0)
-        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
+    @property
+    def document(self) -> JSON:
+        """The body, if it is JSON."""
         try:
-            connection.request("POST", str.__str__(self.path), json.dumps(message).encode(), headers)
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+def proxy_of(scheme: str, host: str, environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
+    """The proxy for a host, by HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY names the host or a domain above it."""
+    direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    for name in names(direct):
+        bare = name.lstrip("*.").lower()
+        if name == "*" or host.lower() == bare or (bare and host.lower().endswith("." + bare)):
+            return None
+    name = f"{scheme}_proxy"
+    proxy = environment.get(name) or environment.get(name.upper() if scheme == "https" else "") or ""
+    return urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+
+
+WEB_PATIENCE = 30.0
+
+
+class Web:
+    """HTTP requests to the outside: certificates verified, proxies honoured, one connection a request."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.tls: ssl.SSLContext | None = None
+
+    def connection(self, url: urllib.parse.SplitResult) -> http.client.HTTPConnection:
+        """A connection to a URL's host, through its proxy if it has one."""
+        host = url.hostname or ""
+        proxy = proxy_of(url.scheme, host, self.environment)
+        near = proxy or url
+        if url.scheme == "https":
+            self.tls = self.tls or ssl.create_default_context()
+            made: http.client.HTTPConnection = http.client.HTTPSConnection(
+                near.hostname or "", near.port or (8080 if proxy else 443), timeout=15.0, context=self.tls)
+        else:
+            made = http.client.HTTPConnection(near.hostname or "", near.port or (8080 if proxy else 80), timeout=15.0)
+        if proxy:
+            login = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}") if proxy.username else ""
+            basic = {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if login else {}
+            made.set_tunnel(host, url.port or (443 if url.scheme == "https" else 80), headers=basic)
+        return made
+
+    def ask(self, method: str, address: str, body: JSON = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """One request and its answer. Never raises on what the network does."""
+        url = urllib.parse.urlsplit(address)
+        path = url.path + (f"?{url.query}" if url.query else "")
+        data = json.dumps(body).encode() if body is not None else None
+        agreed = {"User-Agent": USER_AGENT, **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
+        connection: http.client.HTTPConnection | None = None
+        sent = False
+        # The connection's timeout counts for each read: an answer that drips would take for ever.
+        deadline = threading.Timer(WEB_PATIENCE, lambda: hang_up(connection.sock if connection else None))
+        try:
+            connection = self.connection(url)
+            connection.connect()
+            deadline.start()
+            sent = True
+            connection.request(method, path, data, agreed)
             response = connection.getresponse()
-            return delivery_of(response.status, dict(response.headers), response.read(100_000))
-        except (OSError, http.client.HTTPException) as error:
-            return Delivered(why=f"Discord could not be reached: {error or type(error).__name__}")
+            return Answer(response.status, CaseBlind(response.headers.items()), response.read(200_000))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(0, why=network_words(url.hostname or "", error), sent=sent)
         finally:
-            connection.close()
+            deadline.cancel()
+            if connection:
+                connection.close()
+
+
+class CaseBlind(dict[str, str]):
+    """Headers by their names in any case."""
+
+    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
+        super().__init__((name.lower(), value) for name, value in items)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
+
+
+def network_words(host: str, error: Exception) -> str:
+    """Why a host could not be asked; what is the matter, not where the secret is."""
+    if isinstance(error, socket.gaierror):
+        return f"{host} could not be reached: its name can't be resolved (DNS)"
+    if isinstance(error, ssl.SSLError):
+        return f"{host} could not be reached: TLS failed ({error.reason or error})"
+    if isinstance(error, TimeoutError):
+        return f"{host} could not be reached: no answer in time"
+    return f"{host} could not be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
 
 
 def seconds_of(value: object) -> float:
@@ -2329,31 +2950,202 @@ def seconds_of(value: object) -> float:
     return min(seconds, 86400.0) if seconds > 0 else 0.0
 
 
-def delivery_of(status: int, headers: Mapping[str, str], body: bytes) -> Delivered:
-    """What Discord's answer means.
+def verdict_on(channel: str, answer: Answer) -> Delivered:
+    """What Discord's answer means for a message.
 
     A 429 counts from Retry-After or retry_after, never from Reset-After. An answer without JSON or `Via` does
-    not come from the API but from the edge before it, which wants to be left alone for long. 5xx may come
-    after the message was stored: it is sent again, and the incident number tells a repeat.
+    not come from the API but from the edge before it, which wants to be left alone for long. 500, 504 and 52x
+    may come after the message was stored, 502 and 503 do not.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
+    status, document = answer.status, answer.document
     number, text = whole_at(document, "code"), text_at(document, "message") or f"HTTP {status}"
+    if not status:
+        return Delivered(channel, Fate.UNCLEAR if answer.sent else Fate.UNSENT, why=answer.why)
     if 200 <= status < 300:
-        spent = headers.get("X-RateLimit-Remaining") == "0"
-        return Delivered(sent=True, hold=seconds_of(headers.get("X-RateLimit-Reset-After")) if spent else 0.0)
-    if status in (403, 429) and (not isinstance(document, dict) or "Via" not in headers):
-        return Delivered(hold=EDGE_PAUSE, why=f"Discord's edge blocks this address (HTTP {status})")
+        spent = answer.headers.get("X-RateLimit-Remaining") == "0"
+        hold = seconds_of(answer.headers.get("X-RateLimit-Reset-After")) if spent else 0.0
+        return Delivered(channel, Fate.SENT, hold, message=text_at(document, "id"))
+    if status in (403, 429) and (not isinstance(document, dict) or answer.headers.get("Via") is None):
+        return Delivered(channel, Fate.UNSENT, EDGE_PAUSE, f"Discord's edge blocks this address (HTTP {status})")
     if status == 429:
-        wait = max(seconds_of(headers.get("Retry-After")), seconds_of(at(document, "retry_after")), 1.0)
-        return Delivered(hold=wait + 0.25, why="Discord's rate limit")
+        wait = max(seconds_of(answer.headers.get("Retry-After")), seconds_of(at(document, "retry_after")), 1.0)
+        return Delivered(channel, Fate.UNSENT, wait + 0.25, "Discord's rate limit")
     if status in (401, 403, 404) or number in GONE_CODES:
-        return Delivered(dead=True, why=f"Discord refuses this webhook for good: {text} ({status}, code {number})")
-    if 400 <= status < 500:
-        return Delivered(malformed=True, why=f"Discord refuses the message: {text} ({status}, code {number})")
-    return Delivered(why=f"Discord answers HTTP {status}")
+        advice = ADVICE.get(number, "")
+        return Delivered(channel, Fate.DEAD, why=f"{text} (HTTP {status}, code {number}){'; ' + advice if advice else ''}")
+    if 400 <= status < 500 and status != 408:
+        return Delivered(channel, Fate.MALFORMED, why=f"{text} (HTTP {status}, code {number})")
+    fate = Fate.UNSENT if status in (502, 503) else Fate.UNCLEAR
+    return Delivered(channel, fate, why=f"Discord could not be reached: it answers HTTP {status}")
+
+
+class Webhook:
+    """A Discord webhook. `wait=true`, since without it a message that was not stored gives no error."""
+    name = "webhook"
+
+    def __init__(self, url: Secret, web: Web) -> None:
+        self.url, self.web = str.__str__(url), web
+        self.thread: dict[str, str] = {}
+
+    def send(self, job: Deliver, message: JSON) -> Delivered:
+        """Post; a forum's webhook makes a thread where none is named, and then keeps to it."""
+        base, _, query = self.url.partition("?")
+        url = f"{base}?wait=true" + (f"&{query}" if query else "")
+        answer = self.web.ask("POST", url, message | self.thread)
+        code = whole_at(answer.document, "code")
+        if answer.status == 400 and code in (FORUM_WANTS_NAME, FORUM_ONLY):
+            self.thread = {"thread_name": clip(f"Sentinel {job.host}", 100)} if code == FORUM_WANTS_NAME else {}
+            answer = self.web.ask("POST", url, message | self.thread)
+        if answer.status == 200 and self.thread and "thread_id=" not in self.url:
+            self.thread, self.url = {}, f"{base}?thread_id={text_at(answer.document, 'channel_id')}"
+        return verdict_on(self.name, answer)
+
+
+class Bot:
+    """A Discord bot, by REST alone. A repeat with the same nonce makes no second message for some minutes."""
+    name = "bot"
+
+    def __init__(self, settings: Settings, web: Web) -> None:
+        self.settings, self.web, self.channel_id = settings, web, settings.channel_id
+        self.headers = {"Authorization": "Bot " + str.__str__(settings.bot_token)}
+
+    def send(self, job: Deliver, message: JSON) -> Delivered:
+        """Post, into a channel found or created by name if it has no id."""
+        if not self.channel_id and (trouble := self.ensure()):
+            return trouble
+        body = message | {"nonce": job.nonce, "enforce_nonce": True}
+        answer = self.web.ask("POST", f"{self.settings.api_url}/channels/{self.channel_id}/messages", body, self.headers)
+        if answer.status == 404 and whole_at(answer.document, "code") == UNKNOWN_MESSAGE:
+            return Delivered(self.name, Fate.SENT)  # it was stored before, and somebody deleted it
+        return verdict_on(self.name, answer)
+
+    def ensure(self) -> Delivered | None:
+        """Find the channel by its name, as Discord writes it, or create it; the verdict where neither can be."""
+        url = f"{self.settings.api_url}/guilds/{self.settings.guild_id}/channels"
+        wanted = re.sub(r"\s+", "-", self.settings.channel.strip().lstrip("#").lower())
+        answer = self.web.ask("GET", url, headers=self.headers)
+        rows = answer.document if answer.status == 200 and isinstance(answer.document, list) else []
+        match = next((row for row in rows if text_at(row, "name") == wanted and at(row, "type") in (0, 5)), None)
+        if answer.status == 200 and match is None:
+            answer = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
+            match = answer.document if answer.status == 201 else None
+        self.channel_id = text_at(match, "id")
+        return None if self.channel_id else verdict_on(self.name, answer)
+
+
+class Bridge:
+    """A bot service that posts for others. What it does not have (404) is done the simpler way, by /notify."""
+    name = "bridge"
+
+    def __init__(self, settings: Settings, web: Web) -> None:
+        self.settings, self.web, self.channel_id, self.simple = settings, web, "", False
+        self.headers = {"Authorization": f"Bearer {str.__str__(settings.bridge_token)}"} if settings.bridge_token else {}
+
+    def ask(self, path: str, body: JSON) -> Answer:
+        """One request to the bridge."""
+        return self.web.ask("POST", self.settings.bridge_url + path, body, self.headers)
+
+    def send(self, job: Deliver, message: JSON) -> Delivered:
+        """Post Discord's own message body to the channel, or the notice in words."""
+        if not self.channel_id and not self.simple:
+            answer = self.ask("/channels/ensure", {"name": self.settings.channel})
+            self.channel_id = text_at(answer.document, "id") or str(whole_at(answer.document, "id") or "")
+            self.simple = answer.status == 404
+            if not self.channel_id and not self.simple:
+                return self.verdict(answer)
+        if not self.simple:
+            answer = self.ask(f"/send/{self.channel_id}", message)
+            if answer.status != 404:
+                return self.verdict(answer)
+            self.simple = True
+        embeds = message["embeds"]
+        level = "error" if any(embed["color"] == RED for embed in embeds) else "info"
+        words = "\n".join(embed["description"] for embed in embeds)
+        return self.verdict(self.ask("/notify", {
+            "channel": self.settings.channel, "title": ", ".join(embed["title"] for embed in embeds)[:EMBED_TITLE],
+            "message": words, "level": level, "embeds": embeds}))
+
+    def verdict(self, answer: Answer) -> Delivered:
+        """As Discord's, but that any 2xx is sent unless it says otherwise, and a 429 needs no `Via`."""
+        if 200 <= answer.status < 300 and at(answer.document, "ok") is False:
+            why = text_at(answer.document, "error") or "not sent"
+            return Delivered(self.name, Fate.UNSENT, why=f"the bridge says: {why}")
+        via = {"via": "bridge"} if isinstance(answer.document, dict) else {}
+        return verdict_on(self.name, replace(answer, headers=CaseBlind([*answer.headers.items(), *via.items()])))
+
+
+class Drop:
+    """A folder into which each alert is put as a JSON file, whole or not at all."""
+    name = "drop"
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def send(self, job: Deliver, message: JSON) -> Delivered:
+        """Write under a temporary name, sync, rename."""
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            for notice in job.notices:
+                self.write(notice, job)
+        except OSError as error:
+            return Delivered(self.name, Fate.UNSENT, why=f"{self.folder} can't be written: {error.strerror or error}")
+        return Delivered(self.name, Fate.SENT)
+
+    def write(self, notice: Notice, job: Deliver) -> None:
+        """One alert; the same alert again writes the same file again."""
+        at_time = notice.at + time.time() - time.monotonic()
+        document = message_of(replace(job, notices=(notice,)), notice.at, at_time - notice.at)
+        document |= {"id": notice.id, "time": datetime.fromtimestamp(at_time, UTC).isoformat(), "verdict": notice.verdict,
+                     "name": notice.name, "project": notice.project, "incident": notice.incident, "host": job.host,
+                     "message": headline(notice)}
+        path = os.path.join(self.folder, f"{notice.id:09d}-{notice.verdict.lower().replace(' ', '-')}.json")
+        with open(f"{path}.part", "w", encoding="utf-8") as file:
+            json.dump(document, file, ensure_ascii=False, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(f"{path}.part", 0o644)
+        os.replace(f"{path}.part", path)
+
+
+class Terminal:
+    """Standard output: a card an alert, coloured where that is a terminal."""
+    name = "terminal"
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
+        self.columns = os.get_terminal_size(1).columns if sys.stdout.isatty() else 1000
+
+    def send(self, job: Deliver, message: JSON) -> Delivered:
+        """Draw each notice as a card."""
+        now, offset = time.monotonic(), time.time() - time.monotonic()
+
+        def moment(at: float) -> str:
+            return datetime.fromtimestamp(at + offset).astimezone().strftime("at %H:%M:%S")
+
+        cards = [card_of(notice, job.host, moment, late_words(notice, now, "")) for notice in merged_stops(job.notices)]
+        try:
+            print("\n".join(terminal_card(card, self.columns, self.coloured) + "\n" for card in cards), flush=True)
+        except OSError as error:
+            return Delivered(self.name, Fate.UNSENT, why=f"the terminal can't be written: {error}")
+        return Delivered(self.name, Fate.SENT)
+
+
+Channel = Webhook | Bot | Bridge | Drop | Terminal
+
+
+def channels_of(settings: Settings, environment: Mapping[str, str]) -> list[Channel]:
+    """The channels that are set, in the order of the chain; the terminal where none is."""
+    web = Web(environment)
+    found: list[Channel] = []
+    if settings.webhook_url:
+        found.append(Webhook(settings.webhook_url, web))
+    if settings.bot_token:
+        found.append(Bot(settings, web))
+    if settings.bridge_url:
+        found.append(Bridge(settings, web))
+    if settings.drop_dir:
+        found.append(Drop(settings.drop_dir))
+    return found or [Terminal(environment)]
 
 
 # ─── Daemon ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -2372,35 +3164,7 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class Terminal:
-    """The channel that is always there: cards on standard output, coloured where that is a terminal."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
-        self.columns = os.get_terminal_size(1).columns if sys.stdout.isatty() else 1000
-
-    def show(self, notices: list[Notice], host: str, calendar_offset: float) -> Delivered:
-        """Draw each notice as a card."""
-
-        def moment(at: float) -> str:
-            return datetime.fromtimestamp(at + calendar_offset).astimezone().strftime("at %H:%M:%S")
-
-        cards = [card_of(notice, host, moment) for notice in merged_stops(notices)]
-        try:
-            print("\n".join(terminal_card(card, self.columns, self.coloured) + "\n" for card in cards), flush=True)
-        except OSError as error:
-            return Delivered(why=f"the terminal can't be written: {error}")
-        return Delivered(sent=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """A courier's job: these notices as one message."""
-    notices: list[Notice]
-    host: str
-    plain: bool
-
-
+CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
 
 
@@ -2409,51 +3173,69 @@ class Daemon:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
+        self.secrets = [str.__str__(secret) for secret in (settings.webhook_url, settings.bot_token, settings.bridge_token)]
         self.engine = Engine(settings.docker_host or default_docker_host(environment))
-        self.webhook = Webhook(settings.webhook_url) if settings.webhook_url else None
-        self.terminal = Terminal(environment)
         self.watchdog = Watchdog(settings)
-        self.outbox = Outbox()
+        self.ledger = Ledger(state_folder(settings, environment))
+        self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
+        self.outboxes = {name: Outbox(name) for name in self.channels}
+        self.notices = 0
+        self.prune_at = 0.0
         self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
         self.lanes: dict[str, queue.SimpleQueue[Any]] = {
-            lane: queue.SimpleQueue() for lane in (*LANES, "events", "courier")
-        }
+            lane: queue.SimpleQueue() for lane in (*LANES, "events", *self.channels)}
 
     def run(self) -> int:
         """Watch until asked to stop, or until something breaks."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: self.inbox.put(StopAsked(number)))
-        for lane, workers in LANES.items():
-            for index in range(workers):
-                self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
-        self._worker("events", "events", self._read_events)
-        self._worker("courier", "courier", self._deliver)
-        self.log("info", f"Sentinel {__version__} watches {self.engine.host}; alerts go to"
-                         f" {'Discord' if self.webhook else 'the terminal'}")
+        self.log("info", f"Sentinel {__version__} watches {self.engine.host}; alerts go to {', '.join(self.channels)}")
+        try:
+            self._remember()
+        except LedgerError as error:
+            self.log("error", str(error))
+            return ExitCode.BAD_SETTINGS
+        self._start_workers()
         self._perform(self.watchdog.begin())
         give_back_memory()
         while True:
-            batch = self._wait()
-            for seen in batch:
+            actions: list[Action] = []
+            for seen in self._wait():
                 match seen:
                     case StopAsked():
-                        return self._leave()
+                        return self._leave(actions)
                     case Crashed():
                         self.log("error", f"the worker {seen.worker} broke: {seen.report}")
                         return ExitCode.CRASHED
                     case Delivered():
-                        self._perform(self.outbox.settle(seen, time.monotonic()))
+                        actions += self._delivered(seen)
                     case _:
-                        self._perform(self.watchdog.observe(seen, time.monotonic()))
-            self._perform(self.watchdog.tick(time.monotonic()))
-            self._send()
+                        actions += self.watchdog.observe(seen, time.monotonic())
+            actions += self.watchdog.tick(time.monotonic())
+            self._decided(actions)
+
+    def _decided(self, actions: list[Action]) -> None:
+        """Make durable what was decided and what is to be told, then do it."""
+        now = time.monotonic()
+        for action in actions:
+            if isinstance(action, Tell):
+                self._tell(action.notice)
+        if self.settings.chain:
+            escalate(list(self.outboxes.values()), now)
+        if not self.watchdog.catching_up or now > self.watchdog.began_at + CATCH_UP:
+            jitter = int.from_bytes(os.urandom(1)) / 256
+            actions += filter(None, (outbox.take(now, self.watchdog.host, jitter) for outbox in self.outboxes.values()))
+        self._save(now)
+        self._perform(actions)
 
     def _wait(self) -> list[Observation]:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
-        dues = [due for due in (self.watchdog.next_due_at(),) if due is not None]
-        if self.outbox.waiting and not self.outbox.in_flight:
-            dues.append(self.outbox.next_due_at(now))
+        dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None) if due is not None]
+        dues += [outbox.next_due_at(now) for outbox in self.outboxes.values()
+                 if outbox.waiting and not outbox.busy and not outbox.dead]
+        if self.watchdog.catching_up or self.settings.chain:
+            dues.append(now + 1.0)
         batch: list[Observation] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self.inbox.get(timeout=max(0.0, min([60.0, *(due - now for due in dues)]))))
@@ -2466,8 +3248,6 @@ class Daemon:
             match action:
                 case Log():
                     self.log(action.level, action.text)
-                case Tell():
-                    self._tell(action.notice)
                 case CloseStream():
                     self.engine.close_stream()
                 case Subscribe():
@@ -2476,38 +3256,117 @@ class Daemon:
                     self.lanes["restart" if action.alive else "start"].put(action)
                 case Look() | List():
                     self.lanes["look"].put(action)
+                case Deliver():
+                    self.lanes[action.channel].put(action)
 
-    def _tell(self, notice: Notice) -> None:
-        level = "info" if notice.verdict in COLOURS else "error"
+    # What is told
+
+    def _tell(self, notice: Notice, without: str = "") -> None:
+        """Number a notice, and put it into the outbox of each channel, or of the first of a chain."""
+        self.notices += 1
+        notice = replace(notice, id=self.notices)
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
-        self.log(level, ". ".join(filter(None, words)))
-        if not self.outbox.dead:
-            self.outbox.add(notice)
+        self.log("info" if notice.verdict in COLOURS else "error", ". ".join(filter(None, words)))
+        offset = time.time() - time.monotonic()
+        self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
+        for outbox in list(self.outboxes.values())[: 1 if self.settings.chain else None]:
+            if self.settings.chain or (not outbox.dead and outbox.channel != without):
+                outbox.waiting.append(notice)
 
-    def _send(self) -> None:
-        if notices := self.outbox.take(time.monotonic()):
-            self.lanes["courier"].put(Deliver(notices, self.watchdog.host, self.outbox.plain))
+    def _delivered(self, seen: Delivered) -> list[Log]:
+        """A message's fate: note who has been told, and tell the others of a channel that is lost."""
+        done, logs = self.outboxes[seen.channel].settle(seen, time.monotonic())
+        told = [notice.id for notice in done]
+        for number in told:
+            state = {"message": seen.message, "why": seen.why if seen.fate is not Fate.SENT else ""}
+            self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
+        if self.settings.chain and seen.channel != Drop.name:
+            for outbox in self.outboxes.values():
+                outbox.discard(set(told))
+        still = {notice.id for outbox in self.outboxes.values() for notice in outbox.waiting}
+        for number in set(told) - still:
+            self.ledger.release("notice", str(number))
+        if seen.fate is Fate.DEAD and len(self.outboxes) > 1:
+            self._tell(Notice(Verdict.CHANNEL_LOST, seen.channel, time.monotonic(), error=seen.why), seen.channel)
+        return logs
 
-    def _leave(self) -> int:
-        """End within two seconds, what is in the outbox sent if Discord is quick; restarts under way go on."""
+    # What is remembered
+
+    def _remember(self) -> None:
+        """Open the ledger and take up what it holds. LedgerError: it belongs to somebody else."""
+        if warning := self.ledger.open():
+            self.log("warning", f"ledger: {warning}")
+        now, now_time = time.monotonic(), time.time()
+        offset = now_time - now
+        meta, notices = self.ledger.records("meta"), self.ledger.records("notice")
+        services = []
+        for key, document in self.ledger.records("service").items():
+            try:
+                services.append(service_of(key, document, offset, self.settings))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.log("warning", f"ledger: the record of {key} makes no sense ({error!r}) and is left out")
+        for name, document in self.ledger.records("outbox").items():
+            if name in self.outboxes:
+                with contextlib.suppress(KeyError, TypeError):
+                    fill_outbox(self.outboxes[name], document, notices, offset)
+        self.notices = max([whole_at(meta, "notices"), *(int(key) for key in notices if key.isdigit())])
+        position = at(meta, "position")
+        self.watchdog.restore(services, text_at(meta, "engine"), position if isinstance(position, float) else 0.0,
+                              whole_at(meta, "incidents"), now, now_time)
+
+    def _save(self, now: float) -> None:
+        """One transaction for everything that has changed since the last."""
+        now_time = time.time()
+        offset, watchdog = now_time - now, self.watchdog
+        for key in watchdog.touched:
+            if service := watchdog.services.get(key):
+                self.ledger.put("service", key, service_record(service, watchdog.due_of(service), offset), now_time)
+            else:
+                self.ledger.drop("service", key)
+        watchdog.touched.clear()
+        for name, outbox in self.outboxes.items():
+            self.ledger.put("outbox", name, outbox_record(outbox, offset), now_time)
+        self.ledger.put("meta", "notices", self.notices, now_time)
+        self.ledger.put("meta", "incidents", watchdog.incidents, now_time)
+        self.ledger.put("meta", "engine", watchdog.engine_id, now_time)
+        if self.ledger.unsaved:  # the events' position is no reason of its own to write
+            self.ledger.put("meta", "position", watchdog.position, now_time)
+        if words := self.ledger.commit(now):
+            self.log("warning", f"ledger: {words}")
+        if now >= self.prune_at:
+            self.prune_at = now + 86400.0
+            self.ledger.prune(now_time - self.settings.keep)
+
+    def _leave(self, actions: list[Action]) -> int:
+        """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
         self.log("info", "asked to stop")
         self.engine.close_stream()
         until = time.monotonic() + 1.5
-        while (self.outbox.in_flight or self.outbox.waiting) and (left := until - time.monotonic()) > 0:
-            self._send()
+        self._decided([action for action in actions if isinstance(action, Tell | Log)])
+        while any(outbox.busy for outbox in self.outboxes.values()) and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                if isinstance(seen := self.inbox.get(timeout=min(left, 0.5)), Delivered):
-                    self._perform(self.outbox.settle(seen, time.monotonic()))
-        for notice in [*self.outbox.in_flight, *self.outbox.waiting]:
-            self.log("warning", f"not delivered before the end: {headline(notice)}")
+                if isinstance(seen := self.inbox.get(timeout=left), Delivered):
+                    self._decided(list(self._delivered(seen)))
+        if waiting := sum(len(outbox.waiting) for outbox in self.outboxes.values()):
+            self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
         return ExitCode.OK
 
     def log(self, level: str, text: str) -> None:
-        """One line to standard error."""
+        """One line to standard error, without any secret."""
+        for secret in filter(None, self.secrets):
+            text = text.replace(secret, "***")
         with contextlib.suppress(OSError):
             print(log_line(level, text, time.time(), self.settings.log), file=sys.stderr, flush=True)
 
     # Workers: each takes one job, does one blocking thing, puts one value in the inbox
+
+    def _start_workers(self) -> None:
+        for lane, workers in LANES.items():
+            for index in range(workers):
+                self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
+        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time(), self.inbox.put))
+        for name, channel in self.channels.items():
+            self._worker(name, name, functools.partial(send, channel))
 
     def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
         jobs = self.lanes[lane]
@@ -2530,14 +3389,11 @@ class Daemon:
             case Restart():
                 return self.engine.restart(job)
 
-    def _read_events(self, job: Subscribe) -> Observation:
-        return self.engine.events(job.since, time.time(), self.inbox.put)
 
-    def _deliver(self, job: Deliver) -> Observation:
-        calendar_offset = time.time() - time.monotonic()
-        if self.webhook is None:
-            return self.terminal.show(job.notices, job.host, calendar_offset)
-        return self.webhook.send(message_of(job.notices, job.host, calendar_offset, job.plain))
+def send(channel: Channel, job: Deliver) -> Delivered:
+    """Word a message and send it through a channel."""
+    now = time.monotonic()
+    return channel.send(job, message_of(job, now, time.time() - now))
 
 
 # ─── Command line ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -2596,10 +3452,41 @@ examples:
   sentinel.py                                  watch; alerts go to the terminal
   DISCORD_WEBHOOK_URL=… sentinel.py            watch; alerts go to Discord
   sentinel.py check shop                       look once at the project shop
+  sentinel.py test                             a red and a green sample through every channel
 
 exit codes: 0 asked to stop, 70 something broke (start it again), 78 settings that make no sense;
 check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never from flags.
 """
+
+
+def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Send a red and a green sample through every channel: 0 if all took them, 1 if not."""
+    failed = False
+    for channel in channels_of(settings, environment):
+        now = time.monotonic()
+        job = Deliver(channel.name, tuple(samples(now)), settings.host or socket.gethostname(), nonce=f"test-{now:.6f}")
+        seen = send(channel, job)
+        took = (time.monotonic() - now) * 1000
+        failed = failed or seen.fate is not Fate.SENT
+        message = f", message {seen.message}" if seen.message else ""
+        print(f"{channel.name}: delivered in {took:.0f} ms{message}" if seen.fate is Fate.SENT
+              else f"{channel.name}: not delivered: {redact(seen.why)}")
+    return int(failed)
+
+
+def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
+    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+    ledger = Ledger(state_folder(settings, environment))
+    try:
+        ledger.database = sqlite3.connect(f"file:{urllib.parse.quote(ledger.path)}?mode=ro", uri=True, timeout=2.0)
+    except sqlite3.Error:
+        print(f"no history yet: there is no ledger at {ledger.path}", file=sys.stderr)
+        return 0
+    incidents = incidents_of(ledger.records("notice"), ledger.records("delivery"), ledger.records("outbox"))
+    if ledger.trouble:
+        print(ledger.trouble, file=sys.stderr)
+    print(json.dumps(incidents, indent=1, ensure_ascii=False) if as_json else history_table(incidents))
+    return 0
 
 
 class Parser(argparse.ArgumentParser):
@@ -2615,8 +3502,10 @@ def command_line() -> Parser:
                     epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version",
                         version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")
-    parser.add_argument("command", nargs="?", default="watch", choices=("watch", "check"), help="what to do (watch)")
+    parser.add_argument("command", nargs="?", default="watch", choices=("watch", "check", "test", "history"),
+                        help="what to do (watch)")
     parser.add_argument("names", nargs="*", metavar="NAME", help="check: only these containers, services or projects")
+    parser.add_argument("--json", action="store_true", help="history: as JSON")
     for name, meta in options():
         if not meta["secret"]:
             parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
@@ -2638,6 +3527,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     if arguments.command == "check":
         return check(settings, os.environ, arguments.names)
+    if arguments.command == "test":
+        return test_channels(settings, os.environ)
+    if arguments.command == "history":
+        return history(settings, os.environ, arguments.json)
     try:
         return Daemon(settings, os.environ).run()
     except Exception:
