@@ -157,7 +157,8 @@ def docker_host(text: str) -> str:
         raise ValueError("ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
                          " HOST) and use unix:///tmp/docker.sock")
     parts = urllib.parse.urlsplit(text)
-    if text and not ((parts.scheme == "unix" and parts.path) or (parts.scheme in ("tcp", "http") and parts.hostname)):
+    usable = parts.path if parts.scheme == "unix" else parts.scheme in ("tcp", "http") and parts.hostname
+    if text and (not usable or parts.port == 0):  # asking for a port that is none raises, too
         raise ValueError(f"{text!r} is no engine address; write unix:///var/run/docker.sock or tcp://HOST:2375")
     return text
 
@@ -309,10 +310,10 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is one."""
-    known = [meta["variable"] for _, meta in options()]
+    known = [meta["variable"] + twin for _, meta in options() for twin in ("", "_FILE") if meta["secret"] or not twin]
     warnings = []
     for name in sorted(environment):
-        if name.startswith("SENTINEL_") and name.removesuffix("_FILE") not in known:
+        if name.startswith("SENTINEL_") and name not in known:
             near = difflib.get_close_matches(name, known, 1)
             warnings.append(f"{name}: unknown setting, ignored" + (f"; did you mean {near[0]}?" if near else ""))
     return warnings
@@ -691,9 +692,9 @@ def text_at(document: JSON, *path: str) -> str:
 
 
 def whole_at(document: JSON, *path: str) -> int:
-    """The whole number at a path, 0 where there is none."""
+    """The whole number of at most 64 bits at a path, 0 where there is none."""
     value = at(document, *path)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else 0
 
 
 def labels_at(document: JSON, *path: str) -> dict[str, str]:
@@ -767,7 +768,7 @@ def container_of(document: JSON) -> Container:
         restart_count=whole_at(document, "RestartCount"),
         restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
         stop_signal=signal_number(text_at(config, "StopSignal"), 15),
-        stop_timeout=float(stop_timeout) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
+        stop_timeout=float(min(stop_timeout, 86400)) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
         network_mode=text_at(host, "NetworkMode"),
         tty=at(config, "Tty") is True,
         auto_remove=at(host, "AutoRemove") is True,
@@ -940,6 +941,7 @@ class Watched:
     hopeless: str = ""  # why this incident is not healed
     known_error: str = ""  # the engine's words at the last failed start
     noted_at: float = -NOTE_EVERY
+    calling: str = ""  # the container of the restart call in flight
     pending_until: float = 0.0  # a restart call without an answer may still be at work
     settled: bool = False  # its removal has been told, or was not worth it
 
@@ -1173,7 +1175,7 @@ class Watchdog:
             if not self.refused:
                 self._log("warning", f"events are refused ({seen.why}): deaths are found by listing every "
                                      f"{span(self.settings.poll_interval)}")
-            self.refused, self.reconnect_delay = True, self.settings.poll_interval
+            self.refused, self.reconnect_delay = True, 60.0
         else:
             self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
         self.due["subscribe", ""] = now + self.reconnect_delay
@@ -1596,6 +1598,7 @@ class Watchdog:
             service.incident.attempts += 1
         service.death = None
         service.move(Phase.RESTARTING)
+        service.calling = container.id
         self.due.pop(("phase", service.key), None)
         self._log("info", f"restarting {container.name} (attempt {service.attempts} of {service.policy.max_restarts})")
         self.actions.append(Restart(service.key, container.id, container.started_time, container.status == "running",
@@ -1612,7 +1615,7 @@ class Watchdog:
     def _restarted(self, seen: Restarted, now: float) -> None:
         """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
         service = self.services.get(seen.key)
-        if not service or service.phase is not Phase.RESTARTING:
+        if not service or service.phase is not Phase.RESTARTING or service.calling != seen.id:
             return
         self.touched.add(service.key)
         replaced = service.container.id != seen.id
@@ -1946,7 +1949,7 @@ HEADLINES = {
     Verdict.CHILD_OOM: "A process in {name} was killed: out of memory; the container lives on",
     Verdict.FAILED: "{name} has FAILED — {how}",
     Verdict.UNHEALTHY: "{name} is UNHEALTHY — {cause}",
-    Verdict.VANISHED: "{name} has VANISHED — {cause}",
+    Verdict.VANISHED: "{name} is VANISHED — {cause}",
 }
 
 
@@ -2060,6 +2063,14 @@ def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[
     return embed
 
 
+def digests_of(cards: list[Card], total: int) -> list[dict[str, Any]]:
+    """The cards of one colour, of so many in the message, as one embed or as few as hold them."""
+    share = EMBED_TOTAL * len(cards) // total
+    size = -(-len(cards) // max(1, -(-share // EMBED_TEXT)))
+    groups = [cards[index : index + size] for index in range(0, len(cards), size or 1)]
+    return [digest_of(group, share * len(group) // len(cards)) for group in groups]
+
+
 def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
     """Many cards of one colour as one embed: a line for each, as many as fit; the count is always whole."""
     colour = cards[0].colour
@@ -2119,8 +2130,8 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
         embeds = [embed_of(card, notice.at + calendar_offset, share, job.plain)
                   for card, notice in zip(cards, notices, strict=True)]
     else:
-        by_colour = {colour: [card for card in cards if card.colour == colour] for colour in (RED, AMBER, GREEN, GREY)}
-        embeds = [digest_of(group, EMBED_TOTAL * len(group) // len(cards)) for group in by_colour.values() if group]
+        embeds = [embed for colour in (RED, AMBER, GREEN, GREY)
+                  for embed in digests_of([card for card in cards if card.colour == colour], len(cards))]
     mentions = (notice.mention for notice in job.notices if notice.verdict not in COLOURS and notice.mention)
     pings = " ".join(dict.fromkeys(mentions))
     message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
@@ -2464,7 +2475,8 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
     return {
         "phase": service.phase, "container": container_record(service.container),
         "death": death_record(service.death, offset) if service.death and service.phase is Phase.SUSPECT else None,
-        "incident": [incident.number, incident.began_at + offset, incident.deaths, incident.attempts, incident.looped] if incident else None,
+        "incident": incident and [incident.number, incident.began_at + offset, incident.deaths, incident.attempts,
+                                  incident.looped],
         "deaths": [round(at + offset, 3) for at in service.deaths], "due": due and round(due + offset, 3),
         **{name: getattr(service, name) for name in SERVICE_FIELDS},
         **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS},
@@ -2984,12 +2996,12 @@ class Webhook:
     name = "webhook"
 
     def __init__(self, url: Secret, web: Web) -> None:
-        self.url, self.web = str.__str__(url), web
+        self.url, self.web = url, web
         self.thread: dict[str, str] = {}
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post; a forum's webhook makes a thread where none is named, and then keeps to it."""
-        base, _, query = self.url.partition("?")
+        base, _, query = str.__str__(self.url).partition("?")
         url = f"{base}?wait=true" + (f"&{query}" if query else "")
         answer = self.web.ask("POST", url, message | self.thread)
         code = whole_at(answer.document, "code")
@@ -2997,7 +3009,7 @@ class Webhook:
             self.thread = {"thread_name": clip(f"Sentinel {job.host}", 100)} if code == FORUM_WANTS_NAME else {}
             answer = self.web.ask("POST", url, message | self.thread)
         if answer.status == 200 and self.thread and "thread_id=" not in self.url:
-            self.thread, self.url = {}, f"{base}?thread_id={text_at(answer.document, 'channel_id')}"
+            self.thread, self.url = {}, Secret(f"{base}?thread_id={text_at(answer.document, 'channel_id')}")
         return verdict_on(self.name, answer)
 
 
@@ -3007,7 +3019,11 @@ class Bot:
 
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id = settings, web, settings.channel_id
-        self.headers = {"Authorization": "Bot " + str.__str__(settings.bot_token)}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Who is asking."""
+        return {"Authorization": "Bot " + str.__str__(self.settings.bot_token)}
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post, into a channel found or created by name if it has no id."""
@@ -3039,11 +3055,12 @@ class Bridge:
 
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id, self.simple = settings, web, "", False
-        self.headers = {"Authorization": f"Bearer {str.__str__(settings.bridge_token)}"} if settings.bridge_token else {}
 
     def ask(self, path: str, body: JSON) -> Answer:
         """One request to the bridge."""
-        return self.web.ask("POST", self.settings.bridge_url + path, body, self.headers)
+        token = str.__str__(self.settings.bridge_token)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.web.ask("POST", self.settings.bridge_url + path, body, headers)
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post Discord's own message body to the channel, or the notice in words."""

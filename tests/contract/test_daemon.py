@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -238,7 +239,8 @@ class Running:
 
     def __init__(self, host: str, webhook_url: str = "", **settings: Any) -> None:
         url = sentinel.webhook(webhook_url)
-        self.daemon = Daemon(Settings(docker_host=host, webhook_url=url, **settings), {"NO_COLOR": "1"})
+        state = tempfile.mkdtemp()
+        self.daemon = Daemon(Settings(docker_host=host, webhook_url=url, state=state, **settings), {"NO_COLOR": "1"})
         self.daemon.log = self._log  # type: ignore[method-assign]
         self.lines: list[str] = []
         self.code: int | None = None

@@ -1,0 +1,414 @@
+"""Wording: what people read, within every limit of Discord, and with nothing in it that a container's output could abuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import re
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sentinel
+from sentinel import Cause, Container, Health, Notice, State, Verdict, message_of
+from support.fake_discord import check_message, embed_size, schema_errors, trimmed
+from support.scenario import service
+
+NOW = 1_800_000_000.0
+WEB = service("shop-web-1", "unless-stopped", status="exited", exit_code=137, started_time=NOW - 4000, finished_time=NOW - 400,
+              memory_limit=64 * 2**20, labels={"com.docker.compose.service": "web",
+                                               "com.docker.compose.project.config_files": "/srv/shop/compose.yml"})
+DEAD = Notice(Verdict.DEAD, "shop-web-1", 100.0, WEB, Cause.OOM, "shop", incident=7, exit_code=137, uptime=3600.0, downtime=0.0,
+              deaths=1, plan="Restarting it now (attempt 1 of 5).", logs=("starting", "out of heap"))
+BACK = Notice(Verdict.RECOVERED, "shop-web-1", 131.0, WEB, project="shop", incident=7, downtime=31.0, deaths=1, attempts=1)
+STOP = Notice(Verdict.STOPPED, "shop-web-1", 100.0, WEB, Cause.STOP, "shop", exit_code=0)
+
+
+def moment(at: float) -> str:
+    return f"at {at:.0f}"
+
+
+def refusals(message: dict[str, Any]) -> list[object]:
+    """Everything Discord would say against a message: its published schema, and what that does not say."""
+    form = check_message("webhook", trimmed(message))
+    found: list[object] = [form.errors] if form.errors else []
+    found += form.notes + schema_errors("IncomingWebhookRequestPartial", message)
+    if sum(map(embed_size, message["embeds"])) > 6000:
+        found.append("more than 6000 characters in all")
+    if len(message["embeds"]) > 10 or not message["embeds"]:
+        found.append(f"{len(message['embeds'])} embeds")
+    if set(message["allowed_mentions"]) != {"parse", "roles", "users"}:
+        found.append(f"allowed_mentions are {message['allowed_mentions']}")
+    json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
+    return found
+
+
+# ─── The words ────────────────────────────────────────────────────────────────────────────────────────────────
+
+RED, GREEN, GREY, AMBER = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C
+
+
+@pytest.mark.parametrize(("notice", "title", "colour", "headline"), [
+    (DEAD, "[DEAD] shop-web-1", RED, "shop-web-1 is DEAD — exit 137 (SIGKILL)"),
+    (replace(DEAD, exit_code=3), "[DEAD] shop-web-1", RED, "shop-web-1 is DEAD — exit 3"),
+    (replace(DEAD, cause=Cause.CANT_START, exit_code=None), "[DEAD] shop-web-1", RED, "shop-web-1 is DEAD — can't start"),
+    (replace(DEAD, verdict=Verdict.UNHEALTHY, cause=Cause.UNHEALTHY), "[UNHEALTHY] shop-web-1", RED,
+     "shop-web-1 is UNHEALTHY — its health check fails"),
+    (replace(DEAD, verdict=Verdict.CRASH_LOOP, exit_code=1, deaths=3, downtime=42.0), "[CRASH LOOP] shop-web-1", RED,
+     "shop-web-1 is in a CRASH LOOP — exit 1, died 3 times in 42s"),
+    (replace(DEAD, verdict=Verdict.GAVE_UP, exit_code=1, attempts=5), "[GAVE UP] shop-web-1", RED,
+     "shop-web-1 stays down — exit 1, gave up after 5 restarts"),
+    (replace(DEAD, verdict=Verdict.FAILED, exit_code=2), "[FAILED] shop-web-1", RED, "shop-web-1 has FAILED — exit 2"),
+    (replace(DEAD, verdict=Verdict.VANISHED, cause=Cause.FAILED_UPDATE), "[VANISHED] shop-web-1", RED,
+     "shop-web-1 is VANISHED — it was removed to be replaced, and the replacement never ran"),
+    (Notice(Verdict.ENGINE_DOWN, "box", 1.0, error="no such socket"), "[ENGINE DOWN] box", RED,
+     "The Docker Engine on box does not answer"),
+    (BACK, "Recovered: shop-web-1", GREEN, "shop-web-1 is back online (was down ~31s)"),
+    (STOP, "Stopped: shop-web-1", GREY, "shop-web-1 was stopped on purpose (exit 0)"),
+    (replace(STOP, cause=Cause.REMOVED, exit_code=None), "Stopped: shop-web-1", GREY, "shop-web-1 was removed"),
+    (replace(DEAD, verdict=Verdict.CHILD_OOM), "[OUT OF MEMORY] shop-web-1", AMBER,
+     "A process in shop-web-1 was killed: out of memory; the container lives on"),
+])
+def test_titles_colours_and_headlines(notice: Notice, title: str, colour: int, headline: str) -> None:
+    card = sentinel.card_of(notice, "box", moment)
+    assert (card.title, card.colour, card.headline) == (title, colour, headline)
+    embed = message_of([notice], "box", 0.0)["embeds"][0]
+    assert (embed["title"], embed["color"]) == (title, colour) and embed["description"].startswith(f"`{headline}`")
+
+
+def test_every_verdict_has_words() -> None:
+    for verdict in Verdict:
+        card = sentinel.card_of(replace(DEAD, verdict=verdict), "box", moment)
+        assert str(verdict) in card.title and card.headline.strip() and card.title.endswith("shop-web-1")
+
+
+def test_a_red_embed_says_everything_in_the_order_in_which_it_is_read() -> None:
+    embed = message_of([DEAD], "box", NOW - 100)["embeds"][0]
+    assert embed["description"].splitlines() == [
+        "`shop-web-1 is DEAD — exit 137 (SIGKILL)`",
+        f"Exited (137) <t:{int(NOW)}:R>",
+        "**Cause:** out of memory (its limit is 64 MiB)",
+        "**Was up:** 1h",
+        "**Sentinel:** Restarting it now (attempt 1 of 5).",
+        "**Recover:** `docker compose -p shop -f /srv/shop/compose.yml up -d web`",
+        "```", "starting", "out of heap", "```",
+    ]
+    assert embed["footer"] == {"text": "box · incident 7"} and embed["timestamp"].startswith("2027-01-15T08:00:00")
+
+
+def test_a_green_embed_says_how_often_it_died_and_shows_no_logs() -> None:
+    embed = message_of([replace(BACK, deaths=3, attempts=2, logs=("noise",))], "box", 0.0)["embeds"][0]
+    assert "3 deaths, 2 restarts by Sentinel" in embed["description"] and "noise" not in embed["description"]
+    assert "docker" not in embed["description"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, None])
+def test_nothing_was_ever_down_for_zero_seconds(seconds: float | None) -> None:
+    assert sentinel.headline(replace(BACK, downtime=seconds)).endswith("(was down ~1s)")
+
+
+@pytest.mark.parametrize(("code", "words"), [
+    (0, "exit 0"), (1, "exit 1"), (126, "exit 126"), (127, "exit 127"), (128, "exit 128"), (129, "exit 129 (SIGHUP)"),
+    (134, "exit 134 (SIGABRT)"), (137, "exit 137 (SIGKILL)"), (139, "exit 139 (SIGSEGV)"), (143, "exit 143 (SIGTERM)"),
+    (159, "exit 159 (SIGSYS)"), (160, "exit 160"), (162, "exit 162"), (192, "exit 192"), (255, "exit 255"),
+    (None, "exit code unknown"), (-1, "exit -1"),
+])
+def test_a_code_names_its_signal_where_it_means_one(code: int | None, words: str) -> None:
+    assert sentinel.exit_words(code) == words
+
+
+@pytest.mark.parametrize(("labels", "command"), [
+    ({}, "docker start shop-web-1"),
+    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}, "docker compose -p shop up -d web"),
+    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+      "com.docker.compose.project.config_files": "/a b/c.yml,/d.yml"}, "docker compose -p shop -f '/a b/c.yml' -f /d.yml up -d web"),
+    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web", "com.docker.compose.oneoff": "True"},
+     "docker start shop-web-1"),
+    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web; rm -rf /"}, "docker compose -p shop up -d 'web; rm -rf /'"),
+])
+def test_the_recovery_command_can_be_pasted(labels: dict[str, str], command: str) -> None:
+    assert sentinel.recovery_command(Container("a", name="shop-web-1", labels=labels)) == command
+
+
+@pytest.mark.parametrize(("size", "words"), [(64 * 2**20, "64 MiB"), (2**30, "1 GiB"), (1536 * 2**20, "1.5 GiB"), (6 * 2**20, "6 MiB")])
+def test_a_memory_limit_is_said_as_people_set_it(size: int, words: str) -> None:
+    assert sentinel.memory_words(size) == words
+
+
+def test_the_last_log_lines_are_kept_where_not_all_fit() -> None:
+    logs = tuple(f"line {number} {'x' * 300}" for number in range(40)) + ("the cause",)
+    description = message_of([replace(DEAD, logs=logs)], "box", 0.0)["embeds"][0]["description"]
+    assert description.endswith("the cause\n```") and "line 39" in description and "line 1 " not in description
+
+
+def test_a_long_log_line_is_cut() -> None:
+    assert max(map(len, sentinel.shown_lines(["y" * 5000, "short"]))) <= 400
+
+
+def test_stops_of_one_project_are_one_notice() -> None:
+    names = ["shop-web-1", "shop-db-1", "shop-cache-1"]
+    notices = [replace(STOP, name=name) for name in names] + [replace(STOP, name="wiki", project="wiki"), replace(STOP, cause=Cause.REMOVED)]
+    embeds = message_of(notices, "box", 0.0)["embeds"]
+    assert [embed["title"] for embed in embeds] == ["Stopped: shop", "Stopped: wiki", "Stopped: shop-web-1"]
+    assert all(name in embeds[0]["description"] for name in names)
+
+
+def test_deaths_of_one_project_stay_apart() -> None:
+    assert len(message_of([DEAD, replace(DEAD, name="shop-db-1")], "box", 0.0)["embeds"]) == 2
+
+
+# ─── Who is pinged ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_red_pings_and_exactly_those_who_were_asked_for() -> None:
+    message = message_of([replace(DEAD, mention="<@&11111> <@22222>"), replace(DEAD, mention="<@!33333> <@&11111>")], "box", 0.0)
+    assert message["content"] == "<@&11111> <@22222> <@!33333> <@&11111>"
+    assert message["allowed_mentions"] == {"parse": [], "roles": ["11111"], "users": ["22222", "33333"]}
+
+
+@pytest.mark.parametrize("word", ["@here", "@everyone"])
+def test_everybody_is_pinged_only_if_asked_for(word: str) -> None:
+    assert message_of([replace(DEAD, mention=word)], "box", 0.0)["allowed_mentions"]["parse"] == ["everyone"]
+
+
+@pytest.mark.parametrize("notice", [BACK, STOP, replace(DEAD, verdict=Verdict.CHILD_OOM)])
+def test_green_grey_and_amber_ping_nobody(notice: Notice) -> None:
+    message = message_of([replace(notice, mention="@everyone")], "box", 0.0)
+    assert "content" not in message and message["allowed_mentions"] == {"parse": [], "roles": [], "users": []}
+
+
+def test_container_output_pings_nobody() -> None:
+    message = message_of([replace(DEAD, name="@everyone", logs=("@everyone <@&11111>",), error="<@22222> @here")], "@here", 0.0)
+    assert "content" not in message and message["allowed_mentions"] == {"parse": [], "roles": [], "users": []}
+
+
+# ─── Hostile texts, and Discord's limits ──────────────────────────────────────────────────────────────────────
+
+NASTY = ("plain", "", " ", "x" * 300, "```", "`` ` ```\n```", "**bold** __u__ ~~s~~ ||spoiler||", "[link](https://evil.example)",
+         "@everyone @here <@&1234567>", "\x1b[31mred\x1b[0m", "\x1b]8;;https://evil.example\x07click\x1b]8;;\x07", "\u202egnp.exe",
+         "\ud800 half", "\x00\x01\x7f", "tab\tand\rreturn", "line\nbreak", "日本語" * 40, "👩‍👩‍👧‍👦" * 30, "a" * 3000, "\\", "# head", "> quote",
+         "<t:0:R>", "🔥", "-" * 500, "e\u0301" * 200, "\u2028", "ﷺ" * 100)
+
+
+def random_notice(dice: random.Random) -> Notice:
+    """A notice with any facts, its texts as bad as they get."""
+    text = lambda: dice.choice(NASTY) + dice.choice(("", dice.choice(NASTY)))  # noqa: E731
+    labels = {"com.docker.compose.project": text(), "com.docker.compose.service": text(), "com.docker.compose.container-number": "1",
+              "com.docker.compose.project.config_files": text()} if dice.random() < 0.7 else {}
+    name = dice.choice(("web", "shop-my__name__-1", "w" * 250, text() or "web"))
+    container = Container(
+        "a", name=name, labels=labels, status=dice.choice(("exited", "running", "restarting", "created", "dead")),
+        health=dice.choice(list(Health)), failing_streak=dice.randint(0, 3), error=text(), restart_policy=text(),
+        memory_limit=dice.choice((0, 2**40)))
+    return Notice(
+        dice.choice(list(Verdict)), name, dice.uniform(0, 1e6), dice.choice((container, None)), dice.choice(list(Cause)),
+        dice.choice(("", "shop", text())), dice.randint(0, 10**6), dice.choice((None, 0, 1, 137, 255)),
+        dice.choice((None, 0.0, 1e9)), dice.choice((None, 0.0, 1e9)), dice.randint(0, 10**6), dice.randint(0, 99), text(), text(),
+        tuple(text() for _ in range(dice.choice((0, 1, 5, 40)))), (), dice.choice(("", "@here", "<@&1234567> <@7654321>")))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9, 10, 11, 25, 40])
+@pytest.mark.parametrize("bare", [False, True])
+def test_discord_takes_every_message_whatever_is_in_it(size: int, bare: bool) -> None:
+    dice = random.Random(size)
+    for _ in range(12):
+        notices = [random_notice(dice) for _ in range(size)]
+        host = dice.choice((*NASTY, "box"))
+        assert refusals(message_of(notices, host, NOW, bare)) == [], notices
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("size", [11, 40])
+def test_discord_takes_many_long_alerts_of_one_kind(verdict: Verdict, size: int) -> None:
+    notices = [replace(DEAD, verdict=verdict, name=f"{'n' * 200}-{number}", project="", logs=("l" * 400,)) for number in range(size)]
+    assert refusals(message_of(notices, "h" * 300, NOW)) == []
+
+
+@pytest.mark.parametrize("size", [11, 25, 40])
+def test_a_digest_names_every_service_and_how_it_ended(size: int) -> None:
+    notices = [replace(DEAD, name=f"shop-web-{number}", exit_code=number) for number in range(size)]
+    message = message_of(notices, "box", NOW)
+    assert [embed["title"] for embed in message["embeds"]] == [f"{size} alerts"]
+    lines = message["embeds"][0]["description"].splitlines()
+    assert len(lines) == size
+    assert all(f"shop-web-{number} is DEAD — exit {number}" in line for number, line in enumerate(lines))
+    if size == 11:
+        assert all("docker compose" in line and "out of heap" in line for line in lines)
+
+
+def test_a_digest_has_an_embed_for_each_colour_with_a_title_for_all_of_it() -> None:
+    others = [replace(notice, name=f"{notice.name}{number}", project="") for number in range(5)
+              for notice in (DEAD, BACK, replace(DEAD, verdict=Verdict.CHILD_OOM))]
+    embeds = message_of(others, "box", NOW)["embeds"]
+    assert [embed["color"] for embed in embeds] == [RED, GREEN, AMBER]
+    assert all(embed["title"].startswith("5") and "shop-web" not in embed["title"] for embed in embeds)
+
+
+def test_an_alert_that_stands_alone_in_its_colour_is_not_alerts() -> None:
+    embeds = message_of([DEAD] + [replace(BACK, name=f"w{number}") for number in range(12)], "box", NOW)["embeds"]
+    assert embeds[0]["color"] == RED and not embeds[0]["title"].startswith("1 alerts")
+
+
+def test_the_plainest_form_says_the_same_without_logs_footer_and_time() -> None:
+    embed = message_of([DEAD], "box", NOW, bare=True)["embeds"][0]
+    assert set(embed) == {"title", "description", "color"}
+    assert "exit 137 (SIGKILL)" in embed["description"] and "```" not in embed["description"]
+
+
+@pytest.mark.parametrize("evil", ["```", "``` @everyone", "````", "`", "x```", "```\n**bold**", "‵```"])
+def test_nothing_in_a_log_ends_its_code_block(evil: str) -> None:
+    description = message_of([replace(DEAD, logs=("before", evil, "after"))], "box", 0.0)["embeds"][0]["description"]
+    assert description.count("```") == 2 and description.endswith("after\n```")
+
+
+@pytest.mark.parametrize("name", ["my__name__x", "*bold*", "~~gone~~", "a`b", "||x||"])
+def test_markdown_in_a_name_stays_as_it_is(name: str) -> None:
+    stops = [replace(STOP, name=name), replace(STOP, name="other")]
+    for notices in ([replace(DEAD, name=name, container=replace(WEB, name=name, labels={}))], stops, [replace(BACK, name=name)]):
+        description = message_of(notices, "box", 0.0)["embeds"][0]["description"]
+        outside = re.sub(r"`[^`\n]*`", "", re.sub(r"```.*?```", "", description, flags=re.DOTALL))
+        assert name not in outside and name.replace("`", "ˋ") in description
+
+
+def test_what_cannot_be_shown_is_left_out() -> None:
+    lines = sentinel.shown_lines(["\x1b[1;31merror\x1b[0m", "\x1b]0;title\x07done", "a\x00b\ud800c\u202ed", "\ttab", "", "  ", "\x1b[2K"])
+    assert lines == ["error", "done", "abcd", "    tab"]
+
+
+@pytest.mark.parametrize("unit", ["a.", "a-", "sk-", "password", "eyJaaaaaaaaaa.", "a://", "Bearer ", "\x1b]", "x=", "/webhooks/1/"])
+def test_a_long_line_takes_no_long_time(unit: str) -> None:
+    line = (unit * 6000)[:6000]
+    began = time.process_time()
+    sentinel.shown_lines([line])
+    assert time.process_time() - began < 0.25
+
+
+def test_a_line_of_a_megabyte_is_cut_quickly() -> None:
+    began = time.process_time()
+    assert len(sentinel.shown_lines(["lorem ipsum " * 87_000])[0]) <= 400
+    assert time.process_time() - began < 0.5
+
+
+# ─── Secrets ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("text", "secret"), [
+    ("password=hunter22", "hunter22"), ("PASSWORD: hunter22", "hunter22"), ('"db_password": "hunter22"', "hunter22"),
+    ("POSTGRES_PASSWORD=hunter22 starting", "hunter22"), ("pwd=hunter22;", "hunter22"), ("api_key => hunter22", "hunter22"),
+    ("apikey=hunter22", "hunter22"), ("X-Api-Key: hunter22", "hunter22"), ("aws_secret_access_key = hunter22", "hunter22"),
+    ("Authorization: Bearer abc.def-ghi_123", "abc.def-ghi_123"), ("authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ("postgres://app:hunter22@db:5432/shop", "hunter22"), ("redis://:hunter22@cache/0", "hunter22"),
+    ("https://discord.com/api/webhooks/12345/s3cr-3t_token", "s3cr-3t_token"),
+    ("key AKIAIOSFODNN7EXAMPLE used", "AKIAIOSFODNN7EXAMPLE"), ("ghp_" + "a1" * 18, "a1a1a1"), ("xoxb-123456789012-abcdef", "123456789012"),
+    ("sk-" + "b2" * 15, "b2b2b2"), ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "c2lnbmF0dXJl"), ("token: 'hunter22'", "hunter22"),
+    ("--password hunter22", "hunter22"), ("postgres://app:p@ss@db/shop", "ss@db"),
+])
+def test_a_secret_that_can_be_told_as_one_is_never_shown(text: str, secret: str) -> None:
+    assert secret not in sentinel.redact(text) and "***" in sentinel.redact(text)
+    message = json.dumps(message_of([replace(DEAD, logs=(text,), error=text)], "box", 0.0), ensure_ascii=False)
+    assert secret not in message and secret not in sentinel.log_line("info", text, NOW, "text")
+
+
+@pytest.mark.parametrize("text", [
+    "listening on 0.0.0.0:8080", "GET /index.html 200", "http://db:5432/shop", "the password is wrong", "user@example.com",
+    "postgres://app@db/shop", "token expired", "2026-11-22T03:16:28Z error: connection refused", "secretary: none of it",
+])
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert sentinel.redact(text) == text
+
+
+# ─── The terminal ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plain_card() -> None:
+    card = sentinel.card_of(DEAD, "box", moment)
+    assert sentinel.terminal_card(card, 100, coloured=False).splitlines() == [
+        "| [DEAD] shop-web-1", "| shop-web-1 is DEAD — exit 137 (SIGKILL)", "| Exited (137) at 100",
+        "| Cause: out of memory (its limit is 64 MiB)", "| Was up: 1h", "| Sentinel: Restarting it now (attempt 1 of 5).",
+        "| Recover: docker compose -p shop -f /srv/shop/compose.yml up -d web", "| Last log lines:", "|   starting", "|   out of heap",
+        "| box · incident 7"]
+
+
+@pytest.mark.parametrize(("notice", "colour"), [(DEAD, 31), (BACK, 32), (STOP, 90), (replace(DEAD, verdict=Verdict.CHILD_OOM), 33)])
+def test_a_coloured_card_has_its_edge_in_its_colour_and_ends_every_colour(notice: Notice, colour: int) -> None:
+    card = sentinel.card_of(notice, "box", moment)
+    lines = sentinel.terminal_card(card, 100, coloured=True).splitlines()
+    assert all(line.startswith(f"\x1b[{colour}m▌\x1b[0m ") for line in lines)
+    assert all(line.count("\x1b[0m") >= line.count("\x1b[1m") + line.count(f"\x1b[{colour}m") for line in lines)
+    bare = [re.sub(r"\x1b\[\d+m", "", line).replace("▌", "|") for line in lines]
+    assert bare == sentinel.terminal_card(card, 100, coloured=False).splitlines()
+
+
+def test_a_card_fits_its_terminal_but_for_the_command_which_has_to_be_whole() -> None:
+    card = sentinel.card_of(replace(DEAD, logs=("y" * 390,), plan="p" * 200), "box", moment)
+    lines = sentinel.terminal_card(card, 40, coloured=False).splitlines()
+    assert all(len(line) <= 40 for line in lines if "Recover:" not in line)
+    assert any(line.endswith(card.command) for line in lines)
+
+
+def test_no_text_of_the_engines_or_a_container_breaks_a_card_or_controls_a_terminal() -> None:
+    dice = random.Random(3)
+    for _ in range(200):
+        card = sentinel.card_of(random_notice(dice), "box", moment)
+        text = sentinel.terminal_card(card, 80, coloured=False)
+        assert all(line.startswith("| ") for line in text.split("\n")), text
+        assert "\x1b" not in text and "\r" not in text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_log_line_is_one_line(form: str) -> None:
+    line = sentinel.log_line("warning", "two\nlines\r\x1b[31m \ud800and password=hunter22", NOW, form)
+    assert "\n" not in line and "\r" not in line and "\x1b" not in line and "hunter22" not in line
+    assert line.encode() and "2027-01-15T08:00:00Z" in line and "two lines" in line
+    if form == "json":
+        assert json.loads(line)["level"] == "warning"
+
+
+# ─── check ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stands(**facts: Any) -> Container:
+    return service("web", **({"finished_time": NOW} | facts))
+
+
+@pytest.mark.parametrize(("container", "job", "asked", "word", "severity"), [
+    (stands(), False, None, "UP", 0),
+    (stands(health=Health.STARTING), False, None, "STARTING", 0),
+    (stands(health=Health.UNHEALTHY, failing_streak=2), False, None, "UNHEALTHY", 2),
+    (stands(health=Health.UNHEALTHY, failing_streak=0), False, None, "UP", 0),
+    (stands(status="paused"), False, None, "PAUSED", 1),
+    (stands(status="restarting", restart_count=1), False, None, "RESTARTING", 2),
+    (stands(status="restarting", restart_count=9), False, None, "CRASH LOOP", 2),
+    (stands(status="created"), False, None, "STOPPED", 1),
+    (stands(status="created", error="no such device"), False, None, "DEAD", 2),
+    (stands(status="exited", exit_code=3), False, None, "DEAD", 2),
+    (stands(status="exited", exit_code=3), False, True, "STOPPED", 1),
+    (stands(status="exited", exit_code=137), False, False, "DEAD", 2),
+    (stands(status="exited", exit_code=137), False, None, "STOPPED", 1),
+    (stands(status="exited", exit_code=137, oom_killed=True), False, None, "DEAD", 2),
+    (stands(status="exited", exit_code=0), True, None, "FINISHED", 0),
+    (stands(status="exited", exit_code=2), True, None, "FAILED", 2),
+    (stands(status="exited", exit_code=0, policy="on-failure"), False, None, "FINISHED", 0),
+    (stands(status="exited", exit_code=3, policy="always"), False, None, "STOPPED", 1),
+    (stands(status="exited", exit_code=3, policy="always"), False, False, "DEAD", 2),
+])
+def test_how_a_service_stands_at_one_look(container: Container, job: bool, asked: bool | None, word: str, severity: int) -> None:
+    state = sentinel.state_of(container, job, asked)
+    assert (state.word, state.severity) == (word, severity)
+
+
+def test_checks_table() -> None:
+    states = [State("shop-db-1", "DEAD", NOW - 90, "exit 3", 2), State("web", "UP", NOW - 7500, "", 0), State("new", "STOPPED", 0.0, "never started", 1)]
+    assert sentinel.state_table(states, NOW, coloured=False).splitlines() == [
+        "SERVICE    STATE    FOR    WHY", "shop-db-1  DEAD     1m30s  exit 3", "web        UP       2h5m", "new        STOPPED         never started"]
+    coloured = sentinel.state_table(states, NOW, coloured=True).splitlines()
+    assert [line.partition("\x1b[")[2][:2] for line in coloured[1:]] == ["31", "32", "33"]
+    assert re.sub(r"\x1b\[\d+m", "", "\n".join(coloured)) == sentinel.state_table(states, NOW, coloured=False)
+
+
+def test_the_published_schema_is_really_looked_at() -> None:
+    if importlib.util.find_spec("jsonschema") is None:
+        pytest.skip("jsonschema is not installed")
+    assert schema_errors("IncomingWebhookRequestPartial", {"content": 3})
