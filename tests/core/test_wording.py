@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import sentinel
-from sentinel import Cause, Container, Health, Notice, State, Verdict, message_of
+from sentinel import Cause, Container, Deliver, Health, Notice, State, Verdict
 from support.fake_discord import check_message, embed_size, schema_errors, trimmed
 from support.scenario import service
 
@@ -28,6 +28,13 @@ STOP = Notice(Verdict.STOPPED, "shop-web-1", 100.0, WEB, Cause.STOP, "shop", exi
 
 def moment(at: float) -> str:
     return f"at {at:.0f}"
+
+
+def message_of(notices: list[Notice], host: str = "box", offset: float = 0.0, plain: bool = False, later: float = 0.0,
+               why_late: str = "") -> dict[str, Any]:
+    """The message for some notices, told as soon as the last of them has happened, or later."""
+    job = Deliver("discord", tuple(notices), host, "1-9", plain, why_late)
+    return sentinel.message_of(job, max(notice.at for notice in notices) + later, offset)
 
 
 def refusals(message: dict[str, Any]) -> list[object]:
@@ -62,11 +69,11 @@ RED, GREEN, GREY, AMBER = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C
      "shop-web-1 stays down — exit 1, gave up after 5 restarts"),
     (replace(DEAD, verdict=Verdict.FAILED, exit_code=2), "[FAILED] shop-web-1", RED, "shop-web-1 has FAILED — exit 2"),
     (replace(DEAD, verdict=Verdict.VANISHED, cause=Cause.FAILED_UPDATE), "[VANISHED] shop-web-1", RED,
-     "shop-web-1 is VANISHED — it was removed to be replaced, and the replacement never ran"),
+     "shop-web-1 has VANISHED — it was removed to be replaced, and the replacement never ran"),
     (Notice(Verdict.ENGINE_DOWN, "box", 1.0, error="no such socket"), "[ENGINE DOWN] box", RED,
      "The Docker Engine on box does not answer"),
     (BACK, "Recovered: shop-web-1", GREEN, "shop-web-1 is back online (was down ~31s)"),
-    (STOP, "Stopped: shop-web-1", GREY, "shop-web-1 was stopped on purpose (exit 0)"),
+    (STOP, "Stopped: shop-web-1", GREY, "shop-web-1 was stopped on purpose — exit 0"),
     (replace(STOP, cause=Cause.REMOVED, exit_code=None), "Stopped: shop-web-1", GREY, "shop-web-1 was removed"),
     (replace(DEAD, verdict=Verdict.CHILD_OOM), "[OUT OF MEMORY] shop-web-1", AMBER,
      "A process in shop-web-1 was killed: out of memory; the container lives on"),
@@ -147,6 +154,11 @@ def test_a_long_log_line_is_cut() -> None:
     assert max(map(len, sentinel.shown_lines(["y" * 5000, "short"]))) <= 400
 
 
+def test_an_alert_that_comes_late_says_how_late_and_why() -> None:
+    assert "**Late:** 12m ago; no route" in message_of([DEAD], later=720.0, why_late="no route")["embeds"][0]["description"]
+    assert "Late" not in message_of([DEAD], later=5.0, why_late="no route")["embeds"][0]["description"]
+
+
 def test_stops_of_one_project_are_one_notice() -> None:
     names = ["shop-web-1", "shop-db-1", "shop-cache-1"]
     notices = [replace(STOP, name=name) for name in names] + [replace(STOP, name="wiki", project="wiki"), replace(STOP, cause=Cause.REMOVED)]
@@ -213,10 +225,10 @@ def random_notice(dice: random.Random) -> Notice:
 @pytest.mark.parametrize("bare", [False, True])
 def test_discord_takes_every_message_whatever_is_in_it(size: int, bare: bool) -> None:
     dice = random.Random(size)
-    for _ in range(12):
+    for _ in range(max(3, 30 // size)):
         notices = [random_notice(dice) for _ in range(size)]
         host = dice.choice((*NASTY, "box"))
-        assert refusals(message_of(notices, host, NOW, bare)) == [], notices
+        assert refusals(message_of(notices, host, NOW, bare, dice.choice((0.0, 1e5)), dice.choice(NASTY))) == [], notices
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -230,8 +242,8 @@ def test_discord_takes_many_long_alerts_of_one_kind(verdict: Verdict, size: int)
 def test_a_digest_names_every_service_and_how_it_ended(size: int) -> None:
     notices = [replace(DEAD, name=f"shop-web-{number}", exit_code=number) for number in range(size)]
     message = message_of(notices, "box", NOW)
-    assert [embed["title"] for embed in message["embeds"]] == [f"{size} alerts"]
-    lines = message["embeds"][0]["description"].splitlines()
+    assert sum(int(embed["title"].removesuffix(" alerts")) for embed in message["embeds"]) == size
+    lines = [line for embed in message["embeds"] for line in embed["description"].splitlines()]
     assert len(lines) == size
     assert all(f"shop-web-{number} is DEAD — exit {number}" in line for number, line in enumerate(lines))
     if size == 11:
@@ -242,7 +254,7 @@ def test_a_digest_has_an_embed_for_each_colour_with_a_title_for_all_of_it() -> N
     others = [replace(notice, name=f"{notice.name}{number}", project="") for number in range(5)
               for notice in (DEAD, BACK, replace(DEAD, verdict=Verdict.CHILD_OOM))]
     embeds = message_of(others, "box", NOW)["embeds"]
-    assert [embed["color"] for embed in embeds] == [RED, GREEN, AMBER]
+    assert [embed["color"] for embed in embeds] == [RED, AMBER, GREEN]
     assert all(embed["title"].startswith("5") and "shop-web" not in embed["title"] for embed in embeds)
 
 
@@ -252,7 +264,7 @@ def test_an_alert_that_stands_alone_in_its_colour_is_not_alerts() -> None:
 
 
 def test_the_plainest_form_says_the_same_without_logs_footer_and_time() -> None:
-    embed = message_of([DEAD], "box", NOW, bare=True)["embeds"][0]
+    embed = message_of([DEAD], "box", NOW, plain=True)["embeds"][0]
     assert set(embed) == {"title", "description", "color"}
     assert "exit 137 (SIGKILL)" in embed["description"] and "```" not in embed["description"]
 
