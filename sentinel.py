@@ -10,16 +10,16 @@ only: nothing that it watches can take it down.
     docker compose up -d sentinel             beside a stack, with the engine's socket mounted
 
      event stream ──┐                                                   ┌─> engine workers: list, look, restart
-     engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> courier: one request to Discord
-     courier ───────┤         ^                                         └─> log
-     signals ───────┘         └── get(timeout = next deadline)
+     engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> ledger: one SQLite transaction
+     couriers ──────┤         ^                                         ├─> couriers, one a channel
+     signals ───────┘         └── get(timeout = next deadline)          └─> log
 
 Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in the inbox.
 Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once what the next listing
 would say late. What breaks unexpectedly ends the process with a reason, and its supervisor starts it again.
 
 Sections, each using only what stands above it: Settings, Vocabulary, Reading, Deciding, Telling, Wording,
-(the line of purity), Engine, Discord, Daemon, Command line. Durations are seconds. A name ending in `_at` is
+(the line of purity), Ledger, Engine, Discord, Daemon, Command line. Durations are seconds. A name ending in `_at` is
 a moment on the monotonic clock; one ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
 
@@ -703,7 +703,7 @@ def labels_at(document: JSON, *path: str) -> dict[str, str]:
     return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 
-def number(text: str | None) -> int | None:
+def number_in(text: str | None) -> int | None:
     """A whole number written in text, as events carry exit codes and signals; None for anything else."""
     return int(text) if text and re.fullmatch(r"-?\d{1,9}", text, re.ASCII) else None
 
@@ -729,7 +729,7 @@ def signal_number(text: str, default: int) -> int:
     name = text.upper().removeprefix("SIG")
     if match := re.fullmatch(r"(RTM(?:IN|AX))([+-]\d{1,2})", name):
         return SIGNAL_NUMBERS[match[1]] + int(match[2])
-    return number(text) or SIGNAL_NUMBERS.get(name, default)
+    return number_in(text) or SIGNAL_NUMBERS.get(name, default)
 
 
 def health_of(text: str) -> Health:
@@ -806,8 +806,8 @@ def event_of(document: JSON) -> Heard | None:
         id=text_at(document, "Actor", "ID"),
         nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9,
         attributes=attributes,
-        exit_code=number(attributes.get("containerExitCode") or attributes.get("exitCode")),
-        signal=number(attributes.get("signal")),
+        exit_code=number_in(attributes.get("containerExitCode") or attributes.get("exitCode")),
+        signal=number_in(attributes.get("signal")),
         health=health_of(detail or text_at(document, "HealthStatus")),
     )
 
@@ -1872,10 +1872,11 @@ LOG_LINE = 400  # characters of one log line that are shown
 
 # What gives a secret away: its name before it, its well-known form, or its place in an address.
 SECRETS = (
-    (re.compile(r"(?i)\b([\w.-]*(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
-                r"|credential)[\w.-]*[\"']?\s*(?:[:=]|=>)\s*[\"']?)([^\s\"',;&]{3,})"), r"\1***"),
+    (re.compile(r"(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)"
+                r"[\w.-]{0,40}[\"']?\s{0,8}(?:[:=]|=>)\s{0,8}[\"']?)([^\s\"',;&]{3,})"), r"\1***"),
+    (re.compile(r"(?i)(--?[\w-]{0,40}(?:password|passwd|secret|token|key)[ =]+)([^\s]{3,})"), r"\1***"),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\1***"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/@]+@"), r"\1:***@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,80}):[^\s/]+@"), r"\1:***@"),
     (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
     (re.compile(r"\b[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}"), "***"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
@@ -1888,6 +1889,11 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e
 def clean(text: str) -> str:
     """Text that can be shown: no escape sequences, control characters, turned writing, or half characters."""
     return UNPRINTABLE.sub("", ESCAPES.sub("", text)).replace("\t", "    ")
+
+
+def one_line(text: str) -> str:
+    """Clean text on one line."""
+    return " ".join(clean(text).split())
 
 
 def redact(text: str) -> str:
@@ -1907,14 +1913,15 @@ def clip_front(text: str, most: int) -> str:
     return text if len(text) <= most else "…" + text[len(text) - most + 1 :] if most > 0 else ""
 
 
-def code(text: str) -> str:
+def as_code(text: str) -> str:
     """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as it is."""
     return f"`{clean(text).replace('`', 'ˋ')}`" if text else ""
 
 
 def shown_lines(lines: Iterable[str]) -> list[str]:
     """Log lines as they may be shown."""
-    return [clip(redact(clean(line)).rstrip(), LOG_LINE) for line in lines if clean(line).strip()]
+    shown = (clip(redact(clean(line[:4000])).rstrip(), LOG_LINE) for line in lines)
+    return [line for line in shown if line.strip()]
 
 
 def recovery_command(container: Container) -> str:
@@ -1999,7 +2006,8 @@ def cause_words(notice: Notice) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: lines of label and text, the command to paste, and log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the command to paste, log lines."""
+    kind: str
     title: str
     colour: int
     headline: str
@@ -2025,15 +2033,16 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         ("Incident", died + helped if recovered and died else ""),
     )
     red = notice.verdict not in COLOURS
-    title = f"[{notice.verdict}] {notice.name}" if notice.verdict.isupper() else f"{notice.verdict}: {notice.name}"
+    kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     return Card(
-        title=clip(title, EMBED_TITLE),
+        kind=kind,
+        title=clip(one_line(f"{kind} {notice.name}"), EMBED_TITLE),
         colour=COLOURS.get(notice.verdict, RED),
-        headline=clip(headline(notice), 300),
-        lines=tuple((label, text) for label, text in lines if text),
-        command=recovery_command(notice.container) if red and notice.container else "",
+        headline=clip(one_line(headline(notice)), 300),
+        lines=tuple((label, one_line(text)) for label, text in lines if text),
+        command=one_line(recovery_command(notice.container)) if red and notice.container else "",
         logs=tuple(shown_lines(notice.logs)) if not recovered else (),
-        footer=" · ".join(part for part in (host, f"incident {notice.incident}" if notice.incident else "") if part),
+        footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))),
     )
 
 
@@ -2045,12 +2054,15 @@ def log_block(lines: tuple[str, ...], room: int) -> str:
     return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
 
 
+FOREIGN = ("Services", "Engine says")  # lines whose text is not Sentinel's own: no markdown in it counts
+
+
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
     """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
-    parts = [code(card.headline)]
-    parts += [f"**{label}:** {text}" if label else text for label, text in card.lines]
+    parts = [as_code(card.headline)]
+    parts += [f"**{label}:** {as_code(text) if label in FOREIGN else text}" if label else text for label, text in card.lines]
     if card.command:
-        parts.append(f"**Recover:** {code(card.command)}")
+        parts.append(f"**Recover:** {as_code(card.command)}")
     room = min(most, EMBED_TEXT + EMBED_TITLE) - len(card.title) - len(card.footer)
     text = clip("\n".join(parts), min(room, EMBED_TEXT))
     if card.logs and not bare:
@@ -2074,7 +2086,8 @@ def digests_of(cards: list[Card], total: int) -> list[dict[str, Any]]:
 def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
     """Many cards of one colour as one embed: a line for each, as many as fit; the count is always whole."""
     colour = cards[0].colour
-    title = f"{len(cards)} alerts" if colour == RED else f"{len(cards)} × {cards[0].title.partition(':')[0]}"
+    kinds = {card.kind for card in cards}
+    title = f"{kinds.pop()} {len(cards)} services" if len(kinds) == 1 else f"{len(cards)} alerts"
     room = min(most, EMBED_TEXT) - len(title) - 50
     each = max(60, room // len(cards) - 1)
     shown = cards[: room // (each + 1)]
@@ -2092,7 +2105,7 @@ def digest_line(card: Card, most: int) -> str:
             words += f" · {extra}"
         elif extra and len(words) + 20 <= most:
             words += " · " + clip_front(extra, most - len(words) - 5)
-    return code(clip(words, most - 2))
+    return as_code(clip(words, most - 2))
 
 
 def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
@@ -2166,7 +2179,7 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
         body += ["Last log lines:", *(f"  {line}" for line in card.logs)]
     edge, bold, end = (f"\x1b[{ANSI[card.colour]}m▌\x1b[0m", "\x1b[1m", "\x1b[0m") if coloured else ("|", "", "")
     lines = [bold + card.title + end, *body, card.footer]
-    return "\n".join(f"{edge} {clip(line, max(20, width - 3)) if line is not card.command else line}" for line in lines)
+    return "\n".join(f"{edge} {line if line.startswith('Recover: ') else clip(line, max(20, width - 3))}" for line in lines)
 
 
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
@@ -3443,30 +3456,37 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
     }
 
 
+def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, bool]]:
+    """Every watched container, and whether it is a job."""
+    me = own_container(engine)
+    found = [engine.inspect(text_at(row, "Id")) for row in engine.list()]
+    policies = [(container, policy_of(container, settings, me)[0]) for container in found if container]
+    watched = [(container, policy) for container, policy in policies if policy.watch]
+    awaited = {(container.project, name) for container, _ in watched for name, condition in
+               depends_on(container.labels).items() if condition == "service_completed_successfully"}
+    return [(container, bool(policy.job) or (container.project, container.service) in awaited)
+            for container, policy in watched]
+
+
 def check(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
     """Look once: print a table, exit as a Nagios plugin does (0 ok, 1 warning, 2 critical, 3 unknown)."""
     engine = Engine(settings.docker_host or default_docker_host(environment))
     try:
-        me = own_container(engine)
-        found = [engine.inspect(text_at(row, "Id")) for row in engine.list()]
-        containers = [c for c in found if c and policy_of(c, settings, me)[0].watch]
-        ends = recent_ends(engine, time.time())
+        watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
     except EngineError as error:
         print(f"UNKNOWN: {error}", file=sys.stderr)
         return 3
-    chosen = [c for c in containers if not wanted or {c.name, c.service, c.project} & set(wanted)]
-    missing = [name for name in wanted if not any(name in (c.name, c.service, c.project) for c in containers)]
+    called = [{container.name, container.service, container.project} for container, _ in watched]
+    missing = [name for name in wanted if not any(name in words for words in called)]
     for name in missing:
         print(f"UNKNOWN: no watched service is called {name}", file=sys.stderr)
-    if not chosen and not missing:
+    states = [state_of(container, job, ends.get(container.id))
+              for (container, job), words in zip(watched, called, strict=True) if not wanted or words & set(wanted)]
+    if not states and not missing:
         print("UNKNOWN: nothing is watched; compose containers are by default, see SENTINEL_WATCH", file=sys.stderr)
-    jobs = {name for c in containers for name, condition in depends_on(c.labels).items()
-            if condition == "service_completed_successfully"}
-    states = [state_of(c, bool(policy_of(c, settings, me)[0].job) or c.service in jobs, ends.get(c.id)) for c in chosen]
-    states.sort(key=lambda state: (-state.severity, state.name))
-    coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
     if states:
-        print(state_table(states, time.time(), coloured))
+        states.sort(key=lambda state: (-state.severity, state.name))
+        print(state_table(states, time.time(), sys.stdout.isatty() and not environment.get("NO_COLOR")))
     worst = max((state.severity for state in states), default=3)
     return worst if worst == 2 or not missing else 3
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from support.scenario import EPOCH, START, World, play, probed, service
+
 import sentinel
 from sentinel import Cause, Health, Listed, Looked, Phase, Row, Verdict
-from support.scenario import EPOCH, START, World, play, probed, service
 
 KEPT = ("always", "unless-stopped")
 HOUR = 3600
@@ -107,7 +109,8 @@ def test_a_hup_or_usr1_is_no_wish_to_end_it(number: int) -> None:
 
 
 def test_a_reload_hours_ago_does_not_hide_a_crash_that_dockers_policy_ignores_because_of_it() -> None:
-    play(World(service("web", "unless-stopped")), (0, "kill web 1"), (2 * HOUR, "web exits 1", "DEAD web exit 1", "start web"))
+    play(World(service("web", "unless-stopped")), (0, "kill web 1"),
+         (2 * HOUR, "web exits 1", "DEAD web exit 1", "start web"))
 
 
 def test_a_death_by_a_signal_sent_through_the_api_says_so() -> None:
@@ -301,7 +304,8 @@ def test_a_replacement_that_dies_at_once_is_dead() -> None:
 
 
 def test_a_project_taken_down_in_the_middle_of_a_deploy_is_not_vanished() -> None:
-    play(World("web", "db"), (0, "recreate web lost"), (5, "remove db"), (35, "", "Stopped web removed", "Stopped db removed"),
+    play(World("web", "db"), (0, "recreate web lost"), (5, "remove db"),
+         (35, "", "Stopped web removed", "Stopped db removed"),
          (HOUR, ""))
 
 
@@ -311,7 +315,8 @@ def test_a_service_that_was_replaced_unseen_can_be_stopped_later_without_red() -
          (2 * HOUR + 30, "", "Stopped web"), (3 * HOUR, ""))
 
 
-@pytest.mark.parametrize(("stops", "wanted"), [("ignore", []), ("alert", [f"DEAD web exit 0 {Cause.OPERATOR}", "start web"])])
+@pytest.mark.parametrize(("stops", "wanted"),
+                         [("ignore", []), ("alert", [f"DEAD web exit 0 {Cause.OPERATOR}", "start web"])])
 def test_operator_stops_are_told_as_the_setting_says(stops: str, wanted: list[str]) -> None:
     play(World(service("web", "unless-stopped"), stops=stops), (0, "stop web"), (30, "", *wanted))
 
@@ -427,7 +432,8 @@ def test_a_kill_of_another_container_says_nothing_of_this_one() -> None:
 def test_a_look_that_was_asked_before_a_death_does_not_decide() -> None:
     world = play(World("web"), (0, ""))
     world.look_age = 0.05
-    play(world, (1, "update web"), (1.02, "web exits 3", "DEAD web exit 3", "start web"), (6, "", "Recovered web"), (HOUR, ""))
+    play(world, (1, "update web"), (1.02, "web exits 3", "DEAD web exit 3", "start web"), (6, "", "Recovered web"),
+         (HOUR, ""))
 
 
 def test_a_look_that_was_asked_before_a_start_does_not_decide() -> None:
@@ -454,7 +460,8 @@ def test_a_stream_that_is_cut_is_resumed_without_doubles_and_without_gaps(after:
     world.advance(START + after)
     world.happen("stream cut, db exits 4")
     world.advance(START + HOUR)
-    assert sorted(world.done) == ["DEAD db exit 4", "DEAD web exit 3", "Recovered db", "Recovered web", "start db", "start web"]
+    assert sorted(world.done) == ["DEAD db exit 4", "DEAD web exit 3", "Recovered db", "Recovered web", "start db",
+                                  "start web"]
 
 
 def test_a_stop_while_the_stream_is_cut_is_still_a_stop() -> None:
@@ -485,7 +492,8 @@ def test_a_stream_that_went_deaf_is_opened_anew_and_tells_what_it_kept_back() ->
 
 def test_a_stream_that_goes_deaf_again_is_opened_anew_again() -> None:
     reopened = "reopen the stream", "DEAD web exit 3", "start web", "Recovered web"
-    play(World("web"), (1, "stream deaf, web exits 3", *reopened), (HOUR, "stream deaf, web exits 3", *reopened), (2 * HOUR, ""))
+    play(World("web"), (1, "stream deaf, web exits 3", *reopened), (HOUR, "stream deaf, web exits 3", *reopened),
+         (2 * HOUR, ""))
 
 
 def test_a_death_of_which_even_a_new_stream_does_not_tell_is_judged_without_it() -> None:
@@ -533,7 +541,7 @@ def test_without_events_what_may_be_a_stop_under_no_policy_is_told_and_not_undon
 
 
 def test_without_events_restarts_that_a_label_asks_for_are_made() -> None:
-    play(World(service("web", labels={"sentinel.restart": "true"})), (0, "stream refused"), 
+    play(World(service("web", labels={"sentinel.restart": "true"})), (0, "stream refused"),
          (10, "web exits 143", "DEAD web exit 143", "start web"), (31, ""))
 
 
@@ -560,7 +568,8 @@ def test_events_from_before_sentinels_start_are_evidence_and_nothing_else() -> N
 
 @pytest.mark.parametrize("policy", [*KEPT, "on-failure"])
 def test_where_dockers_policy_restarts_it_sentinel_tells_and_does_not_touch(policy: str) -> None:
-    world = play(World(service("web", policy)), (0, "web exits 3", "DEAD web exit 3"), (5.1, "", "Recovered web"), (HOUR, ""))
+    world = play(World(service("web", policy)), (0, "web exits 3", "DEAD web exit 3"), (5.1, "", "Recovered web"),
+                 (HOUR, ""))
     assert policy in world.notices[0].plan
 
 
@@ -618,7 +627,7 @@ def test_the_wait_between_restarts_is_never_longer_than_five_minutes() -> None:
     world.exits("web", 1)
     world.advance(START + 2 * HOUR)
     starts = [moment for moment, _, thing in world.log if isinstance(thing, sentinel.Restart)]
-    waits = [round(after - before - 2.0) for before, after in zip(starts, starts[1:], strict=False)]
+    waits = [round(after - before - 2.0) for before, after in itertools.pairwise(starts)]
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
 
 
@@ -677,7 +686,8 @@ def test_an_operators_own_start_refunds_the_budget(pause: float) -> None:
 
 
 def test_a_pause_does_not_refund_the_budget() -> None:
-    play(World("web", **ONE), *SPENT, (60, "pause web"), (70, "unpause web"), (100, "web exits 1", "DEAD web", "GAVE UP web"), (HOUR, ""))
+    play(World("web", **ONE), *SPENT, (60, "pause web"), (70, "unpause web"),
+         (100, "web exits 1", "DEAD web", "GAVE UP web"), (HOUR, ""))
 
 
 def test_an_operators_start_after_giving_up_is_proven_and_told_in_green() -> None:
@@ -813,12 +823,14 @@ def test_without_a_health_check_green_does_not_wait() -> None:
 def test_a_service_that_stays_unhealthy_is_given_up_and_a_later_look_at_it_changes_nothing() -> None:
     world = World(probed("web"), max_restarts=2)
     world.sick["web"] = 2.0
-    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (7, "", "restart web"), (9, "", "CRASH LOOP web", "GAVE UP web"),
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (7, "", "restart web"),
+         (9, "", "CRASH LOOP web", "GAVE UP web"),
          (200, "update web"), (300, "update web"), (HOUR, ""))
 
 
 def test_an_unhealthy_service_that_heals_by_itself_is_green() -> None:
-    play(World(probed("web"), restart=False), (0, "web unhealthy", "UNHEALTHY web"), (60, "web healthy"), (65, "", "Recovered web"), (HOUR, ""))
+    play(World(probed("web"), restart=False), (0, "web unhealthy", "UNHEALTHY web"), (60, "web healthy"),
+         (65, "", "Recovered web"), (HOUR, ""))
 
 
 def test_an_unhealthy_service_that_was_unhealthy_when_sentinel_started_is_told() -> None:
@@ -911,7 +923,8 @@ def test_a_note_of_one_service_does_not_silence_another() -> None:
 
 
 def test_a_lost_engine_is_told_once_after_ten_seconds_and_its_return_once() -> None:
-    world = play(World("web", "db"), (0, "engine gone"), (10.05, "", "ENGINE DOWN box"), (HOUR, "engine back", "Recovered box"),
+    world = play(World("web", "db"), (0, "engine gone"), (10.05, "", "ENGINE DOWN box"),
+                 (HOUR, "engine back", "Recovered box"),
                  (2 * HOUR, ""))
     assert world.notices[1].downtime == pytest.approx(HOUR, abs=6)
 
@@ -971,7 +984,10 @@ def test_a_look_that_fails_is_repeated() -> None:
 def test_a_stream_that_was_cut_after_a_while_is_resumed_at_once_and_one_that_never_lives_ever_more_slowly() -> None:
     world = World("web")
     world.begin()
-    opened = lambda: [moment - START for moment, _, thing in world.log if isinstance(thing, sentinel.Subscribe)]  # noqa: E731
+
+    def opened() -> list[float]:
+        return [moment - START for moment, _, thing in world.log if isinstance(thing, sentinel.Subscribe)]
+
     for at in (240.0, 480.0, 720.0):
         play(world, (at, "stream cut"))
     world.advance(START + 800)
@@ -1032,13 +1048,15 @@ def test_sentinel_leaves_itself_alone() -> None:
     (service("web"), {"docker_host": "tcp://web:2375"}),
     (service("web", labels={"com.docker.swarm.service.name": "shop_web"}), {}),
 ])
-def test_what_is_not_to_be_restarted_is_told_and_not_touched(container: sentinel.Container, settings: dict[str, object]) -> None:
+def test_what_is_not_to_be_restarted_is_told_and_not_touched(container: sentinel.Container,
+                                                             settings: dict[str, object]) -> None:
     world = play(World(container, **settings), (0, "web exits 1", "DEAD web exit 1"), (HOUR, ""))
     assert world.notices[0].plan.startswith("Not restarted: ")
 
 
 def test_a_label_may_ask_for_restarts_where_the_setting_forbids_them() -> None:
-    play(World(service("web", labels={"sentinel.restart": "true"}), restart=False), (0, "web exits 1", "DEAD web", "start web"))
+    play(World(service("web", labels={"sentinel.restart": "true"}), restart=False),
+         (0, "web exits 1", "DEAD web", "start web"))
 
 
 def test_labels_set_the_settle_time_and_who_is_pinged() -> None:
@@ -1049,8 +1067,8 @@ def test_labels_set_the_settle_time_and_who_is_pinged() -> None:
 
 
 def test_what_is_down_when_sentinel_starts_is_left_as_it_is() -> None:
-    world = play(World(service("web", status="exited", exit_code=1, finished_time=EPOCH), service("new", status="created",
-                                                                                                started_time=0.0)),
+    world = play(World(service("web", status="exited", exit_code=1, finished_time=EPOCH),
+                       service("new", status="created", started_time=0.0)),
                  (HOUR, ""))
     assert world.phase("web") is Phase.STOPPED
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 import sentinel
 from sentinel import Container, Health, Settings
 
@@ -27,7 +28,8 @@ INSPECT = {
 ROW = {"Id": "ab12", "Names": ["/shop-web-1"], "State": "running", "Status": "Up 2 minutes (unhealthy)"}
 EVENT = {"Type": "container", "Action": "die", "scope": "local", "time": 1795314890, "timeNano": 1795314890310123456,
          "Actor": {"ID": "ab12", "Attributes": {"exitCode": "3", "signal": "9", "image": "busybox", "name": "shop-web-1"}}}
-ABSURD = (None, True, False, 0, -1, 1.5, 10**30, 10**400, float("nan"), float("inf"), "", "x", "\ud800", "a" * 5000, "-", "null",
+ABSURD = (None, True, False, 0, -1, 1.5, 10**30, 10**400, float("nan"), float("inf"), "", "x", "\ud800", "a" * 5000,
+          "-", "null",
           [], [None], [[]], {}, {"": None}, {"a": {"b": 1}}, "9999-99-99T99:99:99Z", "2026-02-30T00:00:00Z", "SIG", "\x00")
 
 
@@ -114,7 +116,8 @@ def test_inspect_becomes_a_container() -> None:
 
 def test_an_empty_inspect_becomes_the_defaults() -> None:
     container = sentinel.container_of({})
-    assert (container.status, container.restart_policy, container.stop_signal, container.stop_timeout) == ("unknown", "no", 15, 10.0)
+    assert (container.status, container.restart_policy) == ("unknown", "no")
+    assert (container.stop_signal, container.stop_timeout) == (15, 10.0)
 
 
 @pytest.mark.parametrize(("status", "streak", "sick"), [("running", 3, True), ("running", 0, False), ("paused", 3, False),
@@ -124,7 +127,8 @@ def test_unhealthy_counts_only_by_a_probe_of_a_container_that_runs(status: str, 
 
 
 @pytest.mark.parametrize(("labels", "key"), [
-    ({"com.docker.compose.project": "p", "com.docker.compose.service": "s", "com.docker.compose.container-number": "2"}, "p/s/2"),
+    ({"com.docker.compose.project": "p", "com.docker.compose.service": "s", "com.docker.compose.container-number": "2"},
+     "p/s/2"),
     ({"com.docker.compose.project": "p", "com.docker.compose.service": "s", "com.docker.compose.oneoff": "True"}, "name"),
     ({"com.docker.swarm.task.name": "stack_web.3.abcdef"}, "stack_web.3"),
     ({}, "name"),
@@ -146,14 +150,16 @@ def test_a_stop_signal_is_read_as_image_authors_write_it(text: str, number: int)
 
 @pytest.mark.parametrize(("text", "seconds"), [
     ("1970-01-01T00:00:01Z", 1.0), ("1970-01-01T00:00:01.5Z", 1.5), ("1970-01-01T00:00:01.000000001Z", 1.000000001),
-    ("1970-01-01T01:00:01+01:00", 1.0), ("1969-12-31T16:00:01.25-08:00", 1.25), ("2026-11-22T03:16:28.061663556Z", 1795317388.061663556),
+    ("1970-01-01T01:00:01+01:00", 1.0), ("1969-12-31T16:00:01.25-08:00", 1.25),
+    ("2026-11-22T03:16:28.061663556Z", 1795317388.061663556),
     ("2024-02-29T12:00:00Z", 1709208000.0),
 ])
 def test_a_time_has_any_fraction_and_any_zone(text: str, seconds: float) -> None:
     assert sentinel.unix_time(text) == pytest.approx(seconds, abs=1e-6)
 
 
-@pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "never", "2026-11-22", "2026-13-01T00:00:00Z", "2026-11-22T03:16:28",
+@pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "never", "2026-11-22", "2026-13-01T00:00:00Z",
+                                  "2026-11-22T03:16:28",
                                   "2026-11-22T03:16:28+99:99", "2026-11-22T25:16:28Z", "1795317388", "٢٠٢٦-11-22T03:16:28Z"])
 def test_rubbish_and_year_1_are_never(text: str) -> None:
     assert sentinel.unix_time(text) == 0.0
@@ -170,10 +176,12 @@ def test_an_events_whole_time_is_its_nanoseconds() -> None:
 
 
 @pytest.mark.parametrize(("text", "health", "young"), [
-    ("Up 2 minutes", "", False), ("Up 2 minutes (unhealthy)", "unhealthy", False), ("Up 3 hours (healthy)", "healthy", False),
+    ("Up 2 minutes", "", False), ("Up 2 minutes (unhealthy)", "unhealthy", False),
+    ("Up 3 hours (healthy)", "healthy", False),
     ("Up Less than a second", "", True), ("Up 1 second", "", True), ("Up 45 seconds (health: starting)", "starting", True),
     ("Up About a minute (healthy)", "healthy", True), ("Up About an hour", "", False), ("Up 5 minutes (Paused)", "", False),
-    ("Exited (137) 5 seconds ago", "", False), ("Restarting (3) 2 seconds ago", "", False), ("Created", "", False), ("", "", False),
+    ("Exited (137) 5 seconds ago", "", False), ("Restarting (3) 2 seconds ago", "", False), ("Created", "", False),
+    ("", "", False),
 ])
 def test_a_row_tells_health_and_age_in_its_status_text(text: str, health: str, young: bool) -> None:
     row = sentinel.row_of({"Id": "a", "State": "running", "Status": text})
@@ -184,7 +192,8 @@ def test_a_row_tells_health_and_age_in_its_status_text(text: str, health: str, y
 
 
 def event(action: str, attributes: dict[str, str] | None = None, **more: Any) -> sentinel.Heard:
-    heard = sentinel.event_of({"Type": "container", "Action": action, "Actor": {"ID": "a", "Attributes": attributes or {}}} | more)
+    heard = sentinel.event_of({"Type": "container", "Action": action,
+                               "Actor": {"ID": "a", "Attributes": attributes or {}}} | more)
     assert heard is not None
     return heard
 
@@ -205,12 +214,14 @@ def test_a_command_line_in_an_action_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("document", [
-    {"Type": "network", "Action": "disconnect"}, {"Type": "container", "Action": "die", "scope": "swarm"}, {"Action": "die"}, {}, None, [], 3])
+    {"Type": "network", "Action": "disconnect"}, {"Type": "container", "Action": "die", "scope": "swarm"},
+    {"Action": "die"}, {}, None, [], 3])
 def test_what_is_no_container_event_is_none(document: Any) -> None:
     assert sentinel.event_of(document) is None
 
 
-@pytest.mark.parametrize(("text", "number"), [("3", 3), ("-1", -1), ("137", 137), ("zz", None), ("", None), ("9 ", None), ("1e3", None),
+@pytest.mark.parametrize(("text", "number"),
+                         [("3", 3), ("-1", -1), ("137", 137), ("zz", None), ("", None), ("9 ", None), ("1e3", None),
                                               ("99999999999", None), ("٣", None)])
 def test_a_code_or_signal_that_a_label_overwrote_is_no_number(text: str, number: int | None) -> None:
     heard = event("die", {"exitCode": text, "signal": text})
@@ -243,7 +254,8 @@ def test_podmans_exit_code_has_another_name() -> None:
 
 
 def test_podmans_health_is_always_there_and_mostly_empty() -> None:
-    container = sentinel.container_of({"State": {"Status": "running", "Health": {"Status": "", "FailingStreak": 0, "Log": None}}})
+    container = sentinel.container_of({"State": {"Status": "running",
+                                                 "Health": {"Status": "", "FailingStreak": 0, "Log": None}}})
     assert (container.health, container.has_probe) == (Health.NONE, False)
 
 
@@ -263,8 +275,10 @@ def test_dependencies_are_read_in_every_form_that_compose_wrote(label: str, want
 
 
 @pytest.mark.parametrize(("name", "text", "field", "default"), [
-    ("sentinel.restart", "perhaps", "heal", True), ("sentinel.job", "x", "job", None), ("sentinel.max-restarts", "-2", "max_restarts", 5),
-    ("sentinel.settle", "soon", "settle", 30.0), ("sentinel.mention", "@ops", "mention", ""), ("sentinel.watch", "x", "watch", True),
+    ("sentinel.restart", "perhaps", "heal", True), ("sentinel.job", "x", "job", None),
+    ("sentinel.max-restarts", "-2", "max_restarts", 5),
+    ("sentinel.settle", "soon", "settle", 30.0), ("sentinel.mention", "@ops", "mention", ""),
+    ("sentinel.watch", "x", "watch", True),
 ])
 def test_a_bad_label_is_a_warning_and_the_default(name: str, text: str, field: str, default: object) -> None:
     container = Container("a", name="web", labels={"com.docker.compose.project": "shop", name: text})
@@ -274,7 +288,8 @@ def test_a_bad_label_is_a_warning_and_the_default(name: str, text: str, field: s
 
 
 def test_labels_are_read() -> None:
-    labels = {"com.docker.compose.project": "shop", "sentinel.restart": "no", "sentinel.job": "yes", "sentinel.max-restarts": "2",
+    labels = {"com.docker.compose.project": "shop", "sentinel.restart": "no", "sentinel.job": "yes",
+              "sentinel.max-restarts": "2",
               "sentinel.settle": "1m", "sentinel.mention": "<@12345>", "sentinel.watch": "true"}
     policy, warnings = sentinel.policy_of(Container("a", name="web", labels=labels), Settings(), "")
     assert not warnings

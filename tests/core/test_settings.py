@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+
 import sentinel
 from sentinel import Secret, SettingError, Settings, load_settings
 
@@ -115,13 +116,15 @@ def test_a_variable_wins_over_its_file_twin() -> None:
     files = {"/run/secrets/hook": f"{HOOK}\n"}
     twin = {"DISCORD_WEBHOOK_URL_FILE": "/run/secrets/hook"}
     assert load(twin, files=files)[0].webhook_url == HOOK
-    assert load(twin | {"DISCORD_WEBHOOK_URL": HOOK.replace("a-Token_1", "other")}, files=files)[0].webhook_url.endswith("other")
+    assert load(twin | {"DISCORD_WEBHOOK_URL": HOOK.replace("a-Token_1", "other")},
+                files=files)[0].webhook_url.endswith("other")
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_an_empty_variable_is_none(blank: str) -> None:
     files = {"/hook": HOOK}
-    settings, warnings = load({"SENTINEL_SETTLE": blank, "DISCORD_WEBHOOK_URL": blank, "DISCORD_WEBHOOK_URL_FILE": "/hook"}, files=files)
+    settings, warnings = load({"SENTINEL_SETTLE": blank, "DISCORD_WEBHOOK_URL": blank,
+                               "DISCORD_WEBHOOK_URL_FILE": "/hook"}, files=files)
     assert (settings.settle, settings.webhook_url, warnings) == (30.0, HOOK, [])
 
 
@@ -152,7 +155,8 @@ def test_a_secret_that_is_refused_is_not_repeated(url: str) -> None:
 
 def test_a_secret_is_masked_wherever_it_is_shown_by_accident() -> None:
     settings = load({"DISCORD_WEBHOOK_URL": HOOK})[0]
-    for shown in (repr(settings), f"{settings}", f"{settings.webhook_url}", f"{settings.webhook_url:>9}", repr([settings.webhook_url]),
+    for shown in (repr(settings), f"{settings}", f"{settings.webhook_url}", f"{settings.webhook_url:>9}",
+                  repr([settings.webhook_url]),
                   "{}".format(settings.webhook_url), "{!r}".format(settings.webhook_url)):  # noqa: UP032
         assert "a-Token_1" not in shown and "***" in shown
     assert settings.webhook_url == HOOK and repr(Secret()) == "''" and f"{Secret()}" == ""
@@ -201,7 +205,8 @@ def test_a_webhooks_own_host_and_thread_are_kept(url: str, wanted: str) -> None:
 
 @pytest.mark.parametrize(("text", "wanted"), [
     ("<@1234567890>", "<@1234567890>"), ("<@!1234567890>", "<@!1234567890>"), ("<@&1234567890>", "<@&1234567890>"),
-    ("@here", "@here"), ("@everyone", "@everyone"), ("1234567890", "<@&1234567890>"), ("@here  <@12345>", "@here <@12345>"), ("", ""),
+    ("@here", "@here"), ("@everyone", "@everyone"), ("1234567890", "<@&1234567890>"),
+    ("@here  <@12345>", "@here <@12345>"), ("", ""),
 ])
 def test_a_mention_is_a_user_a_role_or_all(text: str, wanted: str) -> None:
     assert sentinel.mention(text) == wanted
@@ -213,7 +218,8 @@ def test_what_pings_nobody_is_refused(text: str) -> None:
         sentinel.mention(text)
 
 
-@pytest.mark.parametrize("text", ["", "unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://proxy", "http://box:2375",
+@pytest.mark.parametrize("text", ["", "unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://proxy",
+                                  "http://box:2375",
                                   "tcp://[::1]:2375", " unix:///run/user/1000/docker.sock "])
 def test_an_engines_address_is_as_the_docker_cli_reads_it(text: str) -> None:
     assert sentinel.docker_host(text) == text.strip()

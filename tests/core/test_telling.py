@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 import sentinel
 from sentinel import Deliver, Delivered, Fate, Notice, Outbox, Verdict, escalate
 
@@ -192,7 +193,7 @@ def chain() -> tuple[Outbox, Outbox]:
 
 def test_a_fallback_is_used_only_after_a_channel_has_failed_for_a_while_and_each_alert_goes_there_once() -> None:
     first, second = chain()
-    take(first, 0.0)
+    take(first, 0.5)
     first.settle(NO_ROUTE, 0.5)
     escalate([first, second], 20.0)
     assert not second.waiting
@@ -212,8 +213,8 @@ def test_what_waits_for_a_channel_that_is_gone_goes_to_its_fallback() -> None:
 
 def test_what_the_fallback_has_told_is_not_told_again() -> None:
     first, second = chain()
-    take(first, 0.0)
-    first.settle(answer(Fate.UNCLEAR, why="reset"), 0.0)
+    take(first, 1.0)
+    first.settle(answer(Fate.UNCLEAR, why="reset"), 1.0)
     first.waiting.append(notice("c"))
     escalate([first, second], 60.0)
     told = {item.id for item in second.waiting[:2]}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from support.scenario import World, probed, service
+
 import sentinel
 from sentinel import Health, Phase
-from support.scenario import World, probed, service
 
 SEEDS = [int(os.environ["SENTINEL_TEST_SEED"])] if os.environ.get("SENTINEL_TEST_SEED") else list(range(125))
 STEPS = 60
@@ -25,12 +26,15 @@ DEEDS = {
     "exits": (8, "running"), "oom": (2, "running"), "child_oom": (1, "running"), "unhealthy": (3, "running"),
     "healthy": (1, "running"), "kill": (3, "running restarting"), "stop": (4, "running restarting"),
     "restart": (3, "running exited"), "start": (6, "exited created"), "pause": (2, "running"), "unpause": (6, "paused"),
-    "rm": (1, "running exited restarting created"), "remove": (1, "running restarting exited"), "update": (1, "running exited paused"),
+    "rm": (1, "running exited restarting created"), "remove": (1, "running restarting exited"),
+    "update": (1, "running exited paused"),
     "recreate": (3, "running exited"),
 }
+SLOW = (0.0, 0.02, 0.4, 3.0)
 TROUBLE = (Phase.RESTARTING, Phase.WAITING, Phase.GAVE_UP, Phase.SUSPECT, Phase.STOPPED)
 WHIMS = ("stream cut", "stream deaf", "stream refused", "stream allowed", "engine gone", "engine back", "engine back",
-         "forgets", "slow", "fast", "fast", "doom", "mercy", "mercy", "break", "mend", "mend", "sicken", "sicken", "sicken", "cure", "lose", "find")
+         "forgets", "slow", "fast", "fast", "doom", "mercy", "mercy", "break", "mend", "mend", "sicken", "sicken",
+         "sicken", "cure", "lose", "find")
 
 
 class Walk:
@@ -42,7 +46,8 @@ class Walk:
         policies = ("no", "no", "always", "unless-stopped", "on-failure")
         limits = {"sentinel.max-restarts": choice(("1", "3"))}
         self.world = World(
-            service("web", choice(policies)), probed("db", choice(policies)), service("api", choice(policies), labels=limits),
+            service("web", choice(policies)), probed("db", choice(policies)),
+            service("api", choice(policies), labels=limits),
             service("job", labels={"sentinel.job": "true"}), service("off", labels={"sentinel.watch": "false"}),
             service("tell", labels={"sentinel.restart": "false"}), replace(probed("bare"), labels={}, auto_remove=True),
             engine=choice((20, 28)), stops=choice(("notice", "notice", "alert", "ignore")), watch=choice(("compose", "all")),
@@ -65,31 +70,22 @@ class Walk:
 
     def whim(self, whim: str) -> None:
         """Something happens to the engine, the network, or the nature of a service."""
-        world, name = self.world, self.random.choice(self.names)
-        match whim:
-            case "slow":
-                world.look_delay, world.look_age, world.restart_delay = (self.random.choice((0.0, 0.02, 0.4, 3.0)) for _ in range(3))
-            case "fast":
-                world.look_delay = world.look_age = world.restart_delay = 0.0
-            case "doom":
-                world.doom[name] = self.random.choice((0.001, 1.0, 8.0)), self.random.choice((0, 1, 137))
-            case "mercy":
-                world.doom.clear()
-            case "break":
-                world.broken[name] = self.random.choice(("no such device", "port is already allocated"))
-            case "mend":
-                world.broken.clear()
-            case "sicken":
-                world.sick[self.random.choice(("db", "db", "bare"))] = 2.0
-                world.stop_takes[name] = self.random.choice((0.0, 4.0, 30.0))
-            case "cure":
-                world.sick.clear()
-            case "lose":
-                world.lost_answers = self.random.choice(("done", "late", "never"))
-            case "find":
-                world.lost_answers = ""
-            case _:
-                world.happen(whim)
+        world, choice = self.world, self.random.choice
+        name = choice(self.names)
+        whims: dict[str, Callable[[], object]] = {
+            "slow": lambda: vars(world).update(look_delay=choice(SLOW), look_age=choice(SLOW), restart_delay=choice(SLOW)),
+            "fast": lambda: vars(world).update(look_delay=0.0, look_age=0.0, restart_delay=0.0),
+            "doom": lambda: world.doom.update({name: (choice((0.001, 1.0, 8.0)), choice((0, 1, 137)))}),
+            "mercy": world.doom.clear,
+            "break": lambda: world.broken.update({name: choice(("no such device", "port is already allocated"))}),
+            "mend": world.broken.clear,
+            "sicken": lambda: (world.sick.update({choice(("db", "db", "bare")): 2.0}),
+                               world.stop_takes.update({name: choice((0.0, 4.0, 30.0))})),
+            "cure": world.sick.clear,
+            "lose": lambda: vars(world).update(lost_answers=choice(("done", "late", "never"))),
+            "find": lambda: vars(world).update(lost_answers=""),
+        }
+        whims.get(whim, lambda: world.happen(whim))()
 
     def deed(self, name: str) -> None:
         """Something happens to a container, if there is one."""

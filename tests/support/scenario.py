@@ -235,13 +235,20 @@ class World:
                 answer(Outcome.REFUSED, self.containers[job.id].error if job.id in self.containers else "no such container")
 
         container = self.containers.get(job.id)
+        as_judged = container and (container.started_time, container.status == "running") == (job.started_time, job.alive)
         if not self.up:
             answer(Outcome.UNKNOWN, "no such socket")
-        elif container is None or (container.started_time, container.status == "running") != (job.started_time, job.alive):
+        elif container is None or not as_judged:
             answer(Outcome.OVERTAKEN)
         elif self.forbidden:
             answer(Outcome.FORBIDDEN, self.forbidden)
-        elif self.lost_answers in ("late", "never"):
+        else:
+            self.call(job, container, answer, finish)
+
+    def call(self, job: sentinel.Restart, container: Container, answer: Callable[[Outcome, str], None],
+             finish: Callable[[], None]) -> None:
+        """The restart call itself, whose answer may be lost."""
+        if self.lost_answers in ("late", "never"):
             self.later(30.0, lambda: answer(Outcome.UNKNOWN, "no answer in time"))
             if self.lost_answers == "late":
                 self.later(33.0, lambda: self.run(job.id) and None)
@@ -319,6 +326,10 @@ class World:
         takes = self.stop_takes.get(container.name, 0.0)
         patient = takes <= container.stop_timeout
 
+        def stopped() -> None:
+            self.event("stop", container.id)
+            then()
+
         def finish() -> None:
             current = self.containers.get(container.id)
             if current is None or current.started_time != container.started_time or current.status == "exited":
@@ -333,7 +344,7 @@ class World:
                 then()
             else:
                 self.event("die", container.id, exit_code=code)
-                self.later(0.014, lambda: (self.event("stop", container.id), then()) and None)
+                self.later(0.014, stopped)
 
         if takes:
             self.later(min(takes, container.stop_timeout), finish)
@@ -351,8 +362,8 @@ class World:
         """The main process ends by itself; Docker's own policy may start it again."""
         container, code = self.find(name), int(code)
         policy, retries = container.restart_policy, self.retries.get(name, 10**6)
-        kept = policy in ("always", "unless-stopped") or (policy == "on-failure" and code and
-                                                          container.restart_count < retries)
+        kept = policy in ("always", "unless-stopped") or (policy == "on-failure" and code
+                                                          and container.restart_count < retries)
         if not kept or self.killed.get(container.id) or container.auto_remove:
             self.ended(container, code, oom=oom)
             self.event("die", container.id, exit_code=code)
