@@ -1793,6 +1793,7 @@ class Outbox:
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self.waiting: list[Notice] = []
+        self.size = BATCH
         self.batch = 0  # how many at the front make the message that is under way, or to be repeated
         self.busy = False
         self.held_until = self.failing_since = 0.0
@@ -1805,8 +1806,8 @@ class Outbox:
         """The next message, if one may be sent now. `jitter` (0 to 1) spreads retries."""
         if self.busy or self.dead or not self.waiting or now < self.next_due_at(now):
             return None
-        size = max(BATCH, -(-len(self.waiting) // FLOOD)) if len(self.waiting) > BATCH * FLOOD else BATCH
-        self.batch = self.batch or min(len(self.waiting), size)
+        self.size = max(self.size, -(-len(self.waiting) // FLOOD) if len(self.waiting) > BATCH * FLOOD else BATCH)
+        self.batch = self.batch or min(len(self.waiting), self.size)
         self.busy = True
         self.held_until = now + jitter * self.failures
         notices = tuple(self.waiting[: self.batch])
@@ -1826,6 +1827,7 @@ class Outbox:
             again, self.batch, self.failures, self.plain = self.failures > 0, 0, 0, False
             self.failing_since, self.held_until = 0.0, now + seen.hold
             self.sent_at.append(now)
+            self.size = self.size if self.waiting else BATCH
             if seen.fate is Fate.MALFORMED:
                 return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
             return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
@@ -1920,7 +1922,7 @@ def as_code(text: str) -> str:
 
 def shown_lines(lines: Iterable[str]) -> list[str]:
     """Log lines as they may be shown."""
-    shown = (clip(redact(clean(line[:4000])).rstrip(), LOG_LINE) for line in lines)
+    shown = (clip(redact(clean(part[:4000])).rstrip(), LOG_LINE) for line in lines for part in line.splitlines())
     return [line for line in shown if line.strip()]
 
 
@@ -3188,12 +3190,6 @@ class ExitCode(IntEnum):
     BAD_SETTINGS = 78
 
 
-def warm_up() -> None:
-    """Have Python load and compile beforehand what the first alert needs: it would come 60 ms late."""
-    json.dumps(message_of(Deliver("", tuple(samples(0.0)), ""), 0.0, 0.0))
-    "localhost".encode("idna")
-
-
 def give_back_memory() -> None:
     """Return what compiling this file took, a fifth of the process, to the system; only glibc needs to be asked."""
     with contextlib.suppress(OSError, AttributeError):
@@ -3231,7 +3227,6 @@ class Daemon:
         except LedgerError as error:
             self.log("error", str(error))
             return ExitCode.BAD_SETTINGS
-        warm_up()
         self._start_workers()
         self._perform(self.watchdog.begin())
         give_back_memory()
