@@ -2090,6 +2090,7 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
     colour = cards[0].colour
     kinds = {card.kind for card in cards}
     title = f"{kinds.pop()} {len(cards)} services" if len(kinds) == 1 else f"{len(cards)} alerts"
+    title = cards[0].title if len(cards) == 1 else title
     room = min(most, EMBED_TEXT) - len(title) - 50
     each = max(60, room // len(cards) - 1)
     shown = cards[: room // (each + 1)]
@@ -2327,23 +2328,30 @@ class Ledger:
         self.retry_at = 0.0
 
     def open(self) -> str:
-        """Open, lock and if need be make the file; a warning where that is not to be had. LedgerError: it is not ours."""
+        """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours."""
+        self.trouble = ""
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._lock()
             try:
                 self.database = self._connect()
+            except sqlite3.OperationalError:
+                raise  # it can't be reached, which says nothing of what is in it
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                aside = f"{self.path}.corrupt-{time.time_ns()}"
-                os.replace(self.path, aside)
+                aside = self._set_aside()
                 self.database = self._connect()
-                self.trouble = f"it could not be read ({error}) and was set aside as {aside}"
-                return self.trouble
+                return f"{self.path} could not be read ({error}); it was set aside as {aside}"
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
         return self.trouble
+
+    def _set_aside(self) -> str:
+        """Move an unreadable file away, and its journal, which would be played into the new one."""
+        aside = f"{self.path}.corrupt-{time.time_ns()}"
+        os.replace(self.path, aside)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{self.path}-journal", f"{aside}-journal")
+        return aside
 
     def _lock(self) -> None:
         """Hold the folder for this process: two daemons would tell and restart everything twice."""
@@ -2397,25 +2405,34 @@ class Ledger:
             self.unsaved[kind, key] = None
 
     def commit(self, now: float) -> str:
-        """Write what is unsaved, all or nothing; what changed about the ledger's state, in words, if anything did."""
+        """Write what is unsaved, all or nothing. What has changed about the ledger's state, in words, if anything has."""
         if not self.unsaved or now < self.retry_at:
             return ""
-        before, self.trouble = self.trouble, ""
-        self.retry_at = 0.0
-        if self.database is None or not os.path.exists(self.path):
-            self._give_up(OSError("the file is gone")) if self.database else None
-            self.trouble = ""
-            with contextlib.suppress(LedgerError):
-                self.open()
-        if self.database:
-            self._write(self.database)
+        before, words = self.trouble, ""
+        gone = self.database is not None and not os.path.exists(self.path)
+        if gone:
+            self._give_up(OSError("the file is gone"))
+        for _ in range(2):  # a file that turns out to be unreadable is set aside, and a new one written, at once
+            if self.database is None:
+                words = self._reopen()
+            if self.database:
+                self._write(self.database)
+        self.retry_at = now + LEDGER_RETRY if self.database is None else 0.0
         if self.database is None:
-            self.retry_at = now + LEDGER_RETRY
-        if self.trouble != before:
-            return self.trouble or f"{self.path} is written again"
-        return ""
+            return self.trouble if self.trouble != before else ""
+        return words or (f"{self.path} was gone, and is written anew" if gone else f"{self.path} is written again" if before
+                         else "")
+
+    def _reopen(self) -> str:
+        try:
+            return self.open()
+        except LedgerError as error:
+            self.trouble = str(error)
+            return ""
 
     def _write(self, database: sqlite3.Connection) -> None:
+        if not self.unsaved:
+            return
         puts = [(kind, key, *value) for (kind, key), value in self.unsaved.items() if value]
         drops = [name for name, value in self.unsaved.items() if value is None]
         try:

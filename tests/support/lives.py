@@ -1,0 +1,140 @@
+"""Lives of Sentinel on a clock that tests set: a whole Daemon without its threads, killed and started again on one ledger.
+
+    with Life(engine, folder, clock, webhook_url=hook.url) as first:
+        first.run(1)
+        engine.crash(web, 3)
+        first.run(1)                           # killed at the end of the block: nothing is tidied up
+    clock.at += 300                            # five minutes in which nobody watches
+    with Life(engine, folder, clock, webhook_url=hook.url) as second:
+        second.run(60)
+
+Ledger, outboxes, channels, engine and HTTP are the real ones; only when things are done is decided here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import sentinel
+from sentinel import Action, Daemon, Deliver, Delivered, Log, Observation, Settings
+from support.clocked import Clocked
+from support.fake_engine import EngineServer
+
+
+class Clock:
+    """The time of Sentinel and of the engine. A reboot sets the monotonic clock back, the calendar goes on."""
+
+    def __init__(self) -> None:
+        self.at, self.booted = 1.8e9, 1.8e9 - 1000.0
+
+    def time(self) -> float:
+        return self.at
+
+    def time_ns(self) -> int:
+        return round(self.at * 1000) * 10**6
+
+    def monotonic(self) -> float:
+        return self.at - self.booted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+class EngineClock:
+    """The `time` of the fake engine: its stamps are the clock's, its threads wait in real time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.time_ns, self.time = clock.time_ns, clock.time
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+class Life(Clocked):
+    """One life of Sentinel, from its start to its being killed."""
+
+    def __init__(self, server: EngineServer, folder: Path, clock: Clock, **settings: Any) -> None:
+        at, self.clock = clock.at, clock
+        super().__init__(server, wall=clock.time)
+        clock.at = at
+        chosen = Settings(docker_host=server.host, **{"state": str(folder), **settings})
+        self.daemon = Daemon(chosen, {"NO_COLOR": "1"})
+        self.engine, self.watchdog = self.daemon.engine, self.daemon.watchdog
+        self.lines: list[str] = []
+        self.daemon.log = self._say  # type: ignore[method-assign]
+        self.daemon._perform = self._carry_out  # type: ignore[method-assign]
+
+    @property
+    def now(self) -> float:
+        return self.clock.monotonic()
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self.clock.at = value + self.clock.booted
+
+    @property
+    def said(self) -> str:
+        """All of its record."""
+        return "\n".join(self.lines)
+
+    def __enter__(self) -> Self:
+        self.daemon._remember()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.kill()
+
+    def kill(self) -> None:
+        """As SIGKILL does: the files are let go as they are."""
+        ledger = self.daemon.ledger
+        if ledger.database:
+            ledger.database.close()
+        if ledger.lock is not None:
+            with contextlib.suppress(OSError):
+                os.close(ledger.lock)
+        ledger.database = ledger.lock = None
+
+    def next_due(self) -> float:
+        daemon, dues = self.daemon, [super().next_due()]
+        if daemon.watchdog.catching_up:
+            dues.append(self.now + 0.25)
+        else:
+            dues += [outbox.next_due_at(self.now) for outbox in daemon.outboxes.values()
+                     if outbox.waiting and not outbox.busy and not outbox.dead]
+        if daemon.settings.chain:
+            dues.append(self.now + 1.0)
+        if daemon.ledger.retry_at:
+            dues.append(daemon.ledger.retry_at)
+        return min(dues)
+
+    def _say(self, level: str, text: str) -> None:
+        self.lines.append(sentinel.log_line(level, text, self.clock.time(), "text"))
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        self.daemon._decided(list(actions))
+
+    def _carry_out(self, actions: Iterable[Action]) -> None:
+        for action in (actions := list(actions)):
+            if isinstance(action, Deliver):
+                heapq.heappush(self._jobs, (self.now + self.answer, next(self._order), action))
+            elif isinstance(action, Log):
+                self._say(action.level, action.text)
+        super()._perform(actions)
+
+    def _work(self, job: Action) -> Observation:
+        if isinstance(job, Deliver):
+            return sentinel.send(self.daemon.channels[job.channel], job)
+        return super()._work(job)
+
+    def _observe(self, seen: Observation) -> None:
+        if isinstance(seen, Delivered):
+            self._perform(self.daemon._delivered(seen))
+        else:
+            super()._observe(seen)
