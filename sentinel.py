@@ -897,6 +897,7 @@ class Run:
     kills: list[tuple[int, float]] = field(default_factory=list)
     stop_time: float = 0.0
     oom_time: float = 0.0
+    asked_at: float = -math.inf  # when an operator's wish to end it was heard
     death: Death | None = None
 
 
@@ -1015,18 +1016,25 @@ def cause_of(death: Death, before: Container, container: Container, code: int | 
 def code_of(death: Death, container: Container) -> int | None:
     """The exit code, from inspect where that shows the end of this run, else from the event (which a label
     named exitCode overwrites), else unknown."""
-    if container.status != "running" and (not container.auto_remove or container.finished_time):
+    if container.status not in ("running", "gone"):
         return container.exit_code
     return death.code if "exitCode" not in container.labels else None
 
 
 def hopeless_end(death: Death, container: Container, exit_code: int | None) -> str:
     """Why an end is told and not healed, empty where it is healed."""
+    if container.status == "gone":
+        return "the engine removes it at its end (--rm)" if container.auto_remove else "it was removed"
     if exit_code == 0 and container.restart_policy == "no":
         return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
     if not death.heard and exit_code in WORTHLESS_CODES and container.status == "exited":
         return "without events a stop can't be told from a death; sentinel.restart=true restarts it"
     return ""
+
+
+def begins_anew(container: Container, event: Heard) -> bool:
+    """Whether a `start` is news: not that of the run that is known, told again or late."""
+    return event.time > (container.started_time + 1.0 if container.status == "running" else container.finished_time)
 
 
 def note(run: Run, event: Heard) -> Run:
@@ -1265,7 +1273,7 @@ class Watchdog:
         """Note an event's evidence, and act on it at once; a resumed stream's repeats are dropped."""
         handlers: dict[str, Callable[[Heard, Run, Watched | None, float], None]] = {
             "create": self._created, "start": self._started, "die": self._died, "stop": self._stopped, "oom": self._oom,
-            "destroy": self._destroyed, "health_status": self._health, "kill": self._noted, "pause": self._changed,
+            "destroy": self._destroyed, "health_status": self._health, "kill": self._killed, "pause": self._changed,
             "unpause": self._changed, "rename": self._created, "update": self._changed}
         mark = (event.nano, event.id, event.action)
         if event.action not in handlers or mark in self.seen:
@@ -1283,8 +1291,9 @@ class Watchdog:
         elif event.action == "die" and self.absence[0]:
             self._died(event, run, None, now)  # it may not have been judged before Sentinel went away
 
-    def _noted(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        """Evidence only."""
+    def _killed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        if event.signal in (*ASKING_SIGNALS, service and service.container.stop_signal):
+            run.asked_at = now
 
     def _changed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self._look(event.id)
@@ -1295,8 +1304,7 @@ class Watchdog:
 
     def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self._look(event.id)
-        fresh = service and service.container.id == event.id and event.time > service.container.finished_time
-        if service and fresh and service.phase in DOWN:
+        if service and service.container.id == event.id and service.phase in DOWN and begins_anew(service.container, event):
             ours = service.container.status == "restarting" or now < service.pending_until
             self._came_back(service, now, ours)
 
@@ -1406,12 +1414,15 @@ class Watchdog:
         same_run = container.started_time == before.started_time
         still_sick = container.sick and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
         if service.phase in DOWN and not still_sick:
-            self._came_back(service, now, ours=same_run or before.status == "restarting" or now < service.pending_until)
+            docker_did = before.status == "restarting" or container.restart_count > before.restart_count
+            self._came_back(service, now, ours=same_run or docker_did or now < service.pending_until)
         missed = container.id == before.id and run.started_time < container.started_time - 1.0
         run.started_time = max(run.started_time, container.started_time)
         if service.phase not in (Phase.UP, Phase.PROVING):
             return
-        if container.sick:
+        if container.sick and now < (until := run.asked_at + container.stop_timeout + 2.0):
+            self.due["look", container.id] = until  # somebody stops it: no probe's word counts meanwhile
+        elif container.sick:
             self._fall(service, Verdict.UNHEALTHY, Cause.UNHEALTHY, Death(0.0, now, None, run), now)
         elif missed and container.restart_count > before.restart_count:
             deaths = container.restart_count - before.restart_count
@@ -1431,7 +1442,7 @@ class Watchdog:
                 self._suspect(service, Death(0.0, now, container.exit_code, Run(), heard=False), now, service.policy.settle)
             else:
                 self._wait(service, now)
-        elif container.status == "restarting" and (standing or phase is Phase.STOPPED):
+        elif container.status == "restarting" and (standing or phase in (Phase.STOPPED, Phase.SUSPECT, Phase.GONE)):
             if not standing:
                 self._came_back(service, now, ours=False)
             service.death = Death(container.finished_time, now, container.exit_code, self.runs[container.id])
@@ -1526,7 +1537,7 @@ class Watchdog:
 
     def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float) -> None:
         """A service is down and nobody wanted it: tell the first time, and see to its return."""
-        if service.proved_at and service.incident is None and now - service.proved_at >= REFUND_AFTER:
+        if service.proved_at and service.incident is None and death.at - service.proved_at >= REFUND_AFTER:
             service.refund()
         fresh = service.incident is None
         if service.incident is None:
@@ -1585,14 +1596,18 @@ class Watchdog:
         if due is None:
             self._give_up(service, plan, now)
         elif due <= now:
-            self._attempt(service)
+            self._attempt(service, now)
         else:
             self.due["phase", service.key] = due
             if service.container.status == "running" and not service.container.sick:
                 self._came_back(service, now, ours=True)
 
-    def _attempt(self, service: Watched) -> None:
+    def _attempt(self, service: Watched, now: float) -> None:
         container = service.container
+        until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0
+        if container.status == "running" and now < until:
+            self.due["phase", service.key] = until  # somebody is stopping it
+            return
         service.attempts += 1
         if service.incident:
             service.incident.attempts += 1
@@ -1678,7 +1693,7 @@ class Watchdog:
         elif service.phase is Phase.GONE:
             self._settle(service, Cause.REMOVED, now)
         elif service.phase is Phase.WAITING and service.container.status != "restarting":
-            self._attempt(service)
+            self._attempt(service, now)
         else:
             self.due["phase", key] = now + (5.0 if service.phase is Phase.PROVING else POLICY_PATIENCE)
             self._look(service.container.id)
@@ -1741,13 +1756,14 @@ class Watchdog:
             return
         if run.death and service.phase in (Phase.UP, Phase.PROVING):  # it removed itself before anyone could look
             service.death = run.death
-            service.container = replace(service.container, status="exited", auto_remove=True, finished_time=0.0)
+            service.container = replace(service.container, status="gone", finished_time=0.0)
             self._judge(service, service.container, now)
         if service.successor:
             service.container, service.successor = service.successor, None
             service.refund()
             return
-        quiet = service.phase in (Phase.STOPPED, Phase.GONE) or service.container.auto_remove
+        told = service.container.auto_remove or service.container.status == "gone"
+        quiet = told or service.phase in (Phase.STOPPED, Phase.GONE)
         service.move(Phase.GONE)
         self.due.pop(("phase", service.key), None)
         service.settled = quiet

@@ -129,6 +129,13 @@ def test_a_container_that_removes_itself_before_anybody_could_look_is_told() -> 
     play(World(service("web", auto_remove=True)), (0, gone_at_once, "DEAD web exit 6"), (HOUR, ""))
 
 
+def test_a_dead_container_that_somebody_removes_before_it_was_looked_at_is_not_said_to_remove_itself() -> None:
+    world = play(World("web", "db"), (0, ""))
+    world.look_delay = 1.0
+    play(world, (1, "web exits 6"), (1.5, "rm web", "DEAD web exit 6"), (HOUR, ""))
+    assert "--rm" not in world.notices[0].plan
+
+
 def test_a_container_that_removes_itself_is_not_restarted() -> None:
     play(World(service("web", auto_remove=True)), (0, "web exits 6", "DEAD web exit 6"), (HOUR, ""))
 
@@ -193,6 +200,21 @@ def test_a_job_that_is_run_again_and_again_is_judged_by_each_of_its_runs() -> No
     play(World(service("job", labels=JOB)),
          (0, "job exits 0"), (60, "start job"), (70, "job exits 1", "FAILED job exit 1"),
          (120, "start job"), (130, "job exits 0"), (180, "start job"), (190, "job exits 1", "FAILED job exit 1"), (HOUR, ""))
+
+
+def test_an_unhealthy_probe_in_the_middle_of_a_stop_does_not_undo_it() -> None:
+    world = World(probed("web", stop_timeout=30.0))
+    world.stop_takes["web"] = 20.0
+    play(world, (0, "stop web"), (5, "web unhealthy"), (50, "", "Stopped web"), (HOUR, ""))
+
+
+def test_a_replacement_that_was_made_unheard_and_loops_is_told_and_breaks_nothing() -> None:
+    world = World(service("web", "always"), settle=60.0)
+    play(world, (0, "stop web"), (5, ""))
+    world.doom["web"] = (0.001, 1)
+    world.happen("stream deaf, recreate web")
+    world.advance(START + 600)
+    assert "web" in [notice.name for notice in world.notices if notice.verdict in (Verdict.DEAD, Verdict.CRASH_LOOP)]
 
 
 def test_a_job_that_is_run_again_before_anybody_could_look_is_watched_on() -> None:
@@ -511,6 +533,16 @@ def test_events_that_are_told_late_undo_nothing() -> None:
     play(world, (0, "stream refused"),
          (10, "web exits 1", "DEAD web", "start web", "GAVE UP web"),
          (300, "stream allowed"), (HOUR, ""))
+
+
+def test_events_that_are_told_late_do_not_make_a_sick_service_be_restarted_again() -> None:
+    world = World(probed("web"), **ONE)
+    world.sick["web"] = 2.0
+    play(world, (0, "stream refused"))
+    world.unhealthy("web")
+    world.advance(START + 300)
+    assert world.done[-1].startswith("GAVE UP web"), world.story()
+    play(world, (300, "stream allowed"), (HOUR, ""))
 
 
 def test_where_events_are_refused_a_crash_is_found_by_the_listing() -> None:

@@ -243,7 +243,7 @@ def random_notice(dice: random.Random) -> Notice:
 @pytest.mark.parametrize("bare", [False, True])
 def test_discord_takes_every_message_whatever_is_in_it(size: int, bare: bool) -> None:
     dice = random.Random(size)
-    for _ in range(max(3, 30 // size)):
+    for _ in range(max(2, 16 // size)):
         notices = [random_notice(dice) for _ in range(size)]
         host = dice.choice((*NASTY, "box"))
         assert refusals(message_of(notices, host, NOW, bare, dice.choice((0.0, 1e5)), dice.choice(NASTY))) == [], notices
@@ -274,7 +274,8 @@ def test_a_digest_has_an_embed_for_each_colour_with_a_title_for_all_of_it() -> N
               for notice in (DEAD, BACK, replace(DEAD, verdict=Verdict.CHILD_OOM))]
     embeds = message_of(others, "box", NOW)["embeds"]
     assert [embed["color"] for embed in embeds] == [RED, AMBER, GREEN]
-    assert [embed["title"] for embed in embeds] == ["[DEAD] 5 services", "[OUT OF MEMORY] 5 services", "Recovered: 5 services"]
+    assert [embed["title"] for embed in embeds] == ["[DEAD] 5 services", "[OUT OF MEMORY] 5 services",
+                                                    "Recovered: 5 services"]
 
 
 def test_an_alert_that_stands_alone_in_its_colour_is_not_alerts() -> None:
@@ -388,7 +389,7 @@ def test_a_card_fits_its_terminal_but_for_the_command_which_has_to_be_whole() ->
 
 def test_no_text_of_the_engines_or_a_container_breaks_a_card_or_controls_a_terminal() -> None:
     dice = random.Random(3)
-    for _ in range(200):
+    for _ in range(60):
         card = sentinel.card_of(random_notice(dice), "box", moment)
         text = sentinel.terminal_card(card, 80, coloured=False)
         assert all(line.startswith("| ") for line in text.split("\n")), text

@@ -17,7 +17,7 @@ from support.scenario import World, probed, service
 import sentinel
 from sentinel import Health, Phase
 
-SEEDS = [int(os.environ["SENTINEL_TEST_SEED"])] if os.environ.get("SENTINEL_TEST_SEED") else list(range(125))
+SEEDS = [int(os.environ["SENTINEL_TEST_SEED"])] if os.environ.get("SENTINEL_TEST_SEED") else list(range(100))
 STEPS = 60
 PAUSES = (0.0, 0.0, 0.001, 0.01, 0.05, 0.3, 0.3, 1.0, 1.0, 2.0, 2.0, 6.0, 6.0, 31.0, 45.0, 700.0)
 

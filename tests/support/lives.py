@@ -31,7 +31,20 @@ class Clock:
     """The time of Sentinel and of the engine. A reboot sets the monotonic clock back, the calendar goes on."""
 
     def __init__(self) -> None:
-        self.at, self.booted = 1.8e9, 1.8e9 - 1000.0
+        self.booted, self.now = 1.8e9, 1000.0
+
+    @property
+    def at(self) -> float:
+        """Calendar time; only the other one is exact."""
+        return self.booted + self.now
+
+    @at.setter
+    def at(self, value: float) -> None:
+        self.now = value - self.booted
+
+    def reboot(self) -> None:
+        """The monotonic clock counts from near zero."""
+        self.booted, self.now = self.at - 7.0, 7.0
 
     def time(self) -> float:
         return self.at
@@ -40,7 +53,7 @@ class Clock:
         return round(self.at * 1000) * 10**6
 
     def monotonic(self) -> float:
-        return self.at - self.booted
+        return self.now
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -60,23 +73,24 @@ class Life(Clocked):
     """One life of Sentinel, from its start to its being killed."""
 
     def __init__(self, server: EngineServer, folder: Path, clock: Clock, **settings: Any) -> None:
-        at, self.clock = clock.at, clock
+        self.clock, now = clock, clock.now
         super().__init__(server, wall=clock.time)
-        clock.at = at
+        self.now = now
         chosen = Settings(docker_host=server.host, **{"state": str(folder), **settings})
         self.daemon = Daemon(chosen, {"NO_COLOR": "1"})
         self.engine, self.watchdog = self.daemon.engine, self.daemon.watchdog
         self.lines: list[str] = []
+        self.lost: tuple[type[Action], ...] = ()  # kinds of actions that are begun, and never heard of again
         self.daemon.log = self._say  # type: ignore[method-assign]
         self.daemon._perform = self._carry_out  # type: ignore[method-assign]
 
     @property
     def now(self) -> float:
-        return self.clock.monotonic()
+        return self.clock.now
 
     @now.setter
     def now(self, value: float) -> None:
-        self.clock.at = value + self.clock.booted
+        self.clock.now = value
 
     @property
     def said(self) -> str:
@@ -121,7 +135,7 @@ class Life(Clocked):
         self.daemon._decided(list(actions))
 
     def _carry_out(self, actions: Iterable[Action]) -> None:
-        for action in (actions := list(actions)):
+        for action in (actions := [action for action in actions if not isinstance(action, self.lost)]):
             if isinstance(action, Deliver):
                 heapq.heappush(self._jobs, (self.now + self.answer, next(self._order), action))
             elif isinstance(action, Log):

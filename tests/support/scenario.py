@@ -289,12 +289,12 @@ class World:
         container = self.containers.get(container_id)
         if container is None or container.status in ("running", "paused"):
             return container is not None
+        self.on_purpose.discard(container_id)
         if words := self.broken.get(container.name):
             self.change(container_id, error=words, exit_code=container.exit_code or 128,
                         status="exited" if container.started_time else "created")
             return False
         self.killed[container_id] = False
-        self.on_purpose.discard(container_id)
         container = self.change(
             container_id, status="running", started_time=self.stamp(), error="", exit_code=0, failing_streak=0,
             health=Health.STARTING if container.has_probe else Health.NONE,
@@ -534,6 +534,7 @@ class World:
 
         def replace_it() -> None:
             self.destroy(old.id)
+            self.taken_in_hand(old)
             if ending == "lost":
                 self.destroy(new.id)
             elif new.id in self.containers:

@@ -1,0 +1,845 @@
+"""The ledger: what Sentinel remembers over its own death, and what it makes of what happened meanwhile.
+
+Most of it is played by `Life`, a whole Daemon on a clock that tests set; what is a question of processes, signals
+and exit codes by the program itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support.fake_engine
+from support.fake_discord import FakeDiscord
+from support.fake_engine import Container as Fake
+from support.fake_engine import FakeEngine
+from support.lives import Clock, EngineClock, Life
+
+import sentinel
+from sentinel import Cause, Container, Health, Incident, Ledger, Notice, Outbox, Phase, Settings, Verdict, Watched
+
+PROGRAM = Path(sentinel.__file__)
+RED, GREEN, GREY = sentinel.RED, sentinel.GREEN, sentinel.GREY
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(sentinel, "time", clock)
+    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
+    return clock
+
+
+@pytest.fixture
+def engine(clock: Clock) -> Iterator[FakeEngine]:
+    with FakeEngine() as fake:
+        yield fake
+        fake.heal()
+
+
+@pytest.fixture
+def discord(clock: Clock) -> Iterator[FakeDiscord]:
+    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) as fake:
+        yield fake
+        assert fake.lint == [] and fake.refused == []
+
+
+def add(engine: FakeEngine, name: str, **facts: Any) -> Fake:
+    """A service of the project shop, up for an hour."""
+    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
+
+
+def titles(discord: FakeDiscord) -> list[str]:
+    """The title of each embed, in order."""
+    return [embed["title"] for message in discord.messages for embed in message.embeds]
+
+
+# ── There and back ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Any_:
+    """Values at random, of the shapes that Sentinel's own have."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+
+    def text(self) -> str:
+        return "".join(self.chance.choices("aé🐳\u202e\n\"'\\ \x1b%", k=self.chance.randrange(12)))
+
+    def moment(self) -> float:
+        return self.chance.choice((-600.0, 0.0, 5.0, 1e5)) + self.chance.randrange(80000) / 8
+
+    def flag(self) -> bool:
+        return self.chance.random() < 0.5
+
+    def number(self) -> int:
+        return self.chance.randrange(300)
+
+    def container(self) -> Container:
+        labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": self.text(), "sentinel.job": "false"}
+        return Container(
+            f"{self.number():064x}", self.text(), labels, self.chance.choice(("running", "exited", "paused", "created")),
+            self.chance.choice(tuple(Health)), self.number(), "", self.flag(), self.number(), self.flag(), self.text(),
+            self.moment(), self.moment(), self.number(), self.chance.choice(("no", "always", "on-failure")),
+            self.number(), self.moment(), self.text(), self.flag(), self.flag(), self.number())
+
+    def service(self) -> Watched:
+        container, settings = self.container(), Settings()
+        service = Watched(self.text(), container, sentinel.policy_of(container, settings, "")[0],
+                          self.chance.choice([phase for phase in Phase if phase is not Phase.RESTARTING]))
+        if service.phase is Phase.SUSPECT:
+            run = sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
+                               self.moment())
+            service.death = sentinel.Death(self.moment(), self.moment(), self.chance.choice((None, 3)), run, self.flag(),
+                                           self.number())
+        if self.flag():
+            service.incident = Incident(self.number(), self.moment(), self.number(), self.number(), self.flag())
+        service.deaths.extend(self.moment() for _ in range(self.chance.randrange(70)))
+        service.replacing, service.settled, service.hopeless, service.known_error = (
+            self.flag(), self.flag(), self.text(), self.text())
+        service.judged_time, service.proved_at, service.back_at, service.noted_at = (self.moment() for _ in range(4))
+        service.attempts = self.number()
+        return service
+
+    def notice(self) -> Notice:
+        return Notice(
+            self.chance.choice(tuple(Verdict)), self.text(), self.moment(), self.container() if self.flag() else None,
+            self.chance.choice(tuple(Cause)), "shop", self.number(), self.chance.choice((None, 137)),
+            self.chance.choice((None, 3.5)), self.chance.choice((None, 7.25)), self.number(), self.number(), self.text(), "",
+            ("line",), self.number(), ("web", "db"), "<@&123456>")
+
+
+def told_apart(service: Watched, later: float) -> dict[str, Any]:
+    """What a service is, with its moments as they are on a clock that is `later` ahead."""
+    facts = {name: getattr(service, name) for name in Watched.__slots__}
+    facts["deaths"] = [round(at + later, 2) for at in service.deaths]
+    for name in ("proved_at", "back_at", "noted_at"):
+        facts[name] = round(facts[name] + later, 2)
+    if incident := service.incident:
+        facts["incident"] = replace(incident, began_at=round(incident.began_at + later, 2))
+    if death := service.death:
+        facts["death"] = replace(death, at=round(death.at + later, 2))
+    return facts
+
+
+def through_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_service_is_the_same_after_the_ledger_also_on_a_clock_that_began_anew(seed: int) -> None:
+    """Moments are kept as calendar time: after a reboot the monotonic clock counts from somewhere else."""
+    one, due, offset, later = Any_(seed).service(), 77.125, 1.7e9, 5e4
+    document = through_json(sentinel.service_record(one, due, offset))
+    again, due_again = sentinel.service_of(one.key, document, offset - later, Settings())
+    assert told_apart(again, -later) == told_apart(one, 0.0)
+    assert due_again == pytest.approx(due + later, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_notice_and_an_outbox_are_the_same_after_the_ledger(seed: int) -> None:
+    some, later = Any_(seed), 5e4
+    notices = [replace(some.notice(), id=number) for number in range(1, 6)]
+    box = Outbox("webhook")
+    box.waiting, box.batch, box.failures, box.handed_on, box.plain, box.last_why = notices[2:], 2, 3, 4, True, "why"
+    box.held_until = 500.0
+    records = {str(one.id): through_json(sentinel.notice_record(one, 1.7e9)) for one in notices}
+    again = Outbox("webhook")
+    sentinel.fill_outbox(again, through_json(sentinel.outbox_record(box, 1.7e9)), records, 1.7e9 - later)
+    assert [replace(one, at=round(one.at - later, 2)) for one in again.waiting] == [
+        replace(one, at=round(one.at, 2)) for one in box.waiting]
+    same = ("channel", "batch", "failures", "handed_on", "plain", "last_why")
+    assert [getattr(again, name) for name in same] == [getattr(box, name) for name in same]
+    assert again.held_until == pytest.approx(box.held_until + later, abs=0.2)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x00", "🐳" * 5000, "'; DROP TABLE record; --", "```"], ids=lambda text: ascii(text)[:12])
+def test_no_text_of_a_container_is_too_odd_for_the_ledger(tmp_path: Path, text: str) -> None:
+    container = Container("1" * 64, "web", {"com.docker.compose.service": text}, status="exited", error=text)
+    ledger = Ledger(str(tmp_path))
+    assert ledger.open() == ""
+    ledger.put("notice", "1", sentinel.notice_record(Notice(Verdict.DEAD, "web", 0.0, container, logs=(text,)), 0.0), 1.0)
+    assert ledger.commit(0.0) == ""
+    assert sentinel.notice_of(ledger.records("notice")["1"], 0.0).name == "web"
+
+
+# ── What was in flight when Sentinel was killed ───────────────────────────────────────────────────────────────
+
+
+def prepare(phase: str, engine: FakeEngine, web: Fake, life: Life, max_restarts: int = 5) -> None:
+    """Bring web into a phase, as it comes about in life."""
+    life.watchdog.settings = replace(life.watchdog.settings, max_restarts=max_restarts)
+    life.run(1)
+    if phase == "restarting":
+        life.lost = (sentinel.Restart,)
+        engine.crash(web, 3)
+        life.run(0.5)
+    elif phase in ("proving", "waiting", "gave up"):
+        engine.crash(web, 3)
+        life.run(1)
+        if phase != "proving":
+            engine.crash(web, 3)
+            life.run(1)
+    elif phase in ("suspect", "stopped"):
+        engine.stop_by_operator(web)
+        life.run(2 if phase == "suspect" else 60)
+    assert life.watchdog.services["shop/web/1"].phase == phase
+
+
+def meanwhile(deed: str, engine: FakeEngine, web: Fake) -> None:
+    """What happens to web while nobody watches."""
+    match deed:
+        case "starts":
+            engine.start_by_operator(web)
+        case "dies":
+            engine.crash(web, 4)
+        case "starts and dies":
+            engine.start_by_operator(web)
+            engine.crash(web, 4)
+        case "is stopped":
+            engine.stop_by_operator(web)
+        case "is removed":
+            engine.remove(web)
+        case "is recreated":
+            engine.recreate(web)
+
+
+#: phase at the kill, what happens meanwhile, what is told after the next start, how often the engine is called
+FLIGHTS = [
+    ("up", "nothing", [], 0),
+    ("up", "dies", ["DEAD web", "Recovered web"], 1),
+    ("up", "is stopped", ["Stopped web"], 0),
+    ("up", "is removed", ["Stopped web"], 0),
+    ("up", "is recreated", [], 0),
+    ("restarting", "nothing", ["Recovered web"], 1),
+    ("restarting", "starts", ["Recovered web"], 0),
+    ("restarting", "starts and dies", ["Recovered web"], 1),
+    ("restarting", "is removed", ["Stopped web"], 0),
+    ("restarting", "is recreated", ["Recovered web"], 0),
+    ("proving", "nothing", ["Recovered web"], 0),
+    ("proving", "dies", ["Recovered web"], 1),
+    ("proving", "is stopped", ["Stopped web"], 0),
+    ("proving", "is removed", ["Stopped web"], 0),
+    ("proving", "is recreated", ["Recovered web"], 0),
+    ("waiting", "nothing", ["Recovered web"], 1),
+    ("waiting", "starts", ["Recovered web"], 0),
+    ("waiting", "is removed", ["Stopped web"], 0),
+    ("suspect", "nothing", ["Stopped web"], 0),
+    ("suspect", "starts", [], 0),
+    ("suspect", "is removed", ["Stopped web"], 0),
+    ("suspect", "is recreated", [], 0),
+    ("gave up", "nothing", [], 0),
+    ("gave up", "starts", ["Recovered web"], 0),
+    ("gave up", "is removed", ["Stopped web"], 0),
+    ("stopped", "nothing", [], 0),
+    ("stopped", "starts", [], 0),
+    ("stopped", "is removed", [], 0),
+]
+
+
+@pytest.mark.parametrize("away", [1.0, 20.0, 900.0])
+@pytest.mark.parametrize(("phase", "deed", "told", "calls"), FLIGHTS, ids=lambda value: str(value) if isinstance(value, str) else "")
+def test_what_was_in_flight_is_settled_by_looking(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, phase: str, deed: str, told: list[str], calls: int, away: float
+) -> None:
+    web = add(engine, "web")
+    settings = {"max_restarts": 1} if phase == "gave up" else {}
+    with Life(engine, tmp_path, clock, **settings) as first:
+        prepare(phase, engine, web, first, **settings)
+        number = first.watchdog.incidents
+    called = len(engine.called("POST"))
+    clock.at += away / 2
+    meanwhile(deed, engine, web)
+    clock.at += away / 2
+    with Life(engine, tmp_path, clock, **settings) as second:
+        second.run(120)
+        assert second.told() == told, second.said
+        assert len(engine.called("POST")) - called == calls, second.said
+        if number and told and "DEAD" not in told[0] and phase != "stopped":
+            assert {notice.incident for notice in second.notices} == {number}, "one story, one number"
+        second.run(1000)
+        assert second.told() == told, "and no more than that"
+
+
+@pytest.mark.parametrize("lives", [1, 2, 5])
+def test_a_restart_of_sentinel_gives_no_fresh_budget(engine: FakeEngine, clock: Clock, tmp_path: Path, lives: int) -> None:
+    web = add(engine, "web")
+    engine.on_start(web, crash_after=0.0, code=3)
+    told: list[str] = []
+    for number in range(lives + 1):
+        with Life(engine, tmp_path, clock) as life:
+            life.run(1)
+            if not number:
+                engine.crash(web, 3)
+            life.run(3000 if number == lives else 12)
+            told += life.told()
+        clock.at += 1
+    assert len(engine.called("POST", "/start$")) == 5, told
+    assert [line.partition(" web")[0] for line in told] == ["DEAD", "CRASH LOOP", "GAVE UP"]
+
+
+def test_a_restart_that_was_cut_short_is_neither_repeated_at_once_nor_forgotten(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock) as first:
+        prepare("restarting", engine, web, first)
+    called = len(engine.called("POST"))
+    with Life(engine, tmp_path, clock) as second:
+        second.run(2)
+        assert len(engine.called("POST")) == called, "the engine may still be at it"
+        second.run(30)
+        assert len(engine.called("POST")) == called + 1
+        service = second.watchdog.services["shop/web/1"]
+        assert service.attempts == 2 and second.told() == ["Recovered web"]
+        assert second.notices[0].deaths == 1 and second.notices[0].attempts == 2
+
+
+# ── What happened while Sentinel was away ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("history", ["kept", "lost"])
+@pytest.mark.parametrize("away", [10.0, 600.0])
+def test_a_death_while_sentinel_was_away_is_told_with_its_own_time(
+    engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, away: float, history: str
+) -> None:
+    web, hook = add(engine, "web"), sentinel.webhook(discord.add_webhook().url)
+    with Life(engine, tmp_path, clock, webhook_url=hook) as first:
+        first.run(1)
+    clock.at += 5
+    died = clock.at
+    engine.crash(web, 3)
+    clock.at += away
+    if history == "lost":
+        engine.ring.clear()
+    with Life(engine, tmp_path, clock, webhook_url=hook) as second:
+        second.run(30)
+        assert second.told() == ["DEAD web", "Recovered web"], second.said
+        assert second.notices[0].at + clock.booted == pytest.approx(died, abs=1.5)
+        assert second.notices[1].downtime == pytest.approx(away, abs=3.5), "down since it died, not since it was found"
+    text = discord.posts(text="web is DEAD")[0].text
+    stamp = re.search(r"<t:(\d+):R>", text)
+    assert stamp and int(stamp[1]) == pytest.approx(died, abs=2)
+    assert ("ago; Sentinel was away" in text) == (away > 60)
+
+
+def test_all_that_happened_while_sentinel_was_away_is_told_in_one_message(
+    engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path
+) -> None:
+    names = ("dead", "loop", "back", "stopped", "gone", "fresh", "fine")
+    made, hook = {name: add(engine, name) for name in names}, sentinel.webhook(discord.add_webhook().url)
+    with Life(engine, tmp_path, clock, webhook_url=hook, restart=False) as first:
+        first.run(1)
+        engine.crash(made["back"], 3)
+        first.run(1)
+    before = len(discord.messages)
+    clock.at += 100
+    for name in ("dead", "loop"):
+        engine.crash(made[name], 5)
+    engine.start_by_operator(made["loop"])
+    engine.crash(made["loop"], 6)
+    engine.start_by_operator(made["back"])
+    engine.stop_by_operator(made["stopped"])
+    engine.remove(made["gone"])
+    engine.recreate(made["fresh"])
+    clock.at += 400
+    with Life(engine, tmp_path, clock, webhook_url=hook, restart=False) as second:
+        second.run(120)
+        assert second.said.count("WARNING") == 0, second.said
+    told = discord.messages[before:]
+    assert len(told) == 1, discord.story()
+    found = [embed["title"] for embed in told[0].embeds]
+    text = told[0].text
+    assert "[DEAD] dead" in found and "Recovered: back" in found and any("loop" in title for title in found)
+    assert "stopped was stopped on purpose" in text and "gone was removed" in text
+    assert "fresh" not in text and "fine" not in text
+    assert all(word in text for word in ("exit 5", "exit 6"))
+
+
+def test_after_a_reboot_of_the_host_the_story_goes_on(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
+    """The monotonic clock then counts from near zero."""
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock) as first:
+        prepare("waiting", engine, web, first)
+    clock.at += 60
+    clock.reboot()
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+        assert second.told() == ["Recovered web"]
+        assert 60 < (second.notices[0].downtime or 0) < 90
+
+
+def test_the_ledger_of_another_engine_is_no_word_about_this_one(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
+    add(engine, "web")
+    with Life(engine, tmp_path, clock) as first:
+        prepare("up", engine, engine.containers[next(iter(engine.containers))], first)
+    with FakeEngine() as other:
+        other.info = {"ID": "another-engine"}
+        web, new = add(other, "web", running=False, exit_code=3), add(other, "new")
+        with Life(other, tmp_path, clock) as second:
+            second.run(60)
+            assert second.told() == [] and other.called("POST") == []
+            assert "another engine" in second.said
+            other.crash(new, 3)
+            second.run(30)
+            assert second.told() == ["DEAD new", "Recovered new"]
+            assert web.status == "exited"
+            assert min(notice.incident for notice in second.notices) >= 1
+
+
+# ── A file that is no ledger ──────────────────────────────────────────────────────────────────────────────────
+
+
+def filled(engine: FakeEngine, clock: Clock, folder: Path) -> Path:
+    """A ledger with something in it."""
+    web = add(engine, "web")
+    with Life(engine, folder, clock) as life:
+        life.run(1)
+        engine.crash(web, 3)
+        life.run(30)
+        assert life.told() == ["DEAD web", "Recovered web"]
+    return folder / "sentinel.db"
+
+
+def sql(path: Path, *statements: str) -> None:
+    with sqlite3.connect(path) as database:
+        for statement in statements:
+            database.execute(statement)
+    database.close()
+
+
+def garble(path: Path, start: int, size: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(random.Random(7).randbytes(size))
+
+
+SPOILS: dict[str, Callable[[Path], object]] = {
+    "garbled at its head": lambda path: garble(path, 0, 100),
+    "garbled in its schema": lambda path: garble(path, 100, 500),
+    "garbled inside": lambda path: garble(path, 4096, path.stat().st_size - 4096),
+    "empty": lambda path: path.write_bytes(b""),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "a page and a bit": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "a text": lambda path: path.write_text("this is no database\n" * 300),
+    "zeros": lambda path: path.write_bytes(bytes(8192)),
+    "another program's": lambda path: (path.unlink(), sql(path, "CREATE TABLE record (name TEXT)")),
+    "without its table": lambda path: sql(path, "DROP TABLE record"),
+    "of another shape": lambda path: sql(path, "DROP TABLE record", "CREATE TABLE record (a, b)"),
+    "of a newer Sentinel": lambda path: sql(path, "PRAGMA user_version = 999"),
+}  # fmt: skip
+CLEAN = ("empty",)  # an empty file is a new one
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_file_that_is_no_ledger_is_set_aside_and_a_fresh_one_begun(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, spoil: str
+) -> None:
+    path = filled(engine, clock, tmp_path)
+    SPOILS[spoil](path)
+    spoilt, web = path.read_bytes(), next(iter(engine.containers.values()))
+    with Life(engine, tmp_path, clock) as second:
+        second.run(30)
+        assert second.told() == [], "what is alive is no news"
+        engine.crash(web, 4)
+        second.run(30)
+        assert second.told() == ["DEAD web", "Recovered web"]
+        warnings = [line for line in second.lines if "WARNING" in line]
+        assert len(warnings) == (0 if spoil in CLEAN else 1), second.said
+    aside = [other for other in tmp_path.iterdir() if "corrupt" in other.name]
+    assert [len(other.read_bytes()) for other in aside] == ([] if spoil in CLEAN else [len(spoilt)])
+    with Life(engine, tmp_path, clock) as third:
+        assert set(third.daemon.ledger.records("notice")) >= {"1", "2"}
+        assert third.watchdog.services["shop/web/1"].phase is Phase.UP
+        assert not [line for line in third.lines if "WARNING" in line]
+
+
+NONSENSE = ["null", "17", "[]", "{}", '"text"', "{", '{"phase": "up", "waiting": 5}', '{"batch": "x", "waiting": [1]}',
+            '{"waiting": [{}], "batch": null, "failures": "many", "handed_on": [], "plain": 3, "last_why": 4, "held_until": "x"}',
+            "NULL", "x'00ff'", "1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["watch", "history"])
+@pytest.mark.parametrize("kind", ["service", "outbox", "notice", "delivery", "meta"])
+@pytest.mark.parametrize("value", NONSENSE)
+def test_records_that_make_no_sense_are_left_out(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, value: str, command: str
+) -> None:
+    path = filled(engine, clock, tmp_path)
+    text = value if value in NONSENSE[-3:] else "'" + value + "'"
+    sql(path, f"UPDATE record SET value = {text} WHERE kind = '{kind}'",
+        f"INSERT OR REPLACE INTO record VALUES ('{kind}', 'odd/²/key', 1, {text})")
+    if command == "history":
+        capsys.readouterr()
+        for as_json in (False, True):
+            assert sentinel.history(Settings(state=str(tmp_path)), {}, as_json) == 0
+        assert kind == "notice" or "DEAD" in capsys.readouterr().out
+        return
+    web = next(iter(engine.containers.values()))
+    with Life(engine, tmp_path, clock) as second:
+        second.run(30)
+        engine.crash(web, 4)
+        second.run(60)
+        assert second.told()[-2:] == ["DEAD web", "Recovered web"], second.said
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_service_with_any_field_of_another_kind_is_left_out_or_usable(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, seed: int
+) -> None:
+    """One value in its record is replaced by one of another kind: whatever comes of it, web is watched."""
+    path, chance = filled(engine, clock, tmp_path), random.Random(seed)
+    with sqlite3.connect(path) as database:
+        ((text,),) = database.execute("SELECT value FROM record WHERE kind = 'service'")
+        record = json.loads(text)
+        place = record if chance.random() < 0.5 else record["container"]
+        field = chance.choice([name for name in place if place is not record or name != "container"])
+        place[field] = chance.choice([None, "text", -1, 1e300, [], {}, ["x"], {"a": 1}, True])
+        print(field, place[field])
+        database.execute("UPDATE record SET value = ? WHERE kind = 'service'", (json.dumps(record),))
+    database.close()
+    web = next(iter(engine.containers.values()))
+    with Life(engine, tmp_path, clock) as second:
+        second.run(30)
+        if web.running:
+            engine.crash(web, 4)
+        second.run(700)
+        assert web.running, second.said
+
+
+# ── A disk that does not take writes ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], capture_output=True).returncode:
+        pytest.skip("only root can mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def mount_options(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True, capture_output=True)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1024))
+        except OSError:
+            pass
+
+
+#: what happens to the disk while Sentinel runs, and how it is healed
+TROUBLES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "full": (fill, lambda folder: (folder / "filler").unlink()),
+    "folder removed": (lambda folder: shutil.rmtree(folder / "state"), lambda folder: None),
+    "folder is a file": (lambda folder: (shutil.rmtree(folder / "state"), (folder / "state").write_text("")),
+                         lambda folder: (folder / "state").unlink()),
+    "file removed": (lambda folder: (folder / "state/sentinel.db").unlink(), lambda folder: None),
+    "file garbled": (lambda folder: garble(folder / "state/sentinel.db", 0, 3000), lambda folder: None),
+    "file emptied": (lambda folder: os.truncate(folder / "state/sentinel.db", 0), lambda folder: None),
+    "file cut": (lambda folder: os.truncate(folder / "state/sentinel.db", 5000), lambda folder: None),
+    "file replaced": (lambda folder: (os.rename(folder / "state/sentinel.db", folder / "old"),
+                                      shutil.copy(folder / "old", folder / "state/sentinel.db")), lambda folder: None),
+    "replaced by another": (lambda folder: (os.rename(folder / "state/sentinel.db", folder / "old"),
+                                            sql(folder / "state/sentinel.db", "CREATE TABLE other (a)")), lambda folder: None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["", "with alerts of an earlier life"])
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_disk_that_fails_costs_a_warning_and_nothing_else(
+    engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, request: pytest.FixtureRequest, trouble: str,
+    earlier: bool
+) -> None:
+    """Alerts that wait, budgets and services are on the disk again once it takes them: the next life has them all."""
+    folder = request.getfixturevalue("disk") if trouble == "full" else tmp_path
+    spoil, heal = TROUBLES[trouble]
+    web, db, old = add(engine, "web"), add(engine, "db"), add(engine, "old")
+    settings = {"webhook_url": sentinel.webhook(discord.add_webhook().url), "restart": False}
+    discord.refuse()
+    if earlier:
+        with Life(engine, folder / "state", clock, **settings) as zeroth:
+            zeroth.run(1)
+            engine.crash(old, 1)
+            zeroth.run(5)
+    with Life(engine, folder / "state", clock, **settings) as first:
+        first.run(1)
+        engine.crash(web, 3)
+        first.run(5)
+        spoil(folder)
+        engine.crash(db, 4)
+        first.run(30)
+        heal(folder)
+        first.run(45)
+        warnings = [line for line in first.lines if "ledger" in line]
+        assert warnings and all("WARNING" in line for line in warnings), first.said
+        assert len(warnings) <= 3, first.said
+    discord.accept()
+    with Life(engine, folder / "state", clock, **settings) as second:
+        second.run(90)
+        wanted = {"[DEAD] web", "[DEAD] db"} | ({"[DEAD] old"} if earlier else set())
+        assert sorted(titles(discord)) == sorted(wanted), second.said
+        assert second.told() == [], "nothing is found anew: it is known"
+
+
+def test_a_disk_that_is_read_only_at_the_start_is_used_as_soon_as_it_takes_writes(
+    engine: FakeEngine, clock: Clock, disk: Path
+) -> None:
+    web = add(engine, "web")
+    with Life(engine, disk / "state", clock) as first:
+        prepare("gave up", engine, web, first, max_restarts=1)
+    called = len(engine.called("POST"))
+    mount_options(disk, "ro")
+    with Life(engine, disk / "state", clock, max_restarts=1) as second:
+        second.run(30)
+        assert second.told() == [] and len(engine.called("POST")) == called, "what is only read is known all the same"
+        assert sum("memory" in line for line in second.lines) == 1, second.said
+        mount_options(disk, "rw")
+        engine.start_by_operator(web)
+        second.run(60)
+        assert second.told() == ["Recovered web"]
+        assert "written again" in second.said
+    with Life(engine, disk / "state", clock) as third:
+        assert third.watchdog.services["shop/web/1"].phase is Phase.UP
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), sqlite3.OperationalError("database or disk is full"),
+                                   sqlite3.OperationalError("database is locked"), OSError(28, "full")], ids=str)  # fmt: skip
+def test_a_write_that_fails_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    ledger = Ledger(str(tmp_path))
+    assert ledger.open() == ""
+    real = ledger.database
+
+    class Broken:
+        def execute(self, *_: object, **__: object) -> None:
+            raise error
+
+        executemany, close = execute, lambda self: real.close()
+
+    ledger.put("meta", "a", 1, 0.0)
+    assert ledger.commit(0.0) == ""
+    ledger.put("meta", "b", 2, 0.0)
+    ledger.drop("meta", "a")
+    ledger.database = Broken()  # type: ignore[assignment]
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", Broken().execute)
+        assert "remembering in memory" in ledger.commit(1.0)
+        ledger.put("meta", "c", 3, 0.0)
+        assert ledger.commit(2.0) == ledger.commit(1.0 + sentinel.LEDGER_RETRY) == "", "said once"
+    assert "is written again" in ledger.commit(1.0 + 2 * sentinel.LEDGER_RETRY)
+    other = sqlite3.connect(tmp_path / "sentinel.db")
+    assert dict(other.execute("SELECT key, value FROM record")) == {"b": "2", "c": "3"}
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere/state", "/dev/null/state"])
+def test_a_folder_that_can_not_be_is_a_warning_and_memory(
+    engine: FakeEngine, clock: Clock, place: str
+) -> None:
+    web = add(engine, "web")
+    with Life(engine, Path(place), clock) as life:
+        life.run(1)
+        engine.crash(web, 3)
+        life.run(60)
+        assert life.told() == ["DEAD web", "Recovered web"]
+        assert sum("memory" in line for line in life.lines) == 1, life.said
+        assert place in life.said
+
+
+# ── Keeping house ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_history_is_pruned_but_never_what_still_waits(
+    engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path
+) -> None:
+    web, db = add(engine, "web"), add(engine, "db")
+    settings = {"webhook_url": sentinel.webhook(discord.add_webhook().url), "keep": 10 * 86400.0, "poll_interval": 3600.0}
+    with Life(engine, tmp_path, clock, **settings) as first:
+        first.run(1)
+        engine.crash(web, 3)
+        first.run(30)
+        discord.refuse()
+        engine.crash(db, 3)
+        first.run(30)
+        assert set(first.daemon.ledger.records("notice")) == {"1", "2", "3", "4"}
+    clock.at += 9 * 86400
+    with Life(engine, tmp_path, clock, **settings) as second:
+        second.run(5)
+        assert set(second.daemon.ledger.records("notice")) == {"1", "2", "3", "4"}, "kept for as long as was said"
+    clock.at += 2 * 86400
+    with Life(engine, tmp_path, clock, **settings) as third:
+        third.run(5)
+    discord.accept()
+    with Life(engine, tmp_path, clock, **settings) as fourth:
+        assert set(fourth.daemon.ledger.records("notice")) == {"3", "4"}
+        assert set(fourth.daemon.ledger.records("delivery")) == set()
+        fourth.run(90)
+        assert titles(discord)[2:] == ["[DEAD] db", "Recovered: db"]
+
+
+def test_the_ledger_is_for_its_owner_only(tmp_path: Path) -> None:
+    for folder in (tmp_path / "made", tmp_path / "given"):
+        if folder.name == "given":
+            folder.mkdir(mode=0o755)
+        mask = os.umask(0o022)
+        try:
+            ledger = Ledger(str(folder))
+            ledger.open()
+            ledger.put("meta", "a", 1, 0.0)
+            ledger.commit(0.0)
+        finally:
+            os.umask(mask)
+        assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in folder.iterdir()} == {
+            "sentinel.db": "0o600", "sentinel.lock": "0o600"}
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+
+
+BOT = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GaBcDe.abcdefghijklmnopqrstuvwxyz0123456789AB"
+BRIDGE = "bridge-Token.0123456789"
+
+
+@pytest.mark.parametrize("where", ["log", "error", "probe", "label"])
+def test_no_secret_is_in_the_ledgers_bytes(
+    engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, where: str
+) -> None:
+    """Neither one of Sentinel's own nor one that a container or the engine tells."""
+    hook = discord.add_webhook()
+    secrets = (hook.token, BOT, BRIDGE, "hunter2hunter2", "dbPass99")
+    words = [f"posting to {hook.url}", f"Authorization: Bot {BOT}", f"Authorization: Bearer {BRIDGE}",
+             "DB_PASSWORD=hunter2hunter2", "postgres://app:dbPass99@db/shop", f"bare {hook.token}", f"bare {BRIDGE}"]  # fmt: skip
+    web = add(engine, "web", healthcheck=where == "probe", labels={"traefik.password": " ".join(words)} if where == "label" else {})
+    settings = {"webhook_url": sentinel.webhook(hook.url), "bot_token": sentinel.token(BOT), "channel_id": "123456",
+                "bridge_token": sentinel.token(BRIDGE), "api_url": discord.url + "/api/v10"}  # fmt: skip
+    with Life(engine, tmp_path, clock, **settings) as life:
+        del life.daemon.outboxes["bot"]
+        life.run(1)
+        if where == "log":
+            engine.log(web, *words)
+        if where == "error":
+            engine.on_start(web, (f'exec: "{" ".join(words)}": not found', 127))
+        if where == "probe":
+            engine.health(web, "unhealthy", "\n".join(words))
+        else:
+            engine.crash(web, 3)
+        life.run(1)
+        looked = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + life.said.encode()
+        life.run(60)
+        looked += b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + life.said.encode()
+    assert b"web" in looked
+    assert [secret for secret in secrets if secret.encode() in looked] == []
+
+
+# ── In processes of their own ─────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def program(folder: Path, host: str, name: str = "log", **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """sentinel.py as people start it, its ledger in folder/state."""
+    environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": host, "SENTINEL_STATE": str(folder / "state"), **settings}
+    with (folder / name).open("wb") as log:
+        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(condition: Callable[[], object], timeout: float = 8.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "not within the time"
+        time.sleep(0.01)
+
+
+def test_a_second_daemon_on_one_ledger_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with FakeEngine() as engine, program(tmp_path, engine.host) as first:
+        web = add(engine, "web")
+        until(lambda: "watching web" in log.read_text())
+        with program(tmp_path, engine.host, "second") as second:
+            assert second.wait(8) == 78
+            said = (tmp_path / "second").read_text()
+            assert str(tmp_path / "state") in said and "SENTINEL_STATE" in said and "Traceback" not in said
+        engine.crash(web, 3)
+        until(lambda: "Recovered: web" in log.read_text(), 15)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        with program(tmp_path, engine.host, "third") as third:
+            until(lambda: "answers" in (tmp_path / "third").read_text())
+            third.terminate()
+            assert third.wait(5) == 0, "a lock does not outlive its owner"
+
+
+def test_nothing_spins_while_alerts_wait_for_the_catch_up(tmp_path: Path) -> None:
+    """An engine that is slow to answer at the start, and an alert of the life before: that is waited for, not asked for."""
+    log = tmp_path / "log"
+    settings = {"DISCORD_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/123/token", "SENTINEL_RESTART": "false"}
+    with FakeEngine() as engine:
+        web = add(engine, "web")
+        with program(tmp_path, engine.host, **settings):
+            until(lambda: "watching web" in log.read_text())
+            engine.crash(web, 3)
+            until(lambda: "alerts wait" in log.read_text())
+        engine.hang("/containers/json")
+        with program(tmp_path, engine.host, **settings) as second:
+            assert engine.wait_call("GET", "^/events", 2)
+            spent = [sum(os.sysconf("SC_CLK_TCK") ** -1 * int(ticks) for ticks in
+                         Path(f"/proc/{second.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+                     for _ in (0, 1) if not second.poll() and not time.sleep(1.0)]
+            assert spent[1] - spent[0] < 0.3, "most of a second's processor time in a second of waiting"
+        engine.heal()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("what", ["file", "folder", "nobody's"])
+def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: str) -> None:
+    state, log = tmp_path / "state", tmp_path / "log"
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o711)
+    with FakeEngine(tmp_path / "docker.sock") as engine:
+        os.chmod(tmp_path / "docker.sock", 0o777)
+        web = add(engine, "web")
+        with program(tmp_path, engine.host) as process:
+            until(lambda: "watching web" in log.read_text())
+            process.terminate()
+            process.wait(5)
+        if what != "nobody's":
+            for path in (state, *state.iterdir()):
+                os.chown(path, 65534, 65534)
+        (state / "sentinel.db").chmod(0o400 if what == "file" else 0o600)
+        state.chmod(0o500 if what == "folder" else 0o700)
+        as_nobody = "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.argv = ['x']; " \
+                    f"sys.path.insert(0, {str(PROGRAM.parent)!r}); import sentinel; sys.exit(sentinel.main([]))"
+        with log.open("wb") as file:
+            process = subprocess.Popen([sys.executable, "-B", "-c", as_nobody], stdout=file, stderr=file, env={
+                "PATH": os.environ["PATH"], "DOCKER_HOST": engine.host, "SENTINEL_STATE": str(state)})
+        try:
+            until(lambda: "the engine of" in log.read_text())
+            engine.crash(web, 3)
+            until(lambda: "Recovered: web" in log.read_text(), 15)
+            assert "Traceback" not in log.read_text()
+            assert "WARNING" in log.read_text() and "memory" in log.read_text()
+        finally:
+            process.terminate()
+            assert process.wait(5) == 0
