@@ -603,19 +603,20 @@ def test_a_disk_that_fails_costs_a_warning_and_nothing_else(
         assert second.told() == [], "nothing is found anew: it is known"
 
 
-def test_a_disk_that_is_read_only_at_the_start_is_used_as_soon_as_it_takes_writes(
-    engine: FakeEngine, clock: Clock, disk: Path
+@pytest.mark.parametrize("how", ["read-only", "full"])
+def test_a_disk_that_takes_no_writes_at_the_start_is_read_and_written_as_soon_as_it_does(
+    engine: FakeEngine, clock: Clock, disk: Path, how: str
 ) -> None:
     web = add(engine, "web")
     with Life(engine, disk / "state", clock) as first:
         prepare("gave up", engine, web, first, max_restarts=1)
     called = len(engine.called("POST"))
-    mount_options(disk, "ro")
+    mount_options(disk, "ro") if how == "read-only" else fill(disk)
     with Life(engine, disk / "state", clock, max_restarts=1) as second:
         second.run(30)
         assert second.told() == [] and len(engine.called("POST")) == called, "what is only read is known all the same"
         assert sum("memory" in line for line in second.lines) == 1, second.said
-        mount_options(disk, "rw")
+        mount_options(disk, "rw") if how == "read-only" else (disk / "filler").unlink()
         engine.start_by_operator(web)
         second.run(60)
         assert second.told() == ["Recovered web"]
@@ -829,8 +830,8 @@ def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: s
                 os.chown(path, 65534, 65534)
         (state / "sentinel.db").chmod(0o400 if what == "file" else 0o600)
         state.chmod(0o500 if what == "folder" else 0o700)
-        as_nobody = "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.argv = ['x']; " \
-                    f"sys.path.insert(0, {str(PROGRAM.parent)!r}); import sentinel; sys.exit(sentinel.main([]))"
+        as_nobody = f"import os, sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); sys.argv = ['x']; import sentinel; " \
+                    "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(sentinel.main([]))"
         with log.open("wb") as file:
             process = subprocess.Popen([sys.executable, "-B", "-c", as_nobody], stdout=file, stderr=file, env={
                 "PATH": os.environ["PATH"], "DOCKER_HOST": engine.host, "SENTINEL_STATE": str(state)})

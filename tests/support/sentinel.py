@@ -201,8 +201,8 @@ def versions(message: Message) -> list[Alert]:
     """A message's embeds, with those that it had before it was edited; each title once."""
     states = [edit.before.get("embeds", []) for edit in message.history] + [message.embeds]
     alerts = {
-        embed["title"]: Alert(embed["title"], embed["color"], embed.get("description", ""), message)
-        for embeds in states for embed in embeds
+        (place, embed["title"]): Alert(embed["title"], embed["color"], embed.get("description", ""), message)
+        for embeds in states for place, embed in enumerate(embeds)
     }  # fmt: skip
     return list(alerts.values())
 
