@@ -720,6 +720,24 @@ def unix_time(text: str) -> float:
     return moment.timestamp() + float(match[2] or 0)
 
 
+def fits(value: JSON, example: JSON, optional: tuple[str, ...] = ()) -> bool:
+    """Whether a JSON value has an example's shape: its keys, and its kinds of values. `optional` ones may be null.
+
+    A list of one element is an example for all elements, a longer one for each in turn; an empty one for any.
+    """
+    if isinstance(example, dict):
+        return isinstance(value, dict) and all(
+            name in value and ((name in optional and value[name] is None) or fits(value[name], item, optional))
+            for name, item in example.items())
+    if isinstance(example, list | tuple | deque):
+        if len(example) < 2:
+            return isinstance(value, list) and all(fits(item, example[0]) for item in value if example)
+        return isinstance(value, list) and len(value) == len(example) and all(map(fits, value, example))
+    if isinstance(example, bool) or not isinstance(example, int | float):
+        return isinstance(value, str if isinstance(example, str) else type(example))
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
 SIGNAL_NUMBERS = {name.removeprefix("SIG"): value for value, name in SIGNALS.items()}
 
@@ -2277,12 +2295,26 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
     return "\n".join(lines)
 
 
+EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
+                  "exit_code": 0, "deaths": 0, "attempts": 0}
+
+
 def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]) -> list[JSON]:
     """The ledger's notices as incidents, oldest first, with what became of each through every channel."""
     found: dict[str, JSON] = {}
-    for number, notice in sorted(notices.items(), key=lambda item: int(item[0])):
-        key = str(notice["incident"] or f"notice {number}")
-        incident = found.setdefault(key, {
+    fates: dict[str, dict[str, str]] = {}
+    for key, state in deliveries.items():
+        number, _, channel = key.partition("/")
+        why = text_at(state, "why")
+        fates.setdefault(number, {})[channel] = f"refused: {why}" if why else "sent"
+    for channel, state in outboxes.items():
+        waiting = at(state, "waiting")
+        for waits in waiting if isinstance(waiting, list) else []:
+            fates.setdefault(str(waits), {})[channel] = "waiting"
+    usable = {int(key): notice for key, notice in notices.items()
+              if key.isdigit() and fits(notice, EXAMPLE_NOTICE, ("downtime", "exit_code"))}
+    for place, notice in sorted(usable.items()):
+        incident = found.setdefault(str(notice["incident"] or f"notice {place}"), {
             "incident": notice["incident"], "name": notice["name"], "project": notice["project"], "start": notice["at"],
             "end": None, "downtime": None, "verdict": notice["verdict"], "cause": notice["cause"],
             "exit_code": notice["exit_code"], "deaths": 0, "restarts": 0, "notices": []})
@@ -2290,10 +2322,8 @@ def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], ou
             incident |= {"end": notice["at"], "downtime": notice["downtime"]}
         incident["deaths"] = max(incident["deaths"], notice["deaths"])
         incident["restarts"] = max(incident["restarts"], notice["attempts"])
-        told = {key.partition("/")[2]: "sent" if not state["why"] else f"refused: {state['why']}"
-                for key, state in deliveries.items() if key.partition("/")[0] == number}
-        waits = {channel: "waiting" for channel, state in outboxes.items() if int(number) in state["waiting"]}
-        incident["notices"].append({"verdict": notice["verdict"], "at": notice["at"], "delivery": told | waits})
+        delivery = fates.get(str(place), {})
+        incident["notices"].append({"verdict": notice["verdict"], "at": notice["at"], "delivery": delivery})
     return list(found.values())
 
 
@@ -2344,11 +2374,16 @@ class Ledger:
         self.retry_at = 0.0
 
     def open(self) -> str:
-        """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours."""
+        """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours.
+
+        What can be read but not written is read: its writes will fail, and be kept.
+        """
         self.trouble = ""
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._lock()
+        except OSError as error:
+            self._give_up(error)
+        try:
             try:
                 self.database = self._connect()
             except sqlite3.OperationalError:
@@ -2356,7 +2391,7 @@ class Ledger:
             except sqlite3.DatabaseError as error:
                 aside = self._set_aside()
                 self.database = self._connect()
-                return f"{self.path} could not be read ({error}); it was set aside as {aside}"
+                return f"{self.path} could not be used ({error}); it was set aside as {aside}"
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
         return self.trouble
@@ -2367,34 +2402,44 @@ class Ledger:
         os.replace(self.path, aside)
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{self.path}-journal", f"{aside}-journal")
+        self._make()
         return aside
 
     def _lock(self) -> None:
         """Hold the folder for this process: two daemons would tell and restart everything twice."""
         if self.lock is not None:
             os.close(self.lock)
+            self.lock = None
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
         self.lock = os.open(os.path.join(self.folder, "sentinel.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerError(f"another Sentinel uses the ledger in {self.folder}; give this one its own"
                               " SENTINEL_STATE") from None
+        self._make()
+
+    def _make(self) -> None:
+        """An empty file where there is none, for its owner only from the start."""
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
         database.execute("PRAGMA synchronous = FULL")
-        database.execute("BEGIN IMMEDIATE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
-            raise LedgerError(f"{self.path} was written by a newer Sentinel; give this one its own SENTINEL_STATE")
-        for statement in (statement for step in MIGRATIONS[version:] for statement in step):
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        database.execute("COMMIT")
+            raise sqlite3.DatabaseError("a newer Sentinel wrote it")
+        if version < len(MIGRATIONS):
+            database.execute("BEGIN IMMEDIATE")
+            for statement in (statement for step in MIGRATIONS[version:] for statement in step):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            database.execute("COMMIT")
         if version == 0:
             self.unsaved = {**self.alive, **self.unsaved}
-        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("its pages do not fit together")
+        columns = [row[1] for row in database.execute("PRAGMA table_info(record)")]
+        if columns != ["kind", "key", "at", "value"] or database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
         return database
 
     def _give_up(self, error: Exception) -> None:
@@ -2425,19 +2470,19 @@ class Ledger:
         if not self.unsaved or now < self.retry_at:
             return ""
         before, words = self.trouble, ""
-        gone = self.database is not None and not os.path.exists(self.path)
-        if gone:
-            self._give_up(OSError("the file is gone"))
-        for _ in range(2):  # a file that turns out to be unreadable is set aside, and a new one written, at once
+        if self.database and not os.path.exists(self.path):
+            self._give_up(FileNotFoundError("it is gone"))
+        for _ in range(2):  # a file that turns out to be unusable is set aside, and a new one written, at once
+            failed = self.trouble
             if self.database is None:
-                words = self._reopen()
+                words = self._reopen() or (failed if failed != before else "")
             if self.database:
                 self._write(self.database)
         self.retry_at = now + LEDGER_RETRY if self.database is None else 0.0
         if self.database is None:
             return self.trouble if self.trouble != before else ""
-        return words or (f"{self.path} was gone, and is written anew" if gone else f"{self.path} is written again" if before
-                         else "")
+        self.trouble = ""
+        return "; ".join(filter(None, (words, f"{self.path} is written again"))) if words or before else ""
 
     def _reopen(self) -> str:
         try:
@@ -2462,9 +2507,11 @@ class Ledger:
 
     def prune(self, before_time: float) -> None:
         """Forget notices and deliveries that are older, and no longer wait."""
-        if self.database:
-            with contextlib.suppress(sqlite3.Error):
-                self.database.execute("DELETE FROM record WHERE kind IN ('notice', 'delivery') AND at < ?", (before_time,))
+        query = "SELECT kind, key FROM record WHERE kind IN ('notice', 'delivery') AND at < ?"
+        with contextlib.suppress(sqlite3.Error):
+            if self.database:
+                old = [row for row in self.database.execute(query, (before_time,)) if row not in self.alive]
+                self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
 
     def records(self, kind: str) -> dict[str, JSON]:
         """All records of a kind; one that can't be read is left out."""
@@ -2473,7 +2520,7 @@ class Ledger:
             query = "SELECT key, at, value FROM record WHERE kind = ?"
             rows = self.database.execute(query, (kind,)) if self.database else ()
             for key, at_time, text in rows:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
                     found[key] = json.loads(text)
                     if kind not in ("notice", "delivery"):
                         self.alive[kind, key] = at_time, text
@@ -2531,8 +2578,19 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
     }
 
 
+def example_service() -> JSON:
+    """The record of a service with everything that one can have."""
+    policy = Policy(True, True, False, "", None, 0, 0.0, "")
+    death = Death(0.0, 0.0, 0, Run(kills=[(0, 0.0)]))
+    service = Watched("", Container(""), policy, Phase.SUSPECT, death=death, incident=Incident(0, 0.0))
+    service.deaths.append(0.0)
+    return service_record(service, 1.0, 0.0)
+
+
 def service_of(key: str, document: JSON, offset: float, settings: Settings) -> tuple[Watched, float | None]:
     """A service and its due time from the ledger. KeyError, TypeError or ValueError where the record is not one."""
+    if not fits(document, example_service(), ("death", "incident", "due", "code")):
+        raise ValueError("it has another shape")
     container = Container(**document["container"] | {"health": Health(document["container"]["health"])})
     service = Watched(key, container, policy_of(container, settings, "")[0], Phase(document["phase"]))
     for name in SERVICE_FIELDS:
@@ -2559,6 +2617,8 @@ def notice_record(notice: Notice, offset: float) -> JSON:
 def notice_of(document: JSON, offset: float) -> Notice:
     """The way back from `notice_record`; KeyError, TypeError or ValueError where it is none."""
     made = document["container"]
+    if made and not fits(made, container_record(Container(""))):
+        raise ValueError("its container has another shape")
     container = Container(**made | {"health": Health(made["health"])}) if made else None
     return Notice(**document | {"container": container, "at": document["at"] - offset, "names": tuple(document["names"]),
                                 "verdict": Verdict(document["verdict"]), "cause": Cause(document["cause"]),
@@ -2577,6 +2637,8 @@ def outbox_record(outbox: Outbox, offset: float) -> JSON:
 
 def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], offset: float) -> None:
     """Put back what waited; what can't be read any more is left out."""
+    if not fits(document, outbox_record(Outbox(""), 0.0)):
+        return
     for name in OUTBOX_FIELDS:
         setattr(outbox, name, document[name])
     for number in document["waiting"]:
@@ -3238,7 +3300,9 @@ class Daemon:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
-        self.secrets = [str.__str__(secret) for secret in (settings.webhook_url, settings.bot_token, settings.bridge_token)]
+        given = (settings.webhook_url, settings.bot_token, settings.bridge_token)
+        hook, bot, bridge = (str.__str__(secret) for secret in given)
+        self.secrets = [secret for secret in (hook, hook.partition("?")[0].rpartition("/")[2], bot, bridge) if secret]
         self.engine = Engine(settings.docker_host or default_docker_host(environment))
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment))
@@ -3287,20 +3351,25 @@ class Daemon:
                 self._tell(action.notice)
         if self.settings.chain:
             escalate(list(self.outboxes.values()), now)
-        if not self.watchdog.catching_up or now > self.watchdog.began_at + CATCH_UP:
+        if not self._held(now):
             jitter = int.from_bytes(os.urandom(1)) / 256
             actions += filter(None, (outbox.take(now, self.watchdog.host, jitter) for outbox in self.outboxes.values()))
         self._save(now)
         self._perform(actions)
 
+    def _held(self, now: float) -> bool:
+        """Whether alerts still wait for company: what happened while Sentinel was away is told in one message."""
+        return self.watchdog.catching_up and now < self.watchdog.began_at + CATCH_UP
+
     def _wait(self) -> list[Observation]:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
         dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None) if due is not None]
-        dues += [outbox.next_due_at(now) for outbox in self.outboxes.values()
-                 if outbox.waiting and not outbox.busy and not outbox.dead]
-        if self.watchdog.catching_up or self.settings.chain:
+        if self._held(now) or self.settings.chain:
             dues.append(now + 1.0)
+        if not self._held(now):
+            dues += [outbox.next_due_at(now) for outbox in self.outboxes.values()
+                     if outbox.waiting and not outbox.busy and not outbox.dead]
         batch: list[Observation] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self.inbox.get(timeout=max(0.0, min([60.0, *(due - now for due in dues)]))))
@@ -3329,7 +3398,8 @@ class Daemon:
     def _tell(self, notice: Notice, without: str = "") -> None:
         """Number a notice, and put it into the outbox of each channel, or of the first of a chain."""
         self.notices += 1
-        notice = replace(notice, id=self.notices)
+        logs = tuple(self.mask(line) for line in notice.logs)
+        notice = replace(notice, id=self.notices, logs=logs, error=self.mask(notice.error))
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
         self.log("info" if notice.verdict in COLOURS else "error", ". ".join(filter(None, words)))
         offset = time.time() - time.monotonic()
@@ -3372,8 +3442,9 @@ class Daemon:
                 self.log("warning", f"ledger: the record of {key} makes no sense ({error!r}) and is left out")
         for name, document in self.ledger.records("outbox").items():
             if name in self.outboxes:
-                with contextlib.suppress(KeyError, TypeError):
-                    fill_outbox(self.outboxes[name], document, notices, offset)
+                fill_outbox(self.outboxes[name], document, notices, offset)
+        for notice in (notice for outbox in self.outboxes.values() for notice in outbox.waiting):
+            self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
         self.notices = max([whole_at(meta, "notices"), *(int(key) for key in notices if key.isdigit())])
         position = at(meta, "position")
         self.watchdog.restore(services, text_at(meta, "engine"), position if isinstance(position, float) else 0.0,
@@ -3416,12 +3487,16 @@ class Daemon:
             self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
         return ExitCode.OK
 
+    def mask(self, text: str) -> str:
+        """Text without Sentinel's own secrets: a container may well print them, too."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
     def log(self, level: str, text: str) -> None:
         """One line to standard error, without any secret."""
-        for secret in filter(None, self.secrets):
-            text = text.replace(secret, "***")
         with contextlib.suppress(OSError):
-            print(log_line(level, text, time.time(), self.settings.log), file=sys.stderr, flush=True)
+            print(log_line(level, self.mask(text), time.time(), self.settings.log), file=sys.stderr, flush=True)
 
     # Workers: each takes one job, does one blocking thing, puts one value in the inbox
 

@@ -830,7 +830,7 @@ def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: s
                 os.chown(path, 65534, 65534)
         (state / "sentinel.db").chmod(0o400 if what == "file" else 0o600)
         state.chmod(0o500 if what == "folder" else 0o700)
-        as_nobody = f"import os, sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); sys.argv = ['x']; import sentinel; " \
+        as_nobody = f"import os, sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); sys.argv = ['x']; import encodings.idna, shutil, sentinel; " \
                     "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(sentinel.main([]))"
         with log.open("wb") as file:
             process = subprocess.Popen([sys.executable, "-B", "-c", as_nobody], stdout=file, stderr=file, env={
