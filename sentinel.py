@@ -975,6 +975,10 @@ class Watched:
         """Seconds of life that prove it: doubled by each relapse."""
         return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(self.deaths) - 1)))
 
+    def unjudged(self, death: Death) -> bool:
+        """Whether a death is that of the run last seen, and has not been judged."""
+        return death.time >= self.container.started_time != self.judged_time
+
     def recent_deaths(self, now: float) -> list[float]:
         """When it died lately: three such deaths are a crash loop."""
         return [when for when in self.deaths if when > now - LOOP_SPAN]
@@ -1089,6 +1093,7 @@ class Watchdog:
         self.absence = (0.0, 0.0)  # engine's times at which Sentinel was away: what happened then is caught up
         self.began_at = self.calendar_offset = 0.0
         self.initial: set[str] | None = None  # what the first listing found
+        self.missed: set[str] = set()  # what the ledger knew, and the first listing did not find
         self.grown: set[str] = set()  # up for minutes at the last listing
         self.streaming = self.refused = self.listing = self.engine_known = False
         self.opened_at = self.reconnect_delay = 0.0
@@ -1143,13 +1148,17 @@ class Watchdog:
             "engine": self._engine_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
             self.touched.add(timer[1])
-            if self.lost_at is not None and timer[1]:  # nothing is judged or touched while the engine can't be asked
-                self.due[timer] = now + 2.0
+            if timer[1] and (self.lost_at is not None or self.initial is None or self._is_looked_at(*timer)):
+                self.due[timer] = now + 0.5  # nothing is judged or touched before it is known how things stand
             else:
                 rules[timer[0]](timer[1], now)
             if self.due.get(timer, now + 1.0) <= now:  # the rule has not set it anew
                 del self.due[timer]
         return self._take_actions()
+
+    def _is_looked_at(self, rule: str, key: str) -> bool:
+        service = self.services.get(key)
+        return rule == "phase" and service is not None and service.container.id in self.looks
 
     def next_due_at(self) -> float | None:
         """When `tick` is wanted next."""
@@ -1231,7 +1240,8 @@ class Watchdog:
             self._new_engine(seen.engine)
         self._engine_found(now)
         ids = {row.id for row in seen.rows}
-        self.initial = ids if self.initial is None else self.initial
+        if self.initial is None:
+            self.initial, self.missed = ids, set(self.by_id) - ids
         for container_id in [row.id for row in seen.rows if self._differs(row)] + [i for i in self.by_id if i not in ids]:
             self._look(container_id)
         self.ignored &= ids
@@ -1345,15 +1355,19 @@ class Watchdog:
             self._look(event.id)
 
     def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        away = self.absence[0] <= event.time < self.absence[1]
-        at = event.time - self.calendar_offset if away else now
-        run.death = Death(event.time, at, event.exit_code, run, times=run.death.times + 1 if run.death else 1)
+        times = run.death.times + 1 if run.death else 1
+        run.death = Death(event.time, self._moment(event.time, now), event.exit_code, run, times=times)
         if service and service.container.id == event.id and event.time >= service.container.started_time:
-            if service.standing and service.container.started_time != service.judged_time:
+            if service.standing and service.unjudged(run.death):
                 self._assess(service, run.death, now)
             elif service.phase is Phase.RESTARTING:
                 service.death = run.death  # its own stop, or the end of the new run: the restart's answer will tell
         self._look(event.id)
+
+    def _moment(self, engine_time: float, now: float) -> float:
+        """When something was, by the monotonic clock: now, unless it was while Sentinel was away."""
+        away = 0.0 < self.absence[0] <= engine_time < self.absence[1]
+        return engine_time - self.calendar_offset if away else now
 
     def _destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self.looks.pop(event.id, None)
@@ -1402,8 +1416,7 @@ class Watchdog:
             return
         service.container, service.logs = container, logs or service.logs
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
-        unjudged = container.started_time != service.judged_time
-        if standing and unjudged and not service.death and run.death and run.death.time >= container.started_time:
+        if standing and not service.death and run.death and service.unjudged(run.death):
             self._assess(service, run.death, now)
         if standing and service.death and service.phase is not Phase.SUSPECT:
             self._judge(service, before, now)
@@ -1463,7 +1476,7 @@ class Watchdog:
         elif container.status == "restarting" and (standing or phase in (Phase.STOPPED, Phase.SUSPECT, Phase.GONE)):
             if not standing:
                 self._came_back(service, now, ours=False)
-            service.death = Death(container.finished_time, now, container.exit_code, self.runs[container.id])
+            service.death = Death(container.finished_time, self._moment(container.finished_time, now), container.exit_code, self.runs[container.id])
             self._judge(service, before, now)
         elif standing and container.started_time == service.judged_time:
             if now < service.pending_until:
@@ -1497,7 +1510,7 @@ class Watchdog:
         if now < self.reopened_at + 2.0 or not (self.streaming or self.refused):
             self.due["unheard", key] = max(self.reopened_at + 2.0, now + 0.5)  # what a new stream replays may tell of a stop
             return
-        death = Death(container.finished_time, now, container.exit_code, self.runs[container.id], heard=False)
+        death = Death(container.finished_time, self._moment(container.finished_time, now), container.exit_code, self.runs[container.id], heard=False)
         spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
         if container.restart_policy != "no" and not spent:  # Docker would have restarted a death, not a stop
             self._suspect(service, death, now, service.policy.settle)
@@ -1518,7 +1531,7 @@ class Watchdog:
     def _suspect(self, service: Watched, death: Death, now: float, wait: float) -> None:
         service.death = death
         service.move(Phase.SUSPECT)
-        self.due["phase", service.key] = now + wait
+        self.due["phase", service.key] = max(now, death.at + wait)
 
     def _judge(self, service: Watched, before: Container, now: float) -> None:
         """Say what a death was: its run's evidence and the container as it is now are both at hand."""
@@ -1683,11 +1696,11 @@ class Watchdog:
             service.death = None
         service.successor, service.replacing = None, False
         service.move(Phase.UP if replaced else Phase.PROVING)
-        service.back_at = now
+        service.back_at = self._moment(service.container.started_time, now)
         for rule in ("phase", "forget"):
             self.due.pop((rule, service.key), None)
         if not replaced:
-            self.due["phase", service.key] = now + service.proof
+            self.due["phase", service.key] = max(now, service.back_at + service.proof)
 
     def _prove(self, service: Watched, now: float) -> None:
         """It has lived long enough, and is healthy where it can tell: say so in green."""
@@ -1772,8 +1785,8 @@ class Watchdog:
             if service and service.successor and service.successor.id == container_id:
                 service.successor = None
             return
-        if run.death and service.phase in (Phase.UP, Phase.PROVING):  # it removed itself before anyone could look
-            service.death = run.death
+        if run.death and service.phase in (Phase.UP, Phase.PROVING) and service.unjudged(run.death):
+            service.death = run.death  # it was removed before anyone could look
             service.container = replace(service.container, status="gone", finished_time=0.0)
             self._judge(service, service.container, now)
         if service.successor:
@@ -1789,7 +1802,8 @@ class Watchdog:
             service.incident = None
             self.due["forget", service.key] = now + FORGET_AFTER
         else:
-            self.due["phase", service.key] = now + service.policy.settle
+            away = self.absence[1] - self.absence[0] if self.absence[0] and container_id in self.missed else 0.0
+            self.due["phase", service.key] = now + max(0.0, service.policy.settle - away)
 
     def _forget_due(self, key: str, now: float) -> None:
         if self.services[key].phase is Phase.GONE:
@@ -2425,10 +2439,20 @@ class Ledger:
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
+        try:
+            self._migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _migrate(self, database: sqlite3.Connection) -> None:
+        """Bring the file to this version's form; DatabaseError where it is none of ours."""
         database.execute("PRAGMA synchronous = FULL")
         (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise sqlite3.DatabaseError("a newer Sentinel wrote it")
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version > len(MIGRATIONS) or (version == 0 and tables):
+            raise sqlite3.DatabaseError("a newer Sentinel wrote it" if version else "another program wrote it")
         if version < len(MIGRATIONS):
             database.execute("BEGIN IMMEDIATE")
             for statement in (statement for step in MIGRATIONS[version:] for statement in step):
@@ -2440,7 +2464,6 @@ class Ledger:
         columns = [row[1] for row in database.execute("PRAGMA table_info(record)")]
         if columns != ["kind", "key", "at", "value"] or database.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
-        return database
 
     def _give_up(self, error: Exception) -> None:
         self.trouble = f"{self.path} can't be used ({error}); remembering in memory until it can"
@@ -2450,7 +2473,7 @@ class Ledger:
 
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
         """Have a record written with the next commit, if it is news."""
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(value, separators=(",", ":"))
         if (self.alive.get((kind, key)) or (0.0, ""))[1] != text:
             self.unsaved[kind, key] = at_time, text
             if kind != "delivery":
