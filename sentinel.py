@@ -308,6 +308,14 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
     return []
 
 
+def mask(text: str, settings: Settings) -> str:
+    """Text without the secrets that are set."""
+    hook, bot, bridge = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token))
+    for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], bot, bridge)):
+        text = text.replace(secret, "***")
+    return text
+
+
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is one."""
     known = [meta["variable"] + twin for _, meta in options() for twin in ("", "_FILE") if meta["secret"] or not twin]
@@ -572,6 +580,7 @@ class Delivered:
     hold: float = 0.0
     why: str = ""
     message: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -658,8 +667,8 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send these notices as one message: `nonce` is the same when the same ones are sent again. `plain` leaves out
-    all that could be refused; `why_late` says why they may come late."""
+    """Send these notices as one message. `nonce` begins with the ledger's tag, and is the same for the same ones;
+    `plain` leaves out all that could be refused; `why_late` says why they may come late."""
     channel: str
     notices: tuple[Notice, ...]
     host: str
@@ -1369,6 +1378,11 @@ class Watchdog:
         away = 0.0 < self.absence[0] <= engine_time < self.absence[1]
         return engine_time - self.calendar_offset if away else now
 
+    def _found_death(self, container: Container, now: float) -> Death:
+        """A death as a look shows it."""
+        at = self._moment(container.finished_time, now)
+        return Death(container.finished_time, at, container.exit_code, self.runs[container.id])
+
     def _destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self.looks.pop(event.id, None)
         self._gone(event.id, now)
@@ -1476,7 +1490,7 @@ class Watchdog:
         elif container.status == "restarting" and (standing or phase in (Phase.STOPPED, Phase.SUSPECT, Phase.GONE)):
             if not standing:
                 self._came_back(service, now, ours=False)
-            service.death = Death(container.finished_time, self._moment(container.finished_time, now), container.exit_code, self.runs[container.id])
+            service.death = self._found_death(container, now)
             self._judge(service, before, now)
         elif standing and container.started_time == service.judged_time:
             if now < service.pending_until:
@@ -1510,7 +1524,7 @@ class Watchdog:
         if now < self.reopened_at + 2.0 or not (self.streaming or self.refused):
             self.due["unheard", key] = max(self.reopened_at + 2.0, now + 0.5)  # what a new stream replays may tell of a stop
             return
-        death = Death(container.finished_time, self._moment(container.finished_time, now), container.exit_code, self.runs[container.id], heard=False)
+        death = replace(self._found_death(container, now), heard=False)
         spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
         if container.restart_policy != "no" and not spent:  # Docker would have restarted a death, not a stop
             self._suspect(service, death, now, service.policy.settle)
@@ -1869,7 +1883,8 @@ class Outbox:
     def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
         """The message under way arrived, is to be sent again, or never will be: what is done with, and log lines."""
         self.busy = False
-        fresh, self.last_why = seen.why != self.last_why, seen.why
+        fresh = bool(seen.why) and seen.why != self.last_why
+        self.last_why = seen.why or (self.last_why if len(self.waiting) > self.batch else "")
         if seen.fate is Fate.SENT or (seen.fate is Fate.MALFORMED and self.plain):
             done, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
             again, self.batch, self.failures, self.plain = self.failures > 0, 0, 0, False
@@ -2139,10 +2154,11 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
     kinds = {card.kind for card in cards}
     title = f"{kinds.pop()} {len(cards)} services" if len(kinds) == 1 else f"{len(cards)} alerts"
     title = cards[0].title if len(cards) == 1 else title
-    room = min(most, EMBED_TEXT) - len(title) - 50
+    room = min(most, EMBED_TEXT) - len(title) - 50 - (220 if any(label == "Late" for label, _ in cards[0].lines) else 0)
     each = max(60, room // len(cards) - 1)
     shown = cards[: room // (each + 1)]
-    lines = [digest_line(card, each) for card in shown]
+    late = [text for card in cards for label, text in card.lines if label == "Late"][:1]
+    lines = [*(f"**Late:** {text}" for text in late), *(digest_line(card, each) for card in shown)]
     if len(shown) < len(cards):
         lines.append(f"… and {len(cards) - len(shown)} more: `sentinel.py history`")
     return {"title": title, "color": colour, "description": "\n".join(lines)}
@@ -2309,6 +2325,7 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
     return "\n".join(lines)
 
 
+ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST)
 EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
                   "exit_code": 0, "deaths": 0, "attempts": 0}
 
@@ -2332,7 +2349,7 @@ def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], ou
             "incident": notice["incident"], "name": notice["name"], "project": notice["project"], "start": notice["at"],
             "end": None, "downtime": None, "verdict": notice["verdict"], "cause": notice["cause"],
             "exit_code": notice["exit_code"], "deaths": 0, "restarts": 0, "notices": []})
-        if notice["verdict"] in (Verdict.RECOVERED, Verdict.STOPPED):
+        if notice["verdict"] in ENDS:
             incident |= {"end": notice["at"], "downtime": notice["downtime"]}
         incident["deaths"] = max(incident["deaths"], notice["deaths"])
         incident["restarts"] = max(incident["restarts"], notice["attempts"])
@@ -2342,16 +2359,16 @@ def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], ou
 
 
 def history_table(incidents: list[JSON]) -> str:
-    """The table of `history`."""
-    rows = [("INCIDENT", "SERVICE", "START (UTC)", "DOWN", "DEATHS", "RESTARTS", "END", "TOLD")]
+    """The table of `history`; times in UTC."""
+    rows = [("INCIDENT", "SERVICE", "START", "END", "DOWN", "DEATHS", "RESTARTS", "CAUSE", "TOLD")]
     for incident in incidents:
-        last = incident["notices"][-1]
-        end = "open" if incident["end"] is None else last["verdict"]
-        told = ", ".join(f"{channel} {state}" for channel, state in last["delivery"].items())
-        rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]",
-                     datetime.fromtimestamp(incident["start"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        start, end = (datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else "open"
+                      for moment in (incident["start"], incident["end"]))
+        told = ", ".join(f"{channel} {state}" for channel, state in incident["notices"][-1]["delivery"].items())
+        cause = incident["cause"].partition(":")[0] or exit_words(incident["exit_code"])
+        rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]", start, end,
                      span(incident["downtime"]) if incident["downtime"] is not None else "–",
-                     str(incident["deaths"]), str(incident["restarts"]), end, told))
+                     str(incident["deaths"]), str(incident["restarts"]), cause, told))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
@@ -2441,7 +2458,7 @@ class Ledger:
         database = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
         try:
             self._migrate(database)
-        except BaseException:
+        except sqlite3.Error:
             database.close()
             raise
         return database
@@ -2974,7 +2991,7 @@ def own_container(engine: Engine) -> str:
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
 # Unknown channel, message target or webhook; no access, no permission, wrong token; a channel without messages.
 GONE_CODES = (10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027)
-FORUM_WANTS_NAME, FORUM_ONLY, UNKNOWN_MESSAGE = 220001, 220003, 10008
+FORUM_WANTS_NAME, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL = 220001, 10008, 10003
 EDGE_PAUSE = 600.0  # Discord's edge blocks an address for longer the more it is asked
 ADVICE = {
     10003: "the channel no longer exists", 10015: "the webhook was deleted: make a new one", 50001: "the bot is not in that"
@@ -3000,19 +3017,22 @@ class Answer:
             return None
 
 
-def proxy_of(scheme: str, host: str, environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
-    """The proxy for a host, by HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY names the host or a domain above it."""
-    direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    for name in names(direct):
-        bare = name.lstrip("*.").lower()
-        if name == "*" or host.lower() == bare or (bare and host.lower().endswith("." + bare)):
+def proxy_of(scheme: str, url: urllib.parse.SplitResult,
+             environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
+    """The proxy for a URL, by HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY names its host, host:port, or a domain above."""
+    host = (url.hostname or "").lower()
+    for name in names(environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
+        bare, _, port = name.lstrip("*.").lower().partition(":")
+        if port and port != str(url.port or (443 if scheme == "https" else 80)):
+            continue
+        if name == "*" or host == bare or (bare and host.endswith("." + bare)):
             return None
-    name = f"{scheme}_proxy"
-    proxy = environment.get(name) or environment.get(name.upper() if scheme == "https" else "") or ""
+    variable = f"{scheme}_proxy"
+    proxy = environment.get(variable) or environment.get(variable.upper() if scheme == "https" else "") or ""
     return urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
 
 
-WEB_PATIENCE = 30.0
+WEB_PATIENCE, WEB_LIMIT = 30.0, 8 * 2**20  # seconds, bytes; the list of 500 channels with topics has 1 MB
 
 
 class Web:
@@ -3025,7 +3045,7 @@ class Web:
     def connection(self, url: urllib.parse.SplitResult) -> http.client.HTTPConnection:
         """A connection to a URL's host, through its proxy if it has one."""
         host = url.hostname or ""
-        proxy = proxy_of(url.scheme, host, self.environment)
+        proxy = proxy_of(url.scheme, url, self.environment)
         near = proxy or url
         if url.scheme == "https":
             self.tls = self.tls or ssl.create_default_context()
@@ -3056,9 +3076,11 @@ class Web:
             sent = True
             connection.request(method, path, data, agreed)
             response = connection.getresponse()
-            return Answer(response.status, CaseBlind(response.headers.items()), response.read(200_000))
+            return Answer(response.status, CaseBlind(response.headers.items()), response.read(WEB_LIMIT))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(0, why=network_words(url.hostname or "", error), sent=sent)
+            proxy = proxy_of(url.scheme, url, self.environment)
+            through = f" through the proxy {proxy.hostname}:{proxy.port or 8080}" if proxy else ""
+            return Answer(0, why=network_words((url.hostname or "") + through, error), sent=sent)
         finally:
             deadline.cancel()
             if connection:
@@ -3080,10 +3102,11 @@ def network_words(host: str, error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return f"{host} could not be reached: its name can't be resolved (DNS)"
     if isinstance(error, ssl.SSLError):
-        return f"{host} could not be reached: TLS failed ({error.reason or error})"
+        return (f"{host} could not be reached: TLS failed ({error.reason or error}); a certificate of your own goes into"
+                " SSL_CERT_FILE")
     if isinstance(error, TimeoutError):
         return f"{host} could not be reached: no answer in time"
-    return f"{host} could not be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
+    return f"{host} could not be reached: {getattr(error, 'strerror', None) or error or type(error).__name__}"
 
 
 def seconds_of(value: object) -> float:
@@ -3095,12 +3118,12 @@ def seconds_of(value: object) -> float:
     return min(seconds, 86400.0) if seconds > 0 else 0.0
 
 
-def verdict_on(channel: str, answer: Answer) -> Delivered:
-    """What Discord's answer means for a message.
+def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
+    """What the answer of Discord, or of a bridge to it, means for a message.
 
-    A 429 counts from Retry-After or retry_after, never from Reset-After. An answer without JSON or `Via` does
-    not come from the API but from the edge before it, which wants to be left alone for long. 500, 504 and 52x
-    may come after the message was stored, 502 and 503 do not.
+    A 429 counts from Retry-After or retry_after, never from Reset-After. An answer of Discord's without JSON or
+    `Via` does not come from the API but from the edge before it, which wants to be left alone for long. 500, 504
+    and 52x may come after the message was stored, 502 and 503 do not.
     """
     status, document = answer.status, answer.document
     number, text = whole_at(document, "code"), text_at(document, "message") or f"HTTP {status}"
@@ -3109,19 +3132,30 @@ def verdict_on(channel: str, answer: Answer) -> Delivered:
     if 200 <= status < 300:
         spent = answer.headers.get("X-RateLimit-Remaining") == "0"
         hold = seconds_of(answer.headers.get("X-RateLimit-Reset-After")) if spent else 0.0
-        return Delivered(channel, Fate.SENT, hold, message=text_at(document, "id"))
-    if status in (403, 429) and (not isinstance(document, dict) or answer.headers.get("Via") is None):
-        return Delivered(channel, Fate.UNSENT, EDGE_PAUSE, f"Discord's edge blocks this address (HTTP {status})")
+        where = text_at(document, "channel_id")
+        where = f"channel {where}" if where else ""
+        return Delivered(channel, Fate.SENT, hold, message=text_at(document, "id"), where=where)
+    by_the_edge = not isinstance(document, dict) or answer.headers.get("Via") is None
+    if status in (403, 429) and by_the_edge and who == "Discord":
+        why = f"Discord's edge blocks this address (HTTP {status}); wait, it ends by itself within hours"
+        return Delivered(channel, Fate.UNSENT, EDGE_PAUSE, why)
     if status == 429:
         wait = max(seconds_of(answer.headers.get("Retry-After")), seconds_of(at(document, "retry_after")), 1.0)
-        return Delivered(channel, Fate.UNSENT, wait + 0.25, "Discord's rate limit")
+        return Delivered(channel, Fate.UNSENT, wait + 0.25, f"{who}'s rate limit")
     if status in (401, 403, 404) or number in GONE_CODES:
         advice = ADVICE.get(number, "")
         return Delivered(channel, Fate.DEAD, why=f"{text} (HTTP {status}, code {number}){'; ' + advice if advice else ''}")
     if 400 <= status < 500 and status != 408:
         return Delivered(channel, Fate.MALFORMED, why=f"{text} (HTTP {status}, code {number})")
     fate = Fate.UNSENT if status in (502, 503) else Fate.UNCLEAR
-    return Delivered(channel, fate, why=f"Discord could not be reached: it answers HTTP {status}")
+    return Delivered(channel, fate, why=f"{who} could not be reached: it answers HTTP {status}")
+
+
+def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
+    """The verdict where a channel to post into could not be had: nothing was sent, whatever the answer says."""
+    if 200 <= answer.status < 300:
+        return Delivered(channel, Fate.UNSENT, why=f"{who} names no channel (HTTP {answer.status})")
+    return verdict_on(channel, answer, who)
 
 
 class Webhook:
@@ -3129,20 +3163,26 @@ class Webhook:
     name = "webhook"
 
     def __init__(self, url: Secret, web: Web) -> None:
-        self.url, self.web = url, web
-        self.thread: dict[str, str] = {}
+        self.url, self.web, self.made_thread = url, web, ""
+
+    def keep_to(self, thread: str) -> None:
+        """Post into this thread, which was made for a forum's webhook; an address that names one stays as it is."""
+        if thread and "thread_id=" not in str.__str__(self.url):
+            self.made_thread = thread
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post; a forum's webhook makes a thread where none is named, and then keeps to it."""
         base, _, query = str.__str__(self.url).partition("?")
+        query = query or (f"thread_id={self.made_thread}" if self.made_thread else "")
         url = f"{base}?wait=true" + (f"&{query}" if query else "")
-        answer = self.web.ask("POST", url, message | self.thread)
-        code = whole_at(answer.document, "code")
-        if answer.status == 400 and code in (FORUM_WANTS_NAME, FORUM_ONLY):
-            self.thread = {"thread_name": clip(f"Sentinel {job.host}", 100)} if code == FORUM_WANTS_NAME else {}
-            answer = self.web.ask("POST", url, message | self.thread)
-        if answer.status == 200 and self.thread and "thread_id=" not in self.url:
-            self.thread, self.url = {}, Secret(f"{base}?thread_id={text_at(answer.document, 'channel_id')}")
+        answer = self.web.ask("POST", url, message)
+        if answer.status == 400 and whole_at(answer.document, "code") == FORUM_WANTS_NAME:
+            answer = self.web.ask("POST", url, message | {"thread_name": clip(f"Sentinel {job.host}", 100)})
+            if answer.status == 200:
+                self.keep_to(text_at(answer.document, "channel_id"))
+        elif answer.status == 400 and self.made_thread and whole_at(answer.document, "code") == UNKNOWN_CHANNEL:
+            self.made_thread = ""  # somebody deleted the thread
+            return Delivered(self.name, Fate.UNSENT, why="the forum's thread is gone; another is made")
         return verdict_on(self.name, answer)
 
 
@@ -3173,13 +3213,15 @@ class Bot:
         url = f"{self.settings.api_url}/guilds/{self.settings.guild_id}/channels"
         wanted = re.sub(r"\s+", "-", self.settings.channel.strip().lstrip("#").lower())
         answer = self.web.ask("GET", url, headers=self.headers)
-        rows = answer.document if answer.status == 200 and isinstance(answer.document, list) else []
+        rows = answer.document if answer.status == 200 else None
+        if not isinstance(rows, list):
+            return no_channel(self.name, answer, "Discord")
         match = next((row for row in rows if text_at(row, "name") == wanted and at(row, "type") in (0, 5)), None)
-        if answer.status == 200 and match is None:
+        if match is None:
             answer = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
             match = answer.document if answer.status == 201 else None
         self.channel_id = text_at(match, "id")
-        return None if self.channel_id else verdict_on(self.name, answer)
+        return None if self.channel_id else no_channel(self.name, answer, "Discord")
 
 
 class Bridge:
@@ -3202,7 +3244,7 @@ class Bridge:
             self.channel_id = text_at(answer.document, "id") or str(whole_at(answer.document, "id") or "")
             self.simple = answer.status == 404
             if not self.channel_id and not self.simple:
-                return self.verdict(answer)
+                return no_channel(self.name, answer, "the bridge")
         if not self.simple:
             answer = self.ask(f"/send/{self.channel_id}", message)
             if answer.status != 404:
@@ -3216,12 +3258,11 @@ class Bridge:
             "message": words, "level": level, "embeds": embeds}))
 
     def verdict(self, answer: Answer) -> Delivered:
-        """As Discord's, but that any 2xx is sent unless it says otherwise, and a 429 needs no `Via`."""
+        """Any 2xx is sent, unless it says otherwise."""
         if 200 <= answer.status < 300 and at(answer.document, "ok") is False:
             why = text_at(answer.document, "error") or "not sent"
             return Delivered(self.name, Fate.UNSENT, why=f"the bridge says: {why}")
-        via = {"via": "bridge"} if isinstance(answer.document, dict) else {}
-        return verdict_on(self.name, replace(answer, headers=CaseBlind([*answer.headers.items(), *via.items()])))
+        return verdict_on(self.name, answer, "the bridge")
 
 
 class Drop:
@@ -3239,7 +3280,7 @@ class Drop:
                 self.write(notice, job)
         except OSError as error:
             return Delivered(self.name, Fate.UNSENT, why=f"{self.folder} can't be written: {error.strerror or error}")
-        return Delivered(self.name, Fate.SENT)
+        return Delivered(self.name, Fate.SENT, where=self.folder)
 
     def write(self, notice: Notice, job: Deliver) -> None:
         """One alert; the same alert again writes the same file again."""
@@ -3248,7 +3289,9 @@ class Drop:
         document |= {"id": notice.id, "time": datetime.fromtimestamp(at_time, UTC).isoformat(), "verdict": notice.verdict,
                      "name": notice.name, "project": notice.project, "incident": notice.incident, "host": job.host,
                      "message": headline(notice)}
-        path = os.path.join(self.folder, f"{notice.id:09d}-{notice.verdict.lower().replace(' ', '-')}.json")
+        word = notice.verdict.lower().replace(" ", "-")
+        stamp = datetime.fromtimestamp(at_time, UTC).strftime("%Y%m%dT%H%M%SZ")
+        path = os.path.join(self.folder, f"{stamp}-{notice.id:09d}-{job.nonce.partition('-')[0]}-{word}.json")
         with open(f"{path}.part", "w", encoding="utf-8") as file:
             json.dump(document, file, ensure_ascii=False, indent=1)
             file.flush()
@@ -3323,15 +3366,13 @@ class Daemon:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
-        given = (settings.webhook_url, settings.bot_token, settings.bridge_token)
-        hook, bot, bridge = (str.__str__(secret) for secret in given)
-        self.secrets = [secret for secret in (hook, hook.partition("?")[0].rpartition("/")[2], bot, bridge) if secret]
         self.engine = Engine(settings.docker_host or default_docker_host(environment))
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment))
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
         self.outboxes = {name: Outbox(name) for name in self.channels}
         self.notices = 0
+        self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
         self.prune_at = 0.0
         self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
         self.lanes: dict[str, queue.SimpleQueue[Any]] = {
@@ -3376,7 +3417,8 @@ class Daemon:
             escalate(list(self.outboxes.values()), now)
         if not self._held(now):
             jitter = int.from_bytes(os.urandom(1)) / 256
-            actions += filter(None, (outbox.take(now, self.watchdog.host, jitter) for outbox in self.outboxes.values()))
+            jobs = [outbox.take(now, self.watchdog.host, jitter) for outbox in self.outboxes.values()]
+            actions += [replace(job, nonce=f"{self.tag}-{job.nonce}") for job in jobs if job]
         self._save(now)
         self._perform(actions)
 
@@ -3433,6 +3475,7 @@ class Daemon:
 
     def _delivered(self, seen: Delivered) -> list[Log]:
         """A message's fate: note who has been told, and tell the others of a channel that is lost."""
+        seen = replace(seen, why=self.mask(seen.why))  # a bridge may well quote its token
         done, logs = self.outboxes[seen.channel].settle(seen, time.monotonic())
         told = [notice.id for notice in done]
         for number in told:
@@ -3469,6 +3512,10 @@ class Daemon:
         for notice in (notice for outbox in self.outboxes.values() for notice in outbox.waiting):
             self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
         self.notices = max([whole_at(meta, "notices"), *(int(key) for key in notices if key.isdigit())])
+        self.tag = text_at(meta, "tag") or self.tag
+        for channel in self.channels.values():
+            if isinstance(channel, Webhook):
+                channel.keep_to(text_at(meta, "thread"))
         position = at(meta, "position")
         self.watchdog.restore(services, text_at(meta, "engine"), position if isinstance(position, float) else 0.0,
                               whole_at(meta, "incidents"), now, now_time)
@@ -3488,6 +3535,11 @@ class Daemon:
         self.ledger.put("meta", "notices", self.notices, now_time)
         self.ledger.put("meta", "incidents", watchdog.incidents, now_time)
         self.ledger.put("meta", "engine", watchdog.engine_id, now_time)
+        self.ledger.put("meta", "tag", self.tag, now_time)
+        self.ledger.put("meta", "began", watchdog.began_at + watchdog.calendar_offset, now_time)
+        for channel in self.channels.values():
+            if isinstance(channel, Webhook) and channel.made_thread:
+                self.ledger.put("meta", "thread", channel.made_thread, now_time)
         if self.ledger.unsaved:  # the events' position is no reason of its own to write
             self.ledger.put("meta", "position", watchdog.position, now_time)
         if words := self.ledger.commit(now):
@@ -3512,9 +3564,7 @@ class Daemon:
 
     def mask(self, text: str) -> str:
         """Text without Sentinel's own secrets: a container may well print them, too."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
+        return mask(text, self.settings)
 
     def log(self, level: str, text: str) -> None:
         """One line to standard error, without any secret."""
@@ -3634,13 +3684,14 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     failed = False
     for channel in channels_of(settings, environment):
         now = time.monotonic()
-        job = Deliver(channel.name, tuple(samples(now)), settings.host or socket.gethostname(), nonce=f"test-{now:.6f}")
+        host, nonce = settings.host or socket.gethostname(), f"test{os.urandom(6).hex()}"
+        job = Deliver(channel.name, tuple(samples(now)), host, nonce)
         seen = send(channel, job)
         took = (time.monotonic() - now) * 1000
         failed = failed or seen.fate is not Fate.SENT
-        message = f", message {seen.message}" if seen.message else ""
-        print(f"{channel.name}: delivered in {took:.0f} ms{message}" if seen.fate is Fate.SENT
-              else f"{channel.name}: not delivered: {redact(seen.why)}")
+        where = f" to {seen.where}" if seen.where else ""
+        print(f"{channel.name}: delivered{where} in {took:.0f} ms" if seen.fate is Fate.SENT
+              else f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
     return int(failed)
 
 
@@ -3651,6 +3702,7 @@ def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -
         ledger.database = sqlite3.connect(f"file:{urllib.parse.quote(ledger.path)}?mode=ro", uri=True, timeout=2.0)
     except sqlite3.Error:
         print(f"no history yet: there is no ledger at {ledger.path}", file=sys.stderr)
+        print("[]" if as_json else "", end="")
         return 0
     incidents = incidents_of(ledger.records("notice"), ledger.records("delivery"), ledger.records("outbox"))
     if ledger.trouble:

@@ -41,5 +41,6 @@ if __name__ == "__main__":  # writes the generated parts
     parts = {"settings": sentinel.settings_table(), "promises": "\n".join(f"- {promise}" for promise in promises())}
     text = README
     for mark, part in parts.items():
-        text = re.sub(rf"(<!-- {mark} -->\n).*?\n?(<!-- /{mark} -->)", lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.S)
+        pattern = rf"(<!-- {mark} -->\n).*?\n?(<!-- /{mark} -->)"
+        text = re.sub(pattern, lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.S)
     (ROOT / "README.md").write_text(text, encoding="utf-8")

@@ -426,7 +426,7 @@ def test_no_text_of_a_container_is_refused_or_pings(courier: Courier, text: str)
     labels = {f"com.docker.compose.{name}": text for name in ("service", "project", "project.config_files")}
     container = Container(name="web", id="1" * 64, status="exited", labels=labels)
     for number in range(12):
-        courier.outbox.waiting.append(Notice(Verdict.DEAD, "web", 1000.0, container, exit_code=3, error=text, logs=(text,) * 20,
+        courier.outbox.waiting.append(Notice(Verdict.DEAD, "web", 1000.0, container, exit_code=3, error=text, logs=(text,) * 20,  # noqa: E501
                                   incident=number))  # fmt: skip
         courier.run(10 if number < 2 else 0)
     courier.run(60)

@@ -67,7 +67,8 @@ def test_no_death_and_no_recovery_is_lost_when_sentinel_is_killed_at_any_moment(
             assert engine.wait_streams(1, 10)
             for _ in range(KILLS):
                 green = [name for _, name, verdict in story(fake, hook.channel_id) if verdict == "green"]
-                ready = [web for web in webs if web.status == "running" and deaths.get(web.name, 0) <= min(1, green.count(web.name))]
+                ready = [web for web in webs if web.status == "running" and deaths.get(web.name, 0) <= min(1,
+                                                                                                           green.count(web.name))]
                 for web in chance.sample(ready, min(1, len(ready))):
                     deaths[web.name] = deaths.get(web.name, 0) + 1
                     engine.crash(web, 3)
