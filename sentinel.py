@@ -1480,6 +1480,7 @@ class Watchdog:
         """Not running, though no death is waiting to be judged."""
         container, phase = service.container, service.phase
         standing = phase in (Phase.UP, Phase.PROVING)
+        looping_unseen = phase in DOWN and phase is not Phase.WAITING and service.death is None
         if container.error and container.error != service.known_error and phase is not Phase.RESTARTING:
             self._cannot_start(service, now)
         elif phase is Phase.WAITING and before.status == "restarting" != container.status:
@@ -1487,7 +1488,7 @@ class Watchdog:
                 self._suspect(service, Death(0.0, now, container.exit_code, Run(), heard=False), now, service.policy.settle)
             else:
                 self._wait(service, now)
-        elif container.status == "restarting" and (standing or phase in (Phase.STOPPED, Phase.SUSPECT, Phase.GONE)):
+        elif container.status == "restarting" and (standing or looping_unseen):
             if not standing:
                 self._came_back(service, now, ours=False)
             service.death = self._found_death(container, now)
@@ -2520,7 +2521,7 @@ class Ledger:
                 self._write(self.database)
         self.retry_at = now + LEDGER_RETRY if self.database is None else 0.0
         if self.database is None:
-            return self.trouble if self.trouble != before else ""
+            return "" if before else self.trouble
         self.trouble = ""
         return "; ".join(filter(None, (words, f"{self.path} is written again"))) if words or before else ""
 
