@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import stat
+import shutil
 import subprocess
 import sys
 import threading
@@ -738,6 +739,8 @@ def test_a_note_is_no_incident_that_stays_open(
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1, and its key."""
     folder = tmp_path_factory.mktemp("tls")
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is needed to make a certificate")
     made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
                            "/CN=127.0.0.1", "-addext",
                            "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key", "-out", folder / "cert"],
