@@ -11,10 +11,10 @@ import json
 import os
 import re
 import select
+import shutil
 import socket
 import ssl
 import stat
-import shutil
 import subprocess
 import sys
 import threading
