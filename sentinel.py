@@ -3645,7 +3645,7 @@ def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, boo
             for container, policy in watched]
 
 
-def check(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
+def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], as_json: bool) -> int:
     """Look once: print a table, exit as a Nagios plugin does (0 ok, 1 warning, 2 critical, 3 unknown)."""
     engine = Engine(settings.docker_host or default_docker_host(environment))
     try:
@@ -3661,8 +3661,10 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str])
               for (container, job), words in zip(watched, called, strict=True) if not wanted or words & set(wanted)]
     if not states and not missing:
         print("UNKNOWN: nothing is watched; compose containers are by default, see SENTINEL_WATCH", file=sys.stderr)
-    if states:
-        states.sort(key=lambda state: (-state.severity, state.name))
+    states.sort(key=lambda state: (-state.severity, state.name))
+    if as_json:
+        print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
+    elif states:
         print(state_table(states, time.time(), sys.stdout.isatty() and not environment.get("NO_COLOR")))
     worst = max((state.severity for state in states), default=3)
     return worst if worst == 2 or not missing else 3
@@ -3728,7 +3730,7 @@ def command_line() -> Parser:
     parser.add_argument("command", nargs="?", default="watch", choices=("watch", "check", "test", "history"),
                         help="what to do (watch)")
     parser.add_argument("names", nargs="*", metavar="NAME", help="check: only these containers, services or projects")
-    parser.add_argument("--json", action="store_true", help="history: as JSON")
+    parser.add_argument("--json", action="store_true", help="check, history: as JSON")
     for name, meta in options():
         if not meta["secret"]:
             parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
@@ -3749,7 +3751,7 @@ def main(argv: list[str] | None = None) -> int:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if arguments.command == "check":
-        return check(settings, os.environ, arguments.names)
+        return check(settings, os.environ, arguments.names, arguments.json)
     if arguments.command == "test":
         return test_channels(settings, os.environ)
     if arguments.command == "history":
