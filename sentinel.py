@@ -7,7 +7,7 @@ only: nothing that it watches can take it down.
 
     python3 sentinel.py                       watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
     python3 sentinel.py check                 look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
-    docker compose up -d sentinel             beside a stack, with the engine's socket mounted
+    python3 sentinel.py test                  a red and a green sample through every channel
 
      event stream ──┐                                                   ┌─> engine workers: list, look, restart
      engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> ledger: one SQLite transaction
