@@ -3772,10 +3772,11 @@ def read_setting_file(path: str) -> str:
 def relaunch() -> None:
     """Become the same process with this file imported: CPython keeps the syntax tree of a script, a fifth of the
     daemon's memory, for as long as the script runs, and frees that of a module."""
-    folder, name = os.path.split(os.path.splitext(os.path.abspath(__file__))[0])
-    if sys.executable and name.isidentifier() and sys.argv[0] in sys.orig_argv:
+    path, ending = os.path.splitext(os.path.abspath(__file__))
+    folder, name = os.path.split(path)
+    if ending == ".py" and name.isidentifier() and sys.executable and sys.argv[0] in sys.orig_argv:
         flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
-        program = f"import sys; sys.path[0] = {folder!r}; import {name}; sys.exit({name}.main())"
+        program = f"import sys; sys.path.insert(0, {folder!r}); import {name}; sys.exit({name}.main())"
         os.execv(sys.executable, [sys.executable, *flags, "-B", "-c", program, *sys.argv[1:]])
 
 
