@@ -952,16 +952,22 @@ HOOK_LABEL = "com.docker.compose.hook"
 REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")
 
 
-def in_scope(container: Container, settings: Settings) -> bool:
-    """Whether the settings and its labels ask for this container to be watched, label aside from bad values."""
+def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, str]:
+    """Whether a container is watched, and why; a bad label counts as none."""
     asked = container.labels.get("sentinel.watch", "").strip().lower()
-    if asked in ("false", "no", "off", "0") or HOOK_LABEL in container.labels:
-        return False
-    if asked in ("true", "yes", "on", "1"):
-        return True
-    if settings.projects and container.project not in settings.projects:
-        return False
-    return settings.watch == "all" or (settings.watch == "compose" and bool(container.project))
+    project = container.project
+    chosen = settings.watch == "all" or (settings.watch == "compose" and bool(project))
+    reasons = (
+        (container.id == me, False, "it is Sentinel itself"),
+        (HOOK_LABEL in container.labels, False, "it is a helper of compose's, made for a moment"),
+        (asked in ("false", "no", "off", "0"), False, "its label sentinel.watch is false"),
+        (asked in ("true", "yes", "on", "1"), True, "its label sentinel.watch is true"),
+        (settings.projects and project not in settings.projects, False, "SENTINEL_PROJECTS does not name its project"),
+        (settings.watch == "all", True, "SENTINEL_WATCH is `all`"),
+        (chosen, True, f"it belongs to the compose project {project}"),
+        (settings.watch == "compose", False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"))
+    return next(((watched, why) for holds, watched, why in reasons if holds),
+                (False, "it has no label sentinel.watch=true, and SENTINEL_WATCH is `labelled`"))
 
 
 def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy, list[str]]:
@@ -986,7 +992,7 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
     elif heal and speaks_through(container, settings.docker_host):
         heal, why_not = False, "Sentinel speaks to the engine through it"
     policy = Policy(
-        watch=in_scope(container, settings) and container.id != me,
+        watch=scope_of(container, settings, me)[0],
         heal=heal,
         insist=heal and asked is True,
         why_not=why_not,
@@ -1295,7 +1301,7 @@ class Watchdog:
                 position: float, incidents: int, now: float, now_time: float) -> None:
         """Take up what the ledger remembers: services with their due times. A restart that was cut short is looked at."""
         for service, due in services:
-            self._enter(service)
+            self.enter(service)
             if service.phase is Phase.RESTARTING:
                 service.phase, service.back_at, due = Phase.PROVING, now, now + service.proof
             if due is not None:
@@ -1565,7 +1571,7 @@ class Watchdog:
             return None
         outage = self._new_outage("", at)
         outage.notice = Notice(Verdict.DEAD, counted(len(services), "service"), at, cause=Cause.ENGINE,
-                               plan="They are restarted in the order of what depends on what.", mention=self.settings.mention)
+                               plan="They are restarted, what others depend on first.", mention=self.settings.mention)
         return outage
 
     def _taken(self, service: Watched) -> bool:
@@ -1693,10 +1699,23 @@ class Watchdog:
         service = Watched(container.key, container, policy, Phase.UP)
         if found_down or container.status == "created":
             service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
-        self._enter(service)
+        self.enter(service)
         self._begin_mute(service, now)
         self._log("info", f"watching {container.name} ({container.status})")
         return service
+
+    def adopt_all(self, containers: Iterable[Container], now: float) -> None:
+        """Take containers as they are, to answer questions about them."""
+        for container in containers:
+            service = self.services.get(container.key) or self._adopt(container, now)
+            if service:
+                service.container = container
+                self._find_network(service)
+
+    def _find_network(self, service: Watched) -> None:
+        """Whose network it shares: remembered, for when that container is replaced."""
+        container = service.container
+        service.network_parent = self._key_of(container.network_target, container.project) or service.network_parent
 
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
         before, standing = service.container, service.standing
@@ -1704,8 +1723,7 @@ class Watchdog:
         if container.id != before.id and not self._succeeds(service, container):
             return
         service.container, service.logs = container, logs or service.logs
-        if container.network_target:
-            service.network_parent = self._key_of(container.network_target, container.project) or service.network_parent
+        self._find_network(service)
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
         if standing and not service.death and run.death and service.unjudged(run.death):
             self._assess(service, run.death, now)
@@ -1941,6 +1959,15 @@ class Watchdog:
             if service.container.status == "running" and not service.container.sick and not plan.held:
                 self._came_back(service, now, ours=True)
 
+    def if_it_died(self, service: Watched, now: float) -> str:
+        """What would be done at its death with an error, in words."""
+        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="")
+        own = dead.restart_policy != "no" and service.policy.heal
+        first = f"Docker's own restart policy ({dead.restart_policy}) brings it back; where that gives up: " if own else ""
+        if self.is_job(service) and not service.policy.insist:
+            return "Not restarted: it is a job."
+        return first + self._plan(replace(service, container=dead, hopeless="", held=False), now).words
+
     def _attempt(self, service: Watched, now: float) -> None:
         container = service.container
         until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0
@@ -2134,7 +2161,7 @@ class Watchdog:
 
     # Who depends on whom
 
-    def _enter(self, service: Watched) -> None:
+    def enter(self, service: Watched) -> None:
         """Make a service findable by its container, its project, and its name in that."""
         self.services[service.key], self.by_id[service.container.id] = service, service.key
         for name in {"", service.container.service}:
@@ -2142,10 +2169,10 @@ class Watchdog:
 
     def _key_of(self, name: str, project: str) -> str:
         """The service that a container's id or name, or a compose service of a project, means; empty for none."""
-        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "")
-        return found or next((key for key, service in self.services.items() if service.container.name == name), "")
+        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "") if name else ""
+        return found or next((key for key, service in self.services.items() if name and service.container.name == name), "")
 
-    def _parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
+    def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
         """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
         container, found = child.container, dict[str, Dependency]()
         for name, dependency in depends_on(container.labels).items():
@@ -2164,13 +2191,13 @@ class Watchdog:
         far = (key for key, other in self.services.items()
                if key not in near and (other.network_parent or other.container.links))
         return [(self.services[key], dependency) for key in [*near, *far]
-                for other, dependency in self._parents(self.services[key]) if other is parent]
+                for other, dependency in self.parents(self.services[key]) if other is parent]
 
     def _needs(self, child: Watched, parent: Watched) -> bool:
         """Whether a service depends on another, through others too."""
         seen, ahead = {child.key}, [child]
         while ahead:
-            for other, _ in self._parents(ahead.pop()):
+            for other, _ in self.parents(ahead.pop()):
                 if other is parent:
                     return True
                 if other.key not in seen:
@@ -2180,7 +2207,7 @@ class Watchdog:
 
     def _holders(self, child: Watched, now: float) -> list[Watched]:
         """What a service has to wait for. In a circle, those that fell first go first."""
-        return [parent for parent, dependency in self._parents(child)
+        return [parent for parent, dependency in self.parents(child)
                 if self._holds(parent, dependency, child, now) and not (
                     self._needs(parent, child) and self._fell_before(child, parent))]
 
@@ -2291,7 +2318,7 @@ class Watchdog:
             outage = service.incident.outage
             if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
                 self._merge(child.incident.outage, outage, outage.root)
-        for parent, _ in self._parents(service):
+        for parent, _ in self.parents(service):
             outage = service.incident.outage
             if parent.incident and not self._is_back(parent) and self._leads_another(service, parent.incident.outage):
                 self._merge(outage, parent.incident.outage, parent.incident.outage.root)
@@ -2310,6 +2337,7 @@ class Watchdog:
             if member.incident:
                 member.incident.outage = keep
         keep.members += drop.members
+        self.incidents -= not drop.told and drop.number == self.incidents
         self.engine_outage = keep if drop is self.engine_outage else self.engine_outage
         del self.outages[drop.number]
         self.due.pop(("outage", str(drop.number)), None)
@@ -2329,7 +2357,7 @@ class Watchdog:
         left = [member.key for member in self._members(outage) if not self._is_back(member)]
         if outage.root == service.key and left:
             outage.root = next((key for key in left if not any(
-                parent.key in left for parent, _ in self._parents(self.services[key]))), left[0])
+                parent.key in left for parent, _ in self.parents(self.services[key]))), left[0])
         elif outage.root == service.key:
             story = replace(incident.notice, incident=outage.number, plan=why or incident.notice.plan, open=False)
             self.actions.append(Amend(story) if outage.told else Tell(story))
@@ -2353,8 +2381,9 @@ class Watchdog:
         if incident:
             attempts = notice.attempts if notice.verdict is Verdict.GAVE_UP else incident.attempts
             notice = replace(notice, deaths=incident.deaths, attempts=attempts)
-        consequences = tuple(self._consequence(member, outage) for member in self._members(outage) if member is not root)
-        return replace(notice, incident=outage.number, consequences=consequences, open=True, flaps=outage.flaps)
+        consequences = [self._consequence(member, outage) for member in self._members(outage) if member is not root]
+        consequences.sort(key=lambda consequence: len(consequence.chain))
+        return replace(notice, incident=outage.number, consequences=tuple(consequences), open=True, flaps=outage.flaps)
 
     def _consequence(self, service: Watched, outage: Outage) -> Consequence:
         assert service.incident
@@ -2370,7 +2399,7 @@ class Watchdog:
         ways: deque[tuple[Watched, ...]] = deque([(service,)])
         while ways:
             way = ways.popleft()
-            for parent, _ in self._parents(way[-1]):
+            for parent, _ in self.parents(way[-1]):
                 if parent.key == outage.root:
                     return tuple(step.container.short for step in (*way, parent))
                 if parent.key in outage.members and parent.key not in seen:
@@ -3110,6 +3139,42 @@ def greeting(watchdog: Watchdog, channels: list[str], degraded: str, now: float,
     return Notice(Verdict.WATCHING, watchdog.host, now, facts=facts)
 
 
+def job_words(service: Watched, watchdog: Watchdog) -> str:
+    """Whether it is a job, and what says so."""
+    container = service.container
+    if "sentinel.job" in container.labels and service.policy.job is not None:
+        return f"{'job' if service.policy.job else 'service'}: its label sentinel.job says so"
+    if container.oneoff:
+        return "job: it was made by `compose run`"
+    if watchdog.is_job(service):
+        return "job: something waits for its successful end (service_completed_successfully)"
+    return "service: nothing says that it is a job"
+
+
+def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> list[str]:
+    """Everything that decides what is done about a service."""
+    policy, until = service.policy, watchdog.muted_until(service, now)
+    parents = [parent.container.name + (f" ({dependency.condition})" if not dependency.network else " (its network)")
+               for parent, dependency in watchdog.parents(service)]
+    jobs = [f"{name} (its successful end)" for name in waits_for_end(service.container)]
+    windows = ", ".join(f"{first // 60:02}:{first % 60:02}-{last // 60:02}:{last % 60:02}" for first, last in policy.quiet)
+    left = max(0, policy.max_restarts - service.attempts)
+    muted = f"for another {span(until - now)}" if until else f"daily at {windows}" if windows else "no"
+    lines = (("watched", f"yes: {why}"), ("kind", job_words(service, watchdog)),
+             ("depends on", listed([*parents, *jobs]) or "nothing that is watched"),
+             ("now", str(service.phase)), ("at its death", watchdog.if_it_died(service, now)),
+             ("restarts left", f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}"),
+             ("muted", muted))
+    return [service.container.name, *(f"  {label + ':':15}{text}" for label, text in lines)]
+
+
+def settings_lines(settings: Settings) -> list[str]:
+    """The settings that count, secrets masked."""
+    values = {meta["variable"]: (getattr(settings, name), meta) for name, meta in options()}
+    return [f"{variable}={'***' if meta['secret'] and value else value if value != '' and value != () else meta['shown']}"
+            for variable, (value, meta) in values.items()]
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A row of `check`: how a service stands, and how bad that is by Nagios's scale."""
@@ -3576,6 +3641,11 @@ def notice_of(document: JSON, offset: float) -> Notice:
         "facts": tuple((label, text) for label, text in document["facts"])})
 
 
+def mutes_of(ledger: Ledger, offset: float) -> dict[str, float]:
+    """Who is muted by command, and until when."""
+    return {name: until - offset for name, until in ledger.records("mute").items() if isinstance(until, float)}
+
+
 OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
 
 
@@ -3763,6 +3833,10 @@ class Engine:
                 return None
             raise
         return container if container.id else replace(container, id=container_id)
+
+    def containers(self) -> tuple[Container, ...]:
+        """Every container, inspected."""
+        return tuple(filter(None, (self.inspect(text_at(row, "Id")) for row in self.list())))
 
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
@@ -4477,8 +4551,7 @@ class Daemon:
         """Take over what `mute` and `unmute` have written, before anything else is decided."""
         self.watchdog.calendar_offset = offset = time.time() - now
         if self.ledger.changed_outside():
-            mutes = {name: until - offset for name, until in self.ledger.records("mute").items() if isinstance(until, float)}
-            self.watchdog.mute(mutes, now)
+            self.watchdog.mute(mutes_of(self.ledger, offset), now)
 
     def _remember(self) -> None:
         """Open the ledger and take up what it holds. LedgerError: it belongs to somebody else."""
@@ -4661,8 +4734,7 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
 def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, bool]]:
     """Every watched container, and whether it is a job."""
     me = own_container(engine)
-    found = [engine.inspect(text_at(row, "Id")) for row in engine.list()]
-    policies = [(container, policy_of(container, settings, me)[0]) for container in found if container]
+    policies = [(container, policy_of(container, settings, me)[0]) for container in engine.containers()]
     watched = [(container, policy) for container, policy in policies if policy.watch]
     awaited = {(container.project, name) for container, _ in watched for name in waits_for_end(container)}
     return [(container, bool(policy.job) or (container.project, container.service) in awaited)
@@ -4677,7 +4749,7 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str],
     except EngineError as error:
         print(f"UNKNOWN: {error}", file=sys.stderr)
         return 3
-    called = [{container.name, container.service, container.project} for container, _ in watched]
+    called = [container.called for container, _ in watched]
     missing = [name for name in wanted if not any(name in words for words in called)]
     for name in missing:
         print(f"UNKNOWN: no watched service is called {name}", file=sys.stderr)
@@ -4722,13 +4794,21 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     return int(failed)
 
 
-def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
-    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+def ledger_to_read(settings: Settings, environment: Mapping[str, str]) -> Ledger | None:
+    """The ledger, opened beside the daemon that writes it; None where there is none."""
     ledger = Ledger(state_folder(settings, environment))
     try:
         ledger.database = sqlite3.connect(f"file:{urllib.parse.quote(ledger.path)}?mode=ro", uri=True, timeout=2.0)
     except sqlite3.Error:
-        print(f"no history yet: there is no ledger at {ledger.path}", file=sys.stderr)
+        return None
+    return ledger
+
+
+def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
+    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+    ledger = ledger_to_read(settings, environment)
+    if ledger is None:
+        print(f"no history yet: there is no ledger in {state_folder(settings, environment)}", file=sys.stderr)
         print("[]" if as_json else "", end="")
         return 0
     incidents = incidents_of(ledger.records("notice"), ledger.records("delivery"), ledger.records("outbox"))
@@ -4848,7 +4928,42 @@ def mute_command(settings: Settings, words: list[str], on: bool) -> int:
 
 
 def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
+    """For each container what is done about it and why, then the settings; 1 if the engine can't be asked."""
+    engine = Engine(settings.docker_host or default_docker_host(environment))
+    try:
+        me, containers = own_container(engine), engine.containers()
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    now = time.monotonic()
+    watchdog = remembered_watchdog(settings, environment, me, now)
+    chosen = [container for container in containers if not wanted or container.called & set(wanted)]
+    watchdog.adopt_all(containers, now)
+    for container in sorted(chosen, key=lambda container: container.name):
+        watched, why = scope_of(container, settings, me)
+        service = watchdog.services.get(container.key)
+        unwatched = [container.name, f"  {'watched:':16}no: {why}"]
+        lines = explanation(service, why, watchdog, now) if watched and service else unwatched
+        print("\n".join(lines))
+    for name in wanted:
+        if not any(name in container.called for container in containers):
+            print(f"no container is called {name}", file=sys.stderr)
+    if not wanted:
+        print("\n".join(["settings", *(f"  {line}" for line in settings_lines(settings))]))
     return 0
+
+
+def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: str, now: float) -> Watchdog:
+    """A watchdog that knows what the daemon's ledger knows, if there is one; it decides nothing."""
+    watchdog, offset = Watchdog(settings), time.time() - now
+    watchdog.me, watchdog.calendar_offset = me, offset
+    if ledger := ledger_to_read(settings, environment):
+        for key, document in ledger.records("service").items():
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                service, _ = service_of(key, document, offset, settings, {})
+                watchdog.enter(service)
+        watchdog.mutes = mutes_of(ledger, offset)
+    return watchdog
 
 
 def read_setting_file(path: str) -> str:
