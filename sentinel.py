@@ -27,12 +27,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import contextlib
 import ctypes
 import difflib
 import fcntl
 import functools
 import hashlib
+import hmac
 import http.client
 import itertools
 import json
@@ -214,6 +216,14 @@ def address(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def listen_address(text: str) -> str:
+    """HOST:PORT to listen on; a port alone means this machine only."""
+    match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", text.strip())
+    if text.strip() and (not match or not 0 < int(match[2]) < 65536):
+        raise ValueError(f"{text.strip()!r} is no address; write 127.0.0.1:9180, or a port alone")
+    return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
+
+
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
@@ -282,6 +292,11 @@ class Settings:
                         shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
     keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
     host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
+    heartbeat_url: str = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes on,"
+                                " with `/fail` when something is given up.", address)
+    listen: str = option("SENTINEL_LISTEN", "", "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.", listen_address)
+    notify_token: Secret = option("SENTINEL_NOTIFY_TOKEN", "", "Lets others send their own words: `POST /notify` there.",
+                                  token)
     log: str = option("SENTINEL_LOG", "text", "`text` or `json`.", choice("text", "json"))
 
 
@@ -339,8 +354,9 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
 
 def mask(text: str, settings: Settings) -> str:
     """Text without the secrets that are set."""
-    hook, bot, bridge = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token))
-    for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], bot, bridge)):
+    hook, *tokens = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token,
+                                      settings.notify_token))
+    for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], *tokens)):
         text = text.replace(secret, "***")
     return text
 
@@ -419,6 +435,9 @@ class Verdict(StrEnum):
     STOPPED = "Stopped"
     FOLDED = "Folded"
     WATCHING = "Watching"
+    ERROR = "error"  # the words of others, by /notify
+    WARNING = "warning"
+    INFO = "info"
     CHILD_OOM = "OUT OF MEMORY"
     CHANNEL_LOST = "CHANNEL LOST"
 
@@ -664,6 +683,20 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asks the local HTTP server; `reply` takes the answer: status, kind of content, text."""
+    path: str
+    reply: Callable[[tuple[int, str, str]], None]
+    words: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """The dead-man's switch was fetched; `why` says why it was not."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """A signal asked Sentinel to end."""
     signal: int
@@ -785,8 +818,8 @@ class Deliver:
     sent_at: float | None = None  # when a message that is edited now was sent
 
 
-Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
-               | Crashed)
+Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | Asked | Pinged
+               | StopAsked | Crashed)
 Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Amend | Deliver
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1413,7 +1446,8 @@ class Watchdog:
     def _notice(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
         """What there is to tell of a service."""
         container = service.container
-        return Notice(verdict, container.title, at, container, cause, container.project, mention=service.policy.mention, **facts)
+        return Notice(verdict, container.title, at, container, cause, container.project, mention=service.policy.mention,
+                      **facts)
 
     def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
         """Tell people of a service, beside what is told of its outage."""
@@ -2759,11 +2793,14 @@ def escalate(chain: list[Outbox], now: float) -> None:
 
 RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
 COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER, Verdict.CHANNEL_LOST: AMBER,
-           Verdict.RESTARTED: GREY, Verdict.FOLDED: GREY, Verdict.WATCHING: BLUE}
+           Verdict.RESTARTED: GREY, Verdict.FOLDED: GREY, Verdict.WATCHING: BLUE, Verdict.INFO: BLUE,
+           Verdict.WARNING: AMBER}
+OTHERS = (Verdict.ERROR, Verdict.WARNING, Verdict.INFO)  # told in the words of others
 LATE = 60.0  # an alert that is told later than this says when it happened
 ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
+NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
 CONSEQUENCES = 20  # that are listed by name in a message
 
 # What gives a secret away: its name before it, its well-known form, or its place in an address.
@@ -2868,6 +2905,8 @@ HEADLINES = {
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
+    if notice.verdict in OTHERS:
+        return f"{name}: {one_line(notice.plan)}"
     if notice.verdict in HEADLINES:
         return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
@@ -2968,16 +3007,16 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         ("Flapping", flapping if notice.flaps and not recovered else ""),
         ("Services", ", ".join(notice.names)),
         *notice.facts,
-        ("Sentinel", notice.plan),
+        ("Sentinel", notice.plan if notice.verdict not in OTHERS else ""),
         *outcome_lines(notice),
     )
     red = notice.verdict not in COLOURS
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     return Card(
         kind=kind,
-        title=clip(one_line(f"{kind} {notice.name}"), EMBED_TITLE),
+        title=clip(one_line(notice.name if notice.verdict in OTHERS else f"{kind} {notice.name}"), EMBED_TITLE),
         colour=COLOURS.get(notice.verdict, RED),
-        headline=clip(one_line(headline(notice)), 300),
+        headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else one_line(notice.plan),
         lines=tuple((label, one_line(text)) for label, text in lines if text),
         consequences=tuple((one_line(chain), one_line(text)) for chain, text in (
             consequence_words(consequence, moment) for consequence in notice.consequences)) if not recovered else (),
@@ -3018,7 +3057,7 @@ def consequence_lines(card: Card, room: int) -> list[str]:
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
     """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
-    parts = [as_code(card.headline)]
+    parts = [card.headline if card.kind.rstrip(":") in OTHERS else as_code(card.headline)]
     for label, text in card.lines:  # foreign text is no markdown
         shown = as_code(text) if label in FOREIGN else escaped(text) if label == "Sentinel" else text
         parts.append(f"**{label}:** {shown}" if label else shown)
@@ -3152,8 +3191,14 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     return "\n".join(f"{edge} {line if line.startswith('Recover: ') else clip(line, max(20, width - 3))}" for line in lines)
 
 
+PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3) writes them
+
+
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record, as text or JSON, with a calendar time in UTC."""
+    """One line of Sentinel's own record: as text or JSON with a calendar time in UTC, or for the journal, which has its
+    own time, with a priority."""
+    if form == "journal":
+        return PRIORITIES.get(level, "<6>") + clean(redact(text)).replace("\n", " ")
     stamp = datetime.fromtimestamp(now_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = clean(redact(text)).replace("\n", " ")
     if form == "json":
@@ -3207,6 +3252,109 @@ def settings_lines(settings: Settings) -> list[str]:
     values = {meta["variable"]: (getattr(settings, name), meta) for name, meta in options()}
     return [f"{variable}={'***' if meta['secret'] and value else value if value != '' and value != () else meta['shown']}"
             for variable, (value, meta) in values.items()]
+
+
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
+
+
+class Histogram:
+    """How often something took up to so many seconds."""
+
+    def __init__(self) -> None:
+        self.counts, self.total = [0] * (len(BUCKETS) + 1), 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect.bisect_left(BUCKETS, max(0.0, seconds))] += 1
+        self.total += max(0.0, seconds)
+
+    def lines(self, name: str) -> list[str]:
+        """In Prometheus' text form."""
+        sums = list(itertools.accumulate(self.counts))
+        rows = [f'{name}_bucket{{le="{edge}"}} {count}' for edge, count in zip((*BUCKETS, "+Inf"), sums, strict=True)]
+        return [*rows, f"{name}_sum {self.total:.6f}", f"{name}_count {sums[-1]}"]
+
+
+class Figures:
+    """What is counted for Prometheus."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, dict[tuple[str, str], int]] = {"deaths": {}, "restarts": {}}
+        self.detection, self.delivery = Histogram(), Histogram()
+        self.streams = 0
+
+    def count(self, what: str, service: Watched | None) -> None:
+        """One more of a service's `deaths` or `restarts`."""
+        if service:
+            names = service.container.project, service.container.short
+            self.counts[what][names] = self.counts[what].get(names, 0) + 1
+
+
+def label_text(text: str) -> str:
+    """A label's value in Prometheus' text form."""
+    return clean(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def metrics(watchdog: Watchdog, outboxes: Mapping[str, Outbox], figures: Figures, now: float) -> str:
+    """What Prometheus reads."""
+    lines = [f'sentinel_build_info{{version="{__version__}"}} 1', f"sentinel_engine_up {int(watchdog.lost_at is None)}",
+             f"sentinel_event_stream_reconnects_total {max(0, figures.streams - 1)}"]
+    for service in watchdog.services.values():
+        names = service.container.project, service.container.short
+        lines.append(series("sentinel_service_up", names, int(service.alive)))
+    for what, counts in figures.counts.items():
+        lines += [series(f"sentinel_{what}_total", names, number) for names, number in counts.items()]
+    for name, outbox in outboxes.items():
+        ages = [now - notice.at for notice in outbox.waiting]
+        lines += [f'sentinel_outbox_notices{{channel="{name}"}} {len(ages)}',
+                  f'sentinel_outbox_oldest_age_seconds{{channel="{name}"}} {max(0.0, *ages, 0.0):.3f}']
+    lines += figures.detection.lines("sentinel_detection_seconds") + figures.delivery.lines("sentinel_delivery_seconds")
+    written, text = set[str](), []
+    for line in sorted(lines, key=family_of):
+        if (family := family_of(line)) not in written:
+            written.add(family)
+            text += [f"# HELP {family} {METRICS[family][1]}", f"# TYPE {family} {METRICS[family][0]}"]
+        text.append(line)
+    return "\n".join(text) + "\n"
+
+
+METRICS = {
+    "sentinel_build_info": ("gauge", "Sentinel's version."),
+    "sentinel_engine_up": ("gauge", "Whether the engine answers."),
+    "sentinel_event_stream_reconnects_total": ("counter", "How often the event stream was opened anew."),
+    "sentinel_service_up": ("gauge", "Whether a watched service runs and nothing speaks against it."),
+    "sentinel_deaths_total": ("counter", "Ends of a service's container, wanted or not."),
+    "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
+    "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
+    "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
+    "sentinel_detection_seconds": ("histogram", "From a container's end, by the engine's clock, to the decision."),
+    "sentinel_delivery_seconds": ("histogram", "From what happened to a channel's receipt."),
+}
+
+
+def family_of(line: str) -> str:
+    """The metric that a line belongs to."""
+    name = re.split(r"[{ ]", line, maxsplit=1)[0]
+    return name if name in METRICS else re.sub(r"_(bucket|sum|count)$", "", name)
+
+
+def series(name: str, names: tuple[str, str], value: int) -> str:
+    """One line about one service."""
+    return f'{name}{{project="{label_text(names[0])}",service="{label_text(names[1])}"}} {value}'
+
+
+def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: float) -> JSON:
+    """How things stand, for programs; times are Unix seconds."""
+    return {
+        "version": __version__, "host": watchdog.host, "engine": "down" if watchdog.lost_at is not None else "up",
+        "services": [{"name": service.container.title, "project": service.container.project,
+                      "service": service.container.service, "phase": service.phase, "status": service.container.status,
+                      "since": service.container.started_time, "attempts": service.attempts,
+                      "incident": service.incident.outage.number if service.incident else None,
+                      "muted": bool(service.muted)} for service in watchdog.services.values()],
+        "outages": [{"incident": outage.number, "root": outage.root, "began": round(outage.began_at + offset, 3),
+                     "members": outage.members} for outage in watchdog.outages.values()],
+        "outbox": {name: {"waiting": len(outbox.waiting), "retired": outbox.dead} for name, outbox in outboxes.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -3274,6 +3422,19 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
             cells[1] = f"{paint[states[index - 1].severity]}{cells[1]}\x1b[0m"
         lines.append("  ".join([*cells, row[3]]).rstrip())
     return "\n".join(lines)
+
+
+def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
+    """What a Nagios plugin prints: one line with the bad ones and figures, then one for each service."""
+    word = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[worst]
+    bad = [f"{state.name} {state.word}" + (f" ({state.why})" if state.why else "") for state in states if state.severity]
+    fine = f"{counted(len(states), 'service')} up" if states else ""
+    figures = {"services": len(states)} | {name: sum(state.severity == number for state in states)
+                                           for number, name in enumerate(("up", "warning", "critical"))}
+    perfdata = " ".join(f"{name}={value};;;0" for name, value in figures.items())
+    first = f"SENTINEL {word}: {', '.join([*trouble, *bad]) or fine}".replace("|", "/")
+    rows = [f"{state.name}: {state.word} {state.why}".rstrip().replace("|", "/") for state in states]
+    return "\n".join([f"{clip(first, 1000)} | {perfdata}", *rows])
 
 
 ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST, Verdict.RESTARTED,
@@ -3730,6 +3891,12 @@ def hang_up(sock: socket.socket | None) -> None:
     with contextlib.suppress(OSError):
         if sock:
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def read_setting_file(path: str) -> str:
+    """A secret's or a setting's file, without the newline at its end."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
 
 
 def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
@@ -4462,8 +4629,156 @@ def give_back_memory() -> None:
 
 
 GREET_AGAIN = 600.0
+PULSE, PULSE_LIMIT = 5.0, 30.0  # how often it is noted that all goes on, and how old that note may be
+LOOK_LIMIT, COURIER_LIMIT, LIST_LIMIT = 90.0, 150.0, 90.0  # how long a look, a message, or the next listing may take
+HEARTBEAT_EVERY = 60.0
+NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
+
+
+class Manager:
+    """The service manager that started Sentinel, if it is one that wants to know (sd_notify)."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        limit, owner = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+        self.interval = int(limit) / 3e6 if limit.isdigit() and owner in ("", str(os.getpid())) else 0.0
+
+    def say(self, *lines: str) -> None:
+        """READY=1, STATUS=…, WATCHDOG=1, STOPPING=1."""
+        if self.address:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.sendto("\n".join(map(one_line, lines)).encode(), self.address)
+
+
+def journal_is(environment: Mapping[str, str], descriptor: int) -> bool:
+    """Whether what is written there goes to systemd's journal, which takes priorities."""
+    with contextlib.suppress(OSError):
+        there = os.fstat(descriptor)
+        return environment.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
+    return False
+
+
+def health_files(settings: Settings, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where it is noted that all goes on: beside the ledger, or where that can't be written, in a passing place."""
+    folder = state_folder(settings, environment)
+    passing = f"sentinel-{os.getuid()}-{hashlib.sha256(folder.encode()).hexdigest()[:12]}"
+    return os.path.join(folder, "health"), *(os.path.join(place, passing) for place in ("/dev/shm", "/tmp"))
+
+
+def write_health(files: tuple[str, ...], text: str) -> None:
+    """Note it in the first file that can be written, never through somebody else's link."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            return
+
+
+def health(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Whether the running daemon makes progress: 0, or 1 with a reason."""
+    notes = [read_text(path).partition(" ") for path in health_files(settings, environment)]
+    ages = [(time.monotonic() - float(moment), words) for moment, _, words in notes if re.fullmatch(r"\d+\.\d", moment)]
+    age, words = min(((age, words) for age, words in ages if age >= 0), default=(math.inf, ""))
+    if age == math.inf:
+        words = "no Sentinel runs here; is this the daemon's SENTINEL_STATE?"
+    elif age > PULSE_LIMIT:
+        words = f"Sentinel has not moved for {span(age)}"
+    print(words)
+    return int(words != "ok")
+
+
+def ping(web: Web, url: str) -> Pinged:
+    """Fetch the dead-man's switch."""
+    answer = web.ask("GET", url)
+    return Pinged("" if 200 <= answer.status < 300 else answer.why or f"it answers HTTP {answer.status}")
+
+
+HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
+
+
+def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
+    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides."""
+    from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
+
+    def ask(path: str, words: Notice | None = None) -> tuple[int, str, str]:
+        reply: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
+        put(Asked(path, reply.put, words))
+        try:
+            return reply.get(timeout=HTTP_PATIENCE)
+        except queue.Empty:
+            return 503, "text/plain", "Sentinel does not answer\n"
+
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    server = type("Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
+    try:
+        listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
+    except OSError as error:
+        raise SettingError(f"SENTINEL_LISTEN: {address}: {error.strerror or error}") from None
+    threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
+
+
+def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
+    """What answers one HTTP request; `ask` has the main thread answer it."""
+    from http.server import BaseHTTPRequestHandler
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = HTTP_PATIENCE
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            self.answer(*(ask(path) if path in ("/healthz", "/metrics", "/status") else (404, "text/plain", "not found\n")))
+
+        def do_POST(self) -> None:
+            self.answer(*take_words(self.path, CaseBlind(self.headers.items()), self.rfile.read, token, ask))
+
+        def answer(self, status: int, kind: str, text: str) -> None:
+            body = text.encode()
+            self.send_response(status)
+            headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
+            for name, value in (headers | ({"Retry-After": "60"} if status == 429 else {})).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: a request is no news."""
+
+    return Handler
+
+
+def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], bytes], token: str,
+               ask: Callable[[str, Notice], tuple[int, str, str]]) -> tuple[int, str, str]:
+    """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
+    size = number_in(headers.get("Content-Length")) or 0
+    if path.partition("?")[0] != "/notify" or not token:
+        return 404, "text/plain", "not found\n"
+    if not hmac.compare_digest(headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+        return 401, "text/plain", "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
+    if size > BODY_LIMIT:
+        return 413, "text/plain", f"at most {BODY_LIMIT} bytes\n"
+    try:
+        words = words_of(json.loads(read(size)))
+    except (ValueError, RecursionError, OSError) as error:
+        return 400, "text/plain", f"{error}\n"
+    return ask("/notify", words)
+
+
+def words_of(document: JSON) -> Notice:
+    """Somebody's own words: `{"title", "message", "level"}`. ValueError where they are not that."""
+    title, message = text_at(document, "title").strip(), text_at(document, "message").strip()
+    level = text_at(document, "level") or "info"
+    if not title or len(title) > NOTE_TITLE:
+        raise ValueError(f"title: a text of 1 to {NOTE_TITLE} characters")
+    if not message or len(message) > NOTE_TEXT:
+        raise ValueError(f"message: a text of 1 to {NOTE_TEXT} characters")
+    if level not in OTHERS:
+        raise ValueError(f"level: one of {', '.join(OTHERS)}")
+    return Notice(Verdict(level), redact(title), 0.0, plan=redact(message))
 
 
 class Daemon:
@@ -4479,12 +4794,23 @@ class Daemon:
         self.notices = 0
         self.reds: dict[int, int] = {}  # outages that go on → the notices that tell of them
         self.kept: set[int] = set()  # outages that the ledger holds
+        self.given_up: set[int] = set()  # outages of which that was said
         self.greeted = not settings.greet
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
         self.prune_at = 0.0
+        self.manager = Manager(environment)
+        self.journal = journal_is(environment, 2)
+        self.web = Web(environment)
+        self.health_files = health_files(settings, environment)
+        self.pulse_at = self.heartbeat_at = 0.0
+        self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
+        self.listed_at = time.monotonic()
+        self.notes: deque[float] = deque(maxlen=NOTES)
+        self.replies: list[Callable[[], None]] = []
+        self.figures = Figures()
         self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
         self.lanes: dict[str, queue.SimpleQueue[Any]] = {
-            lane: queue.SimpleQueue() for lane in (*LANES, "events", *self.channels)}
+            lane: queue.SimpleQueue() for lane in (*LANES, "events", "heartbeat", *self.channels)}
 
     def run(self) -> int:
         """Watch until asked to stop, or until something breaks."""
@@ -4499,24 +4825,40 @@ class Daemon:
         self._start_workers()
         self._perform(self.watchdog.begin())
         give_back_memory()
+        self.manager.say("READY=1")
         while True:
             actions: list[Action] = []
             batch = self._wait()
             self._read_mutes(time.monotonic())
             for seen in batch:
-                match seen:
-                    case StopAsked():
-                        return self._leave(actions)
-                    case Crashed():
-                        self.log("error", f"the worker {seen.worker} broke: {seen.report}")
-                        return ExitCode.CRASHED
-                    case Delivered():
-                        actions += self._delivered(seen)
-                    case _:
-                        actions += self.watchdog.observe(seen, time.monotonic())
+                if isinstance(seen, StopAsked):
+                    return self._leave(actions)
+                if isinstance(seen, Crashed):
+                    return self._broke(seen)
+                actions += self._observed(seen)
             actions += self.watchdog.tick(time.monotonic())
             actions += self._greet()
             self._decided(actions)
+            self._pulse(time.monotonic())
+
+    def _observed(self, seen: Observation) -> Iterable[Action]:
+        match seen:
+            case Delivered():
+                return self._delivered(seen)
+            case Asked():
+                self._asked(seen)
+                return []
+            case Pinged():
+                return [Log("warning", f"heartbeat: {seen.why}")] if seen.why else []
+        self._moved(seen)
+        return self.watchdog.observe(seen, time.monotonic())
+
+    def _broke(self, seen: Crashed) -> int:
+        """End with the reason, so that the supervisor starts it again from durable state."""
+        self.log("error", f"the worker {seen.worker} broke: {seen.report}")
+        if self.settings.heartbeat_url:
+            ping(self.web, f"{self.settings.heartbeat_url}/fail")
+        return ExitCode.CRASHED
 
     def _decided(self, actions: list[Action]) -> None:
         """Make durable what was decided and what is to be told, then do it."""
@@ -4534,6 +4876,9 @@ class Daemon:
             actions += [replace(job, nonce=f"{self.tag}-{job.nonce}") for job in jobs if job]
         self._save(now)
         self._perform(actions)
+        for reply in self.replies:
+            reply()
+        self.replies.clear()
 
     def _held(self, now: float) -> bool:
         """Whether alerts still wait for company: what happened while Sentinel was away is told in one message."""
@@ -4542,7 +4887,8 @@ class Daemon:
     def _wait(self) -> list[Observation]:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
-        dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None) if due is not None]
+        dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None, self.pulse_at)
+                if due is not None]
         if self._held(now) or self.settings.chain or self.watchdog.mutes:
             dues.append(now + 1.0)
         if not self._held(now):
@@ -4564,11 +4910,75 @@ class Daemon:
                 case Subscribe():
                     self.lanes["events"].put(action)
                 case Restart():
+                    self.figures.count("restarts", self.watchdog.services.get(action.key))
                     self.lanes["restart" if action.alive else "start"].put(action)
                 case Look() | List():
+                    self.began["look"].append(time.monotonic())
                     self.lanes["look"].put(action)
                 case Deliver():
+                    self.began[action.channel].append(time.monotonic())
                     self.lanes[action.channel].put(action)
+
+    # Whether all goes on, and who wants to know
+
+    def _moved(self, seen: Observation) -> None:
+        """Note what an answer says about the workers."""
+        if isinstance(seen, Looked | Listed | ListFailed) and self.began["look"]:
+            self.began["look"].popleft()
+        if isinstance(seen, Listed | ListFailed):
+            self.listed_at = time.monotonic()
+        if isinstance(seen, StreamOpened):
+            self.figures.streams += 1
+        if isinstance(seen, Heard) and seen.action == "die":
+            self.figures.count("deaths", self.watchdog.services.get(self.watchdog.by_id.get(seen.id, "")))
+
+    def stuck(self, now: float) -> str:
+        """Who does not get on with its work, in words; empty if everybody does. An engine or a Discord that is away
+        is not Sentinel's trouble: whoever hears that has moved."""
+        limits = {"look": LOOK_LIMIT}
+        late = [name for name, began in self.began.items() if began and now - began[0] > limits.get(name, COURIER_LIMIT)]
+        if now - self.listed_at > self.settings.poll_interval + LIST_LIMIT:
+            late.append("listing")
+        return f"no progress: {listed(late)}" if late else ""
+
+    def _pulse(self, now: float) -> None:
+        """Tell those who watch Sentinel that it gets on, or what does not."""
+        if now < self.pulse_at:
+            return
+        self.pulse_at = now + min(PULSE, self.manager.interval or PULSE)
+        stuck = self.stuck(now)
+        write_health(self.health_files, f"{now:.1f} {stuck or 'ok'}")
+        states = [service.phase for service in self.watchdog.services.values()]
+        down = sum(phase in (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP) for phase in states)
+        where = f"the engine does not answer ({self.watchdog.lost_why})" if self.watchdog.lost_at is not None else (
+            f"watching {counted(len(states), 'service')}, {down} down")
+        self.manager.say(f"STATUS={stuck or where}", *(["WATCHDOG=1"] if not stuck else []))
+        if self.settings.heartbeat_url and now >= self.heartbeat_at and not stuck:
+            self.heartbeat_at = now + HEARTBEAT_EVERY
+            self.lanes["heartbeat"].put(self.settings.heartbeat_url)
+
+    def _fail_heartbeat(self) -> None:
+        if self.settings.heartbeat_url:
+            self.lanes["heartbeat"].put(self.settings.heartbeat_url + "/fail")
+
+    def _asked(self, seen: Asked) -> None:
+        """Answer the local HTTP server; words of others are answered for once they are durable."""
+        now = time.monotonic()
+        if seen.words:
+            if len(self.notes) == NOTES and now - self.notes[0] < NOTES_SPAN:
+                seen.reply((429, "text/plain", "too many; try again in a minute\n"))
+                return
+            self.notes.append(now)
+            self._tell(replace(seen.words, at=now))
+            self.replies.append(lambda: seen.reply((202, "text/plain", "taken\n")))
+        elif seen.path == "/healthz":
+            stuck = self.stuck(now)
+            seen.reply((503 if stuck else 200, "text/plain", f"{stuck or 'ok'}\n"))
+        elif seen.path == "/metrics":
+            seen.reply((200, "text/plain; version=0.0.4", metrics(self.watchdog, self.outboxes, self.figures, now)))
+        else:
+            document = status_document(self.watchdog, self.outboxes, time.time() - now)
+            seen.reply((200, "application/json", json.dumps(document, ensure_ascii=False) + "\n"))
 
     # What is told
 
@@ -4586,9 +4996,17 @@ class Daemon:
             notice = self._keep(notice, number)
             for outbox in self.outboxes.values():
                 outbox.amend(notice, now)
+            if notice.verdict is Verdict.GAVE_UP and notice.open:
+                self._gave_up(notice)
             if not notice.open:
                 del self.reds[notice.incident]
                 self._let_go({number})
+
+    def _gave_up(self, notice: Notice) -> None:
+        if notice.incident not in self.given_up:
+            self.given_up.add(notice.incident)
+            self.log("error", f"[{notice.verdict}] {headline(notice)}")
+            self._fail_heartbeat()
 
     def _let_go(self, numbers: set[int]) -> None:
         """Notices that no channel needs any more are kept by the ledger alone."""
@@ -4602,6 +5020,10 @@ class Daemon:
         notice = self._keep(notice, self.notices)
         if notice.open:
             self.reds[notice.incident] = notice.id
+        if notice.container and notice.uptime is not None and notice.container.finished_time:
+            self.figures.detection.add(time.time() - notice.container.finished_time)
+        if notice.verdict is Verdict.GAVE_UP:
+            self._gave_up(notice)
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
         self.log("info" if notice.verdict in COLOURS else "error", ". ".join(filter(None, words)))
         for outbox in list(self.outboxes.values())[: 1 if self.settings.chain else None]:
@@ -4612,11 +5034,13 @@ class Daemon:
         """A message's fate: note who has been told, and tell the others of a channel that is lost."""
         seen = replace(seen, why=self.mask(seen.why))  # a bridge may well quote its token
         outbox = self.outboxes[seen.channel]
+        self.began[seen.channel].clear()
         lost_before = outbox.dead
         done, logs = outbox.settle(seen, time.monotonic())
         told = [notice.id for notice in done]
         for number in told:
             state = {"message": seen.message, "why": seen.why if seen.fate is not Fate.SENT else ""}
+            self.figures.delivery.add(time.monotonic() - next(notice.at for notice in done if notice.id == number))
             self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
         if self.settings.chain and seen.channel != Drop.name:
             for other in self.outboxes.values():
@@ -4752,6 +5176,7 @@ class Daemon:
     def _leave(self, actions: list[Action]) -> int:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
         self.log("info", "asked to stop")
+        self.manager.say("STOPPING=1")
         self.engine.close_stream()
         until = time.monotonic() + 1.5
         self._decided([action for action in actions if isinstance(action, Tell | Log)])
@@ -4770,7 +5195,8 @@ class Daemon:
     def log(self, level: str, text: str) -> None:
         """One line to standard error, without any secret."""
         with contextlib.suppress(OSError):
-            print(log_line(level, self.mask(text), time.time(), self.settings.log), file=sys.stderr, flush=True)
+            form = "journal" if self.journal and self.settings.log == "text" else self.settings.log
+            print(log_line(level, self.mask(text), time.time(), form), file=sys.stderr, flush=True)
 
     # Workers: each takes one job, does one blocking thing, puts one value in the inbox
 
@@ -4781,6 +5207,9 @@ class Daemon:
         self._worker("events", "events", lambda job: self.engine.events(job.since, time.time(), self.inbox.put))
         for name, channel in self.channels.items():
             self._worker(name, name, functools.partial(send, channel))
+        self._worker("heartbeat", "heartbeat", lambda url: ping(self.web, url))
+        if self.settings.listen:
+            serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
 
     def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
         jobs = self.lanes[lane]
@@ -4843,29 +5272,39 @@ def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, boo
             for container, policy in watched]
 
 
-def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], as_json: bool) -> int:
-    """Look once: print a table, exit as a Nagios plugin does (0 ok, 1 warning, 2 critical, 3 unknown)."""
-    engine = engine_of(settings, environment)
+def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
+    """Look once: print a table, JSON, or what Nagios reads (`form`); exit as its plugins do: 0 ok, 1 warning, 2 critical,
+    3 unknown."""
+    states: list[State] = []
     try:
-        watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
-    except EngineError as error:
-        print(f"UNKNOWN: {error}", file=sys.stderr)
-        return 3
-    called = [container.called for container, _ in watched]
-    missing = [name for name in wanted if not any(name in words for words in called)]
-    for name in missing:
-        print(f"UNKNOWN: no watched service is called {name}", file=sys.stderr)
-    states = [state_of(container, job, ends.get(container.id))
-              for (container, job), words in zip(watched, called, strict=True) if not wanted or words & set(wanted)]
-    if not states and not missing:
-        print("UNKNOWN: nothing is watched; compose containers are by default, see SENTINEL_WATCH", file=sys.stderr)
-    states.sort(key=lambda state: (-state.severity, state.name))
-    if as_json:
+        engine = engine_of(settings, environment)
+        states, trouble = states_now(engine, settings, wanted)
+    except (EngineError, SettingError) as error:
+        trouble = [str(error)]
+    worst = max((state.severity for state in states), default=3)
+    worst = worst if worst == 2 or not trouble else 3
+    if form == "nagios":
+        print(nagios_text(states, worst, trouble))
+        return worst
+    for words in trouble:
+        print(f"UNKNOWN: {words}", file=sys.stderr)
+    if form == "json":
         print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
     elif states:
         print(state_table(states, time.time(), sys.stdout.isatty() and not environment.get("NO_COLOR")))
-    worst = max((state.severity for state in states), default=3)
-    return worst if worst == 2 or not missing else 3
+    return worst
+
+
+def states_now(engine: Engine, settings: Settings, wanted: list[str]) -> tuple[list[State], list[str]]:
+    """How what is watched stands, worst first, as far as it is wanted by its names; and what could not be found."""
+    watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
+    trouble = [f"no watched service is called {name}" for name in wanted
+               if not any(name in container.called for container, _ in watched)]
+    states = [state_of(container, job, ends.get(container.id)) for container, job in watched
+              if not wanted or container.called & set(wanted)]
+    if not states and not trouble:
+        trouble = ["nothing is watched; compose containers are by default, see SENTINEL_WATCH"]
+    return sorted(states, key=lambda state: (-state.severity, state.name)), trouble
 
 
 EPILOGUE = """\
@@ -4965,7 +5404,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
 
 
-COMMANDS = ("watch", "check", "test", "history", "mute", "unmute", "explain")
+COMMANDS = ("watch", "check", "test", "health", "history", "mute", "unmute", "explain")
 
 
 def command_line() -> Parser:
@@ -4978,6 +5417,7 @@ def command_line() -> Parser:
     parser.add_argument("names", nargs="*", metavar="NAME", help="containers, services or projects: check and explain these"
                         " alone; mute NAME… DURATION, unmute NAME…, where `all` means all")
     parser.add_argument("--json", action="store_true", help="check, history: as JSON")
+    parser.add_argument("--nagios", action="store_true", help="check: one line, figures, and more lines, as Nagios reads")
     for name, meta in options():
         if not meta["secret"]:
             parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
@@ -4998,8 +5438,10 @@ def main(argv: list[str] | None = None) -> int:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     commands: dict[str, Callable[[], int]] = {
-        "check": lambda: check(settings, os.environ, arguments.names, arguments.json),
+        "check": lambda: check(settings, os.environ, arguments.names,
+                               "nagios" if arguments.nagios else "json" if arguments.json else "table"),
         "test": lambda: test_channels(settings, os.environ),
+        "health": lambda: health(settings, os.environ),
         "history": lambda: history(settings, os.environ, arguments.json),
         "mute": lambda: mute_command(settings, arguments.names, True),
         "unmute": lambda: mute_command(settings, arguments.names, False),
@@ -5067,12 +5509,6 @@ def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: 
                 watchdog.enter(service)
         watchdog.mutes = mutes_of(ledger, offset)
     return watchdog
-
-
-def read_setting_file(path: str) -> str:
-    """A secret's file, without the newline at its end."""
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
 
 
 def relaunch() -> None:
