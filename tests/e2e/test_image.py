@@ -115,7 +115,7 @@ def test_it_is_not_root_and_only_the_ledger_is_its_own(engine: Engine, image: st
 
 def test_its_commands_are_sentinels(engine: Engine, image: str) -> None:
     assert engine.docker("run", "--rm", *TIGHT, image, "--version").startswith(f"Sentinel {sentinel.__version__} ")
-    with pytest.raises(DockerError, match="no such socket.*mount it"):
+    with pytest.raises(DockerError, match=r"no such socket.*mount it"):
         engine.docker("run", "--rm", *TIGHT, image, "check")
 
 

@@ -66,10 +66,14 @@ class Scene:
 def deploy(engine: docker.Engine, folder: Path, name: str, *files: Path | dict[str, object], **variables: str) -> None:
     """docker stack deploy of these files."""
     options: list[str] = []
+    # Clients before 23 want the number of a format that everybody else has forgotten.
+    old = int(engine.docker("version", "--format", "{{.Client.Version}}").partition(".")[0]) < 23
     for number, file in enumerate(files):
-        path = file if isinstance(file, Path) else folder / f"{name}-{number}.yaml"
-        if not isinstance(file, Path):
-            path.write_text(json.dumps(file))
+        text = file.read_text(encoding="utf-8") if isinstance(file, Path) else json.dumps(file, indent=1)
+        path = folder / f"{name}-{number}.yaml"
+        if old:
+            text = re.sub(r"\A\{", '{"version": "3.9",', text) if text.startswith("{") else f'version: "3.9"\n{text}'
+        path.write_text(text, encoding="utf-8")
         options += ["--compose-file", str(path)]
     told = docker.Engine(engine.host, environ={**engine.env, **variables})
     # The image is here and nowhere else, so its digest can't be asked for.
@@ -110,8 +114,12 @@ def scene(swarm: docker.Engine, tmp_path_factory: pytest.TempPathFactory) -> Ite
             return swarm.docker("ps", "--format", "{{.Names}}", "--filter", f"name={own}_sentinel.")
 
         sentinel = swarm.wait(sentinel_task, 30, "Sentinel's task")
-        for name in (first, other):
-            swarm.wait(lambda name=name: f"watching {name} " in swarm.log_of(sentinel), 20, f"Sentinel to watch {name}")
+
+        def both_watched() -> bool:
+            log = swarm.log_of(sentinel)
+            return all(f"watching {name}" in log for name in (first.rpartition(".")[0], other.rpartition(".")[0]))
+
+        swarm.wait(both_watched, 20, "Sentinel to watch both tasks")
 
         def told(title: str) -> bool:
             return any(alert.title.startswith(title) for message in discord.messages for alert in versions(message))
