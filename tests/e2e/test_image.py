@@ -144,7 +144,7 @@ def test_beside_a_stack_it_tells_a_death_and_heals_it(engine: Engine, image: str
     made.up()
     with sidecar(engine, image, discord.add_webhook().url, made.name, "--env", "SENTINEL_WATCH=all") as name:
         said = watching(engine, name, made.container("web"))
-        assert f"watching {name} " not in said
+        assert f"watching {name} " not in said and "ledger" not in said
         do(engine, made.container("web"), "exit 3")
         told(discord, f"[DEAD] {made.container('web')}")
         told(discord, f"Recovered: {made.container('web')}")
@@ -191,6 +191,33 @@ def test_the_example_wants_one_variable_and_says_how_to_get_it(example: Callable
     with pytest.raises(DockerError, match=r"DOCKER_GID.*must be the number of the group"):
         example("config")
     assert "65532:998" in example("config", DOCKER_GID="998")
+
+
+def test_copied_and_with_one_variable_set_it_builds_itself_and_comes_up(engine: Engine, image: str, tmp_path: Path,
+                                                                       example: Callable[..., str]) -> None:  # fmt: skip
+    folder = tmp_path / "example"
+    shutil.copy(sentinel_file(), folder)
+    dockerfile = (images.ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (folder / "Dockerfile").write_text(re.sub(r"^ARG BASE=.*", f"ARG BASE={images.BASE}", dockerfile, flags=re.M))
+    # This engine may be somebody's own: nothing on it is watched.
+    more = {"services": {"sentinel": {"environment": {"SENTINEL_PROJECTS": "no-such-project"}}}}
+    (folder / "compose.override.yaml").write_text(json.dumps(more))
+    socket = socket_of(engine)
+    variables = {"DOCKER_GID": str(socket.stat().st_gid), "DOCKER_SOCKET": str(socket), "SENTINEL_IMAGE": f"{image}-up"}
+    try:
+        example("up", "--detach", **variables)
+        container = example("ps", "--quiet", "sentinel", **variables)
+        said = engine.wait(lambda: answered(engine, container), 20, "Sentinel to find the engine")
+        assert "alerts go to terminal" in said and "warning" not in said.lower()
+    finally:
+        example("down", "--volumes", "--timeout", "0", **variables)
+        engine.docker("image", "rm", "--force", f"{image}-up")
+
+
+def answered(engine: Engine, container: str) -> str:
+    """The container's log, once it says that the engine answers."""
+    said = engine.log_of(container)
+    return said if re.search("the engine of .* answers", said) else ""
 
 
 def test_the_socket_proxy_of_the_example_is_ready_to_be_uncommented(engine: Engine, tmp_path: Path) -> None:
