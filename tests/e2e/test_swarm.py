@@ -133,8 +133,8 @@ def scene(swarm: docker.Engine, tmp_path_factory: pytest.TempPathFactory) -> Ite
         discord.wait_for(lambda _: told("Stopped: "), 40)
         first_state, log = swarm.state(first), swarm.log_of(sentinel)
         swarm.docker("stop", "--time", "30", sentinel)
-        yield Scene(f"{shop}_web", [alert for message in discord.messages for alert in versions(message)], first, second,
-                    first_state, log, int(swarm.state(sentinel)["ExitCode"]))  # fmt: skip
+        alerts = [alert for message in discord.messages for alert in versions(message) if shop in alert.title]
+        yield Scene(f"{shop}_web", alerts, first, second, first_state, log, int(swarm.state(sentinel)["ExitCode"]))
         print(log, discord.story())
         for name in (shop, own):
             swarm.docker("stack", "rm", name)
