@@ -89,12 +89,6 @@ class Embed:
         """What stands in the code block."""
         return self.text.split("```")[1].strip("\n") if "```" in self.text else ""
 
-    def line(self, *words: str) -> str:
-        """The line of the prose that has all these words in this order; empty if none has."""
-        pattern = ".*".join(re.escape(word) for word in words)
-        found = re.search(rf"^.*{pattern}.*$", self.prose, re.M)
-        return found[0] if found else ""
-
 
 def channel(discord: FakeDiscord) -> list[Embed]:
     """All embeds as they stand now, in order."""
@@ -227,15 +221,14 @@ class Scene(Stage):
         except AssertionError:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}\n{dump(self.discord)}") from None
 
-    def until_red(self, service: str, *words: str, verdict: str = "", timeout: float = 15.0) -> Embed:
-        """Wait until there is a red embed about a service with a line that has these words, and return it."""
-        name = self.name(service)
+    def until_red(self, service: str, verdict: str = "", timeout: float = 15.0) -> Embed:
+        """Wait until there is a red embed about a service, with this verdict if one is given, and return it."""
+        title = rf"\[.*{verdict}\] {self.name(service)}"
 
         def found() -> list[Embed]:
-            return [red for red in self.reds if re.fullmatch(rf"\[.*{verdict}\] {name}", red.title)
-                    and (not words or red.line(*words))]  # fmt: skip
+            return [red for red in self.reds if re.fullmatch(title, red.title)]
 
-        self.until(f"a red {verdict} about {service} with {words}", found, timeout)
+        self.until(f"a red {verdict} about {service}", found, timeout)
         return found()[0]
 
     def until_green(self, service: str, timeout: float = 60.0) -> Embed:
@@ -247,18 +240,29 @@ class Scene(Stage):
         self.until(title, lambda: [green for green in self.greens if green.title == title], timeout)
         return next(green for green in self.greens if green.title == title)
 
-    def told_chain(self, red: Embed, *services: str, project: Project | None = None) -> str:
-        """The line of a red embed with this chain, from the consequence down to the root; empty if there is none."""
+    def word(self, service: str, project: Project | None = None) -> str:
+        """A pattern for a service as people are told it: by its container's name, or by its own for short."""
         of = (project or self.project).name
-        links = " ← ".join(rf"(?:{of}-)?{service}(?:-1)?" for service in services)
-        found = re.search(rf"^.*(?<![\w-]){links}(?![\w-]).*$", red.prose.replace("`", ""), re.M)
+        return rf"(?<![\w-])(?:{of}-)?{service}(?:-1)?(?![\w-])"
+
+    def says(self, embed: Embed, service: str, project: Project | None = None) -> bool:
+        """Whether an embed names a service outside its code block."""
+        return bool(re.search(self.word(service, project), f"{embed.title}\n{embed.prose}"))
+
+    def line(self, embed: Embed, service: str, words: str = "") -> str:
+        """The line of an embed's prose that names a service and has these words; empty if there is none."""
+        lines = embed.prose.replace("`", "").splitlines()
+        return next((line for line in lines if re.search(self.word(service), line) and words in line), "")
+
+    def told_chain(self, embed: Embed, *services: str, project: Project | None = None) -> str:
+        """The line of an embed with this chain, from a consequence down to the root; empty if there is none."""
+        links = " ← ".join(self.word(service, project) for service in services)
+        found = re.search(rf"^.*{links}.*$", embed.prose.replace("`", ""), re.M)
         return found[0] if found else ""
 
     def has(self, service: str, project: Project | None = None) -> list[Embed]:
-        """The embeds that name a container, in the title or the text."""
-        name = (project or self.project).container(service)
-        named = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
-        return [embed for embed in self.embeds if named.search(f"{embed.title}\n{embed.text}")]
+        """The embeds that name a service outside their code blocks."""
+        return [embed for embed in self.embeds if self.says(embed, service, project)]
 
     def incidents(self, *embeds: Embed) -> set[str]:
         """Their numbers."""
