@@ -100,6 +100,12 @@ def span(seconds: float) -> str:
     return "".join(f"{value}{unit}" for value, unit in parts[first : first + 2] if value) or "0s"
 
 
+def listed(names: Iterable[str]) -> str:
+    """`db`, `db and cache`, `db, cache and queue`."""
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def counted(number: int, noun: str) -> str:
     """`1 restart`, `2 restarts`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
@@ -127,6 +133,21 @@ def count(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text.strip()):
         raise ValueError(f"{text!r} is no whole number")
     return int(text)
+
+
+DAY = 1440  # minutes
+
+
+def quiet_windows(text: str) -> tuple[tuple[int, int], ...]:
+    """Daily windows as minutes of the day, from `03:00-04:30` or `23:00-01:00, 12:00-12:15`."""
+    windows = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)", part)
+        if not match or match.group(1, 2) == match.group(3, 4):
+            raise ValueError(f"{part!r} is no window; write 03:00-04:30")
+        first, first_minute, last, last_minute = map(int, match.groups())
+        windows.append((first * 60 + first_minute, last * 60 + last_minute))
+    return tuple(windows)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -246,6 +267,8 @@ class Settings:
     stops: str = option("SENTINEL_STOPS", "notice", "Operator stops: `notice` (grey), `alert` (red, and restarted),"
                         " `ignore`.", choice("notice", "alert", "ignore"))
     max_restarts: int = option("SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count)
+    remind: float = option("SENTINEL_REMIND", "4h", "Remind of what is still down this often; `0`: never.", duration)
+    greet: bool = option("SENTINEL_GREET", "true", "A summary in blue at the start.", boolean)
     drop_dir: str = option("SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", plain)
     chain: bool = option("SENTINEL_CHAIN", "false", "`true`: webhook, bot, bridge, file drop are tried in this order;"
                          " else each gets every alert.", boolean)
@@ -331,6 +354,7 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 # service   what is watched: a compose project's service and number; containers come and go under its key
 # run       one life of a container, from `start` to `die`; evidence of who ended it is kept for each run
 # incident  one service's story, from its first bad sign to its proven recovery
+# outage    incidents with one root cause: one red message that is kept current, one green one when all is back
 # notice    one thing to tell people
 # attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
 
@@ -378,9 +402,14 @@ class Verdict(StrEnum):
     GAVE_UP = "GAVE UP"
     FAILED = "FAILED"
     VANISHED = "VANISHED"
+    ORPHANED = "ORPHANED"
     ENGINE_DOWN = "ENGINE DOWN"
+    STILL_DOWN = "STILL DOWN"
     RECOVERED = "Recovered"
+    RESTARTED = "Restarted"
     STOPPED = "Stopped"
+    FOLDED = "Folded"
+    WATCHING = "Watching"
     CHILD_OOM = "OUT OF MEMORY"
     CHANNEL_LOST = "CHANNEL LOST"
 
@@ -399,6 +428,10 @@ class Cause(StrEnum):
     OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
+    ENGINE = "not brought back by the engine"
+    ORPHAN = "the container whose network it shares was recreated: its own network is gone, and a restart can't help"
+    STALE = "its network was gone: the container that it shares it with was restarted"
+    TOGETHER = "what it depends on was restarted (depends_on: restart: true)"
 
 
 class Intent(Enum):
@@ -429,6 +462,7 @@ class Container:
     stop_signal: int = 15
     stop_timeout: float = 10.0
     network_mode: str = ""
+    links: tuple[str, ...] = ()
     tty: bool = False
     auto_remove: bool = False
     memory_limit: int = 0
@@ -448,6 +482,23 @@ class Container:
     def service(self) -> str:
         """Compose service."""
         return self.labels.get("com.docker.compose.service", "")
+
+    @property
+    def short(self) -> str:
+        """What people call it among its siblings: compose's service, with its number unless that is 1."""
+        number = self.labels.get("com.docker.compose.container-number", "1")
+        return (self.service if number == "1" else f"{self.service}-{number}") if self.service else self.name
+
+    @property
+    def called(self) -> set[str]:
+        """Every name by which a command may mean it."""
+        return {self.name, self.service, self.project, self.key} - {""}
+
+    @property
+    def network_target(self) -> str:
+        """The container whose network it shares: an id, or a name where the engine left it so; empty for none."""
+        kind, _, target = self.network_mode.partition(":")
+        return target if kind in ("container", "service") else ""
 
     @property
     def oneoff(self) -> bool:
@@ -484,6 +535,16 @@ class Policy:
     max_restarts: int
     settle: float
     mention: str
+    quiet: tuple[tuple[int, int], ...] = ()  # windows of the day, in minutes of local time
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """How one service depends on another: compose's condition, whether it is restarted with it, whether they
+    share a network."""
+    condition: str = "service_started"
+    restart: bool = False
+    network: bool = False
 
 
 # Observations: what the edges report. Past participles.
@@ -570,6 +631,7 @@ class Fate(Enum):
     UNCLEAR = 3  # perhaps stored
     MALFORMED = 4  # the channel refuses its form, not the channel's use
     DEAD = 5  # the channel will never take anything
+    GONE = 6  # the message that was to be edited is not there any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -637,6 +699,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Consequence:
+    """One service that a root cause took with it. `chain`: from it to the root; `state`: how it stands now."""
+    chain: tuple[str, ...]
+    verdict: Verdict
+    at: float
+    exit_code: int | None = None
+    cause: Cause = Cause.EXIT
+    state: str = ""
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One thing to tell people: facts only, worded later. Spans are seconds, None where not known."""
     verdict: Verdict
@@ -657,29 +731,44 @@ class Notice:
     id: int = 0  # its place in the ledger
     names: tuple[str, ...] = ()  # all of them, where one notice stands for several services
     mention: str = ""
+    consequences: tuple[Consequence, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()  # further lines: label and text
+    open: bool = False  # its outage goes on, so what is told of it may change
+    recovered: float | None = None  # how long it was down, where it is over
+    flaps: int = 0  # incidents of this service within an hour, where that is too many
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell people."""
+    """Tell people something new."""
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Amend:
+    """Bring what was told in red of an outage up to date, where it stands."""
     notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send these notices as one message. `nonce` begins with the ledger's tag, and is the same for the same ones;
-    `plain` leaves out all that could be refused; `why_late` says why they may come late."""
+    """Send these notices as one message, or have a message that is there (`message`) say this instead.
+
+    `nonce` begins with the ledger's tag, and is the same for the same notices; `plain` leaves out all that could be
+    refused; `why_late` says why they may come late.
+    """
     channel: str
     notices: tuple[Notice, ...]
     host: str
     nonce: str = ""
     plain: bool = False
     why_late: str = ""
+    message: str = ""
 
 
 Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
                | Crashed)
-Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Deliver
+Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Amend | Deliver
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 # The engine's words to values. Tolerant: a missing or odd value becomes its default, never an exception.
@@ -797,10 +886,17 @@ def container_of(document: JSON) -> Container:
         stop_signal=signal_number(text_at(config, "StopSignal"), 15),
         stop_timeout=float(min(stop_timeout, 86400)) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
         network_mode=text_at(host, "NetworkMode"),
+        links=links_of(at(host, "Links")),
         tty=at(config, "Tty") is True,
         auto_remove=at(host, "AutoRemove") is True,
         memory_limit=whole_at(host, "Memory"),
     )
+
+
+def links_of(links: JSON) -> tuple[str, ...]:
+    """The names of the containers that legacy links (`/db:/web/alias`) lead to."""
+    return tuple(link.partition(":")[0].lstrip("/") for link in links if isinstance(link, str)) if isinstance(
+        links, list) else ()
 
 
 def row_of(document: JSON) -> Row:
@@ -839,26 +935,39 @@ def event_of(document: JSON) -> Heard | None:
     )
 
 
-def depends_on(labels: Mapping[str, str]) -> dict[str, str]:
-    """Compose's dependencies of a service, and the condition of each (`service_started` where none is told)."""
+def depends_on(labels: Mapping[str, str]) -> dict[str, Dependency]:
+    """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no third part, before
+    2.3 no second one. A living container is restarted only where the label says so."""
     parts = (item.split(":") for item in labels.get("com.docker.compose.depends_on", "").split(",") if item)
-    return {part[0]: part[1] if len(part) > 1 else "service_started" for part in parts}
+    return {part[0]: Dependency(part[1] if len(part) > 1 else "service_started", part[2:3] == ["true"]) for part in parts}
+
+
+def waits_for_end(container: Container) -> list[str]:
+    """The jobs that a service waits for: siblings on whose successful end it depends."""
+    return [name for name, dependency in depends_on(container.labels).items()
+            if dependency.condition == "service_completed_successfully"]
 
 
 HOOK_LABEL = "com.docker.compose.hook"
 REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")
 
 
-def in_scope(container: Container, settings: Settings) -> bool:
-    """Whether the settings and its labels ask for this container to be watched, label aside from bad values."""
+def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, str]:
+    """Whether a container is watched, and why; a bad label counts as none."""
     asked = container.labels.get("sentinel.watch", "").strip().lower()
-    if asked in ("false", "no", "off", "0") or HOOK_LABEL in container.labels:
-        return False
-    if asked in ("true", "yes", "on", "1"):
-        return True
-    if settings.projects and container.project not in settings.projects:
-        return False
-    return settings.watch == "all" or (settings.watch == "compose" and bool(container.project))
+    project = container.project
+    chosen = settings.watch == "all" or (settings.watch == "compose" and bool(project))
+    reasons = (
+        (container.id == me, False, "it is Sentinel itself"),
+        (HOOK_LABEL in container.labels, False, "it is a helper of compose's, made for a moment"),
+        (asked in ("false", "no", "off", "0"), False, "its label sentinel.watch is false"),
+        (asked in ("true", "yes", "on", "1"), True, "its label sentinel.watch is true"),
+        (settings.projects and project not in settings.projects, False, "SENTINEL_PROJECTS does not name its project"),
+        (settings.watch == "all", True, "SENTINEL_WATCH is `all`"),
+        (chosen, True, f"it belongs to the compose project {project}"),
+        (settings.watch == "compose", False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"))
+    return next(((watched, why) for holds, watched, why in reasons if holds),
+                (False, "it has no label sentinel.watch=true, and SENTINEL_WATCH is `labelled`"))
 
 
 def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy, list[str]]:
@@ -883,7 +992,7 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
     elif heal and speaks_through(container, settings.docker_host):
         heal, why_not = False, "Sentinel speaks to the engine through it"
     policy = Policy(
-        watch=in_scope(container, settings) and container.id != me,
+        watch=scope_of(container, settings, me)[0],
         heal=heal,
         insist=heal and asked is True,
         why_not=why_not,
@@ -891,6 +1000,7 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
         max_restarts=label("sentinel.max-restarts", count, settings.max_restarts),
         settle=label("sentinel.settle", duration, settings.settle),
         mention=label("sentinel.mention", mention, settings.mention),
+        quiet=label("sentinel.quiet", quiet_windows, ()),
     )
     return policy, warnings
 
@@ -912,6 +1022,13 @@ UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at
 POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
 ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
 NOTE_EVERY, FORGET_AFTER = 600.0, 600.0
+SHADOW = 120.0  # a dependant that died so long before what it depends on died of the same cause
+STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
+HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does
+OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
+FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
+ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
+BURST = 2.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -940,13 +1057,36 @@ class Death:
 
 
 @dataclass(slots=True)
-class Incident:
-    """One service's story, from its first bad sign to its proven recovery."""
+class Outage:
+    """Incidents with one root cause. `root` is a service, or empty for the engine, or for what a mute left behind."""
     number: int
     began_at: float
+    root: str = ""
+    members: list[str] = field(default_factory=list)  # services, in the order in which they fell
+    told: bool = False
+    flaps: int = 0
+    notice: Notice | None = None  # what there is to tell of a root that is no service
+    back_at: float | None = None  # since when such a root is back
+
+
+@dataclass(slots=True)
+class Incident:
+    """One service's story, from its first bad sign to its proven recovery. `notice`: what there is to tell of it now."""
+    outage: Outage
+    began_at: float
+    notice: Notice
     deaths: int = 0
     attempts: int = 0
     looped: bool = False
+    back_at: float | None = None  # since when it is back, where the outage goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done about a service that is down: in words, and when (None: nothing). `held`: it waits for others."""
+    words: str
+    due: float | None
+    held: bool = False
 
 
 @dataclass(slots=True)
@@ -971,7 +1111,17 @@ class Watched:
     noted_at: float = -NOTE_EVERY
     calling: str = ""  # the container of the restart call in flight
     pending_until: float = 0.0  # a restart call without an answer may still be at work
+    held: bool = False  # its restart waits for what it depends on
+    fell: bool = False  # its present run follows a death, not a restart that somebody wanted
+    network_parent: str = ""  # the service whose network it shares
+    muted: str = ""  # it is muted, and was `standing` or `down` when that began, or has `died` since
+    recoveries: deque[float] = field(default_factory=lambda: deque(maxlen=FLAPS))
     settled: bool = False  # its removal has been told, or was not worth it
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs and nothing speaks against it."""
+        return self.phase in (Phase.UP, Phase.PROVING) and self.container.status == "running"
 
     @property
     def standing(self) -> bool:
@@ -987,6 +1137,11 @@ class Watched:
     def unjudged(self, death: Death) -> bool:
         """Whether a death is that of the run last seen, and has not been judged."""
         return death.time >= self.container.started_time != self.judged_time
+
+    def flaps(self, now: float) -> int:
+        """How many incidents it has had within the hour, this one included; 0 if that is not too many."""
+        recent = [when for when in self.recoveries if when > now - FLAP_SPAN]
+        return len(recent) + 1 if len(recent) + 1 >= FLAPS else 0
 
     def recent_deaths(self, now: float) -> list[float]:
         """When it died lately: three such deaths are a crash loop."""
@@ -1063,6 +1218,23 @@ def hopeless_end(death: Death, container: Container, exit_code: int | None) -> s
     return ""
 
 
+def older(one: Watched, other: Watched) -> bool:
+    """Whether one service's run began before another's."""
+    return one.container.started_time < other.container.started_time
+
+
+def quiet_until(windows: Iterable[tuple[int, int]], calendar_time: float) -> tuple[float, float]:
+    """Seconds until the end of the quiet windows that a moment is in (0 if in none), and until the next change."""
+    local = datetime.fromtimestamp(calendar_time).astimezone()
+    minute = local.hour * 60 + local.minute + (local.second + local.microsecond / 1e6) / 60
+    ends, changes = [0.0], []
+    for first, last in windows:
+        inside = (minute - first) % DAY < (last - first) % DAY
+        ends.append((last - minute) % DAY * 60 if inside else 0.0)
+        changes += [(moment - minute) % DAY * 60 or DAY * 60 for moment in (first, last)]
+    return max(ends), min(changes, default=DAY * 60)
+
+
 def begins_anew(container: Container, event: Heard) -> bool:
     """Whether a `start` is news: not that of the run that is known, told again or late."""
     return event.time > (container.started_time + 1.0 if container.status == "running" else container.finished_time)
@@ -1089,6 +1261,10 @@ class Watchdog:
         self.services: dict[str, Watched] = {}
         self.by_id: dict[str, str] = {}  # container → service
         self.runs: dict[str, Run] = {}  # container → evidence of its run
+        self.groups: dict[tuple[str, str], dict[str, None]] = {}  # (project, compose service or "") → services
+        self.outages: dict[int, Outage] = {}
+        self.news: dict[int, Outage] = {}  # outages of which something new is to be told
+        self.mutes: dict[str, float] = {}  # who is muted by command → until when
         self.ignored: set[str] = set()  # containers that are not to be watched
         self.looks: dict[str, bool] = {}  # looks in flight; True: look again after it
         self.due: dict[tuple[str, str], float] = {}  # (rule, service or container) → when
@@ -1109,7 +1285,11 @@ class Watchdog:
         self.reopened_at = -math.inf
         self.lost_at: float | None = None
         self.lost_why = ""
-        self.engine_incident = 0
+        self.engine_outage: Outage | None = None
+        self.graced_at: float | None = None  # when the engine came back: Docker's own policies are at work
+        self.moved_at = 0.0  # when a container was last seen to start
+        self.engine_gap = (math.inf, 0.0)  # engine's times between which ends were its own doing
+        self.graceful = False  # it said goodbye: then Docker itself brings back what was not stopped by hand
 
     # What the daemon calls
 
@@ -1117,16 +1297,25 @@ class Watchdog:
         """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
         return [Subscribe(0.0)]
 
-    def restore(self, services: Iterable[tuple[Watched, float | None]], engine_id: str, position: float, incidents: int,
-                now: float, now_time: float) -> None:
+    def restore(self, services: Iterable[tuple[Watched, float | None]], outages: Mapping[int, Outage], engine_id: str,
+                position: float, incidents: int, now: float, now_time: float) -> None:
         """Take up what the ledger remembers: services with their due times. A restart that was cut short is looked at."""
         for service, due in services:
-            self.services[service.key] = service
-            self.by_id[service.container.id] = service.key
+            self.enter(service)
             if service.phase is Phase.RESTARTING:
                 service.phase, service.back_at, due = Phase.PROVING, now, now + service.proof
             if due is not None:
                 self.due["forget" if service.phase is Phase.GONE and service.settled else "phase", service.key] = due
+        for number, outage in outages.items():
+            outage.members = [key for key in outage.members if key in self.services and self.services[key].incident]
+            if outage.members or outage.notice:
+                outage.root = outage.root if outage.root in outage.members else "" if outage.notice else outage.members[0]
+                self.outages[number] = outage
+                self.due["outage", str(number)] = now
+            if outage.notice and outage.notice.verdict is Verdict.ENGINE_DOWN:
+                self.engine_outage = outage
+                if outage.back_at is None:  # it was away when Sentinel ended: how long it was, the next listing tells
+                    self.engine_known, self.lost_at, self.engine_gap = True, outage.began_at, (position, math.inf)
         self.engine_id = engine_id
         self.position, self.incidents = position, incidents
         self.absence, self.history = (position, now_time), (0.0, position)
@@ -1154,28 +1343,39 @@ class Watchdog:
         rules: dict[str, Callable[[str, float], None]] = {
             "phase": self._phase_due, "unheard": self._unheard_due, "look": self._look_due, "oom": self._oom_due,
             "forget": self._forget_due, "list": self._list_due, "subscribe": self._subscribe_due,
-            "engine": self._engine_due}
+            "engine": self._engine_due, "grace": self._grace_due, "dependants": self._dependants_due,
+            "network": self._network_due, "outage": self._outage_due, "remind": self._remind_due, "mutes": self._mutes_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
+            if timer not in self.due:
+                continue  # another rule has put it off
             self.touched.add(timer[1])
-            if timer[1] and (self.lost_at is not None or self.initial is None or self._is_looked_at(*timer)):
-                self.due[timer] = now + 0.5  # nothing is judged or touched before it is known how things stand
+            if timer[1] and (put_off := self._put_off(*timer, now)):
+                self.due[timer] = put_off
             else:
                 rules[timer[0]](timer[1], now)
             if self.due.get(timer, now + 1.0) <= now:  # the rule has not set it anew
                 del self.due[timer]
         return self._take_actions()
 
-    def _is_looked_at(self, rule: str, key: str) -> bool:
+    def _put_off(self, rule: str, key: str, now: float) -> float:
+        """Until when a service's rule has to wait: nothing is judged or touched before it is known how things stand,
+        and a muted service is left alone. 0 for not at all."""
+        if self.lost_at is not None or self.initial is None or (self.graced_at is not None and rule != "look"):
+            return now + 0.5
         service = self.services.get(key)
-        return rule == "phase" and service is not None and service.container.id in self.looks
+        if service is None or rule not in ("phase", "dependants", "network"):
+            return 0.0
+        return now + 0.5 if rule == "phase" and service.container.id in self.looks else self.muted_until(service, now)
 
     def next_due_at(self) -> float | None:
         """When `tick` is wanted next."""
         return min(self.due.values(), default=None)
 
     def _take_actions(self) -> list[Action]:
+        news, self.news = self.news, {}
+        told = [self._tell_outage(outage) for outage in news.values() if outage.number in self.outages]
         actions, self.actions = self.actions, []
-        return actions
+        return [*told, *actions]
 
     def _log(self, level: str, text: str) -> None:
         self.actions.append(Log(level, text))
@@ -1188,17 +1388,24 @@ class Watchdog:
             self.looks[container_id] = False
             self.actions.append(Look(container_id))
 
-    def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
-        """Tell people of a service."""
-        container, incident = service.container, service.incident
-        if incident:
-            facts = {"incident": incident.number, "deaths": incident.deaths, "attempts": incident.attempts} | facts
-        else:
-            self.incidents += 1
-            facts["incident"] = self.incidents
+    def _number(self) -> int:
+        self.incidents += 1
+        return self.incidents
+
+    def _notice(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
+        """What there is to tell of a service."""
+        container = service.container
         name = REPLACE_NAME.sub("", container.name)
-        self.actions.append(Tell(Notice(verdict, name, at, container, cause, container.project,
-                                        mention=service.policy.mention, **facts)))
+        return Notice(verdict, name, at, container, cause, container.project, mention=service.policy.mention, **facts)
+
+    def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
+        """Tell people of a service, beside what is told of its outage."""
+        if incident := service.incident:
+            counts = {"incident": incident.outage.number, "deaths": incident.deaths, "attempts": incident.attempts}
+        else:
+            counts = {"incident": self._number()}
+        if not service.muted:
+            self.actions.append(Tell(self._notice(service, verdict, at, cause, **counts, **facts)))
 
     # The engine: its stream, its listing, its loss
 
@@ -1206,6 +1413,8 @@ class Watchdog:
         self.streaming, self.opened_at = True, now
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
+        if self.engine_gap[1] == math.inf:
+            self.engine_gap = (self.engine_gap[0], seen.time)
         if self.refused:
             self._log("info", "the engine's events can be read again")
         self.refused = False
@@ -1251,8 +1460,12 @@ class Watchdog:
         ids = {row.id for row in seen.rows}
         if self.initial is None:
             self.initial, self.missed = ids, set(self.by_id) - ids
+            self._mutes_due("", now)
         for container_id in [row.id for row in seen.rows if self._differs(row)] + [i for i in self.by_id if i not in ids]:
             self._look(container_id)
+        for service in self.services.values():
+            if service.container.network_target and service.alive:
+                self._check_network(service, now)
         self.ignored &= ids
         self.grown = {row.id for row in seen.rows if not row.young}
         self.runs = {i: run for i, run in self.runs.items() if i in ids or i in self.by_id or i in self.looks}
@@ -1263,7 +1476,7 @@ class Watchdog:
             self._log("warning", "the ledger is about another engine; its services are forgotten, its history kept")
             self.touched |= set(self.services)
             self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
-            for memory in (self.services, self.by_id, self.runs):
+            for memory in (self.services, self.by_id, self.runs, self.groups, self.outages):
                 memory.clear()
         self.engine_id = engine_id
 
@@ -1282,27 +1495,93 @@ class Watchdog:
         if self.lost_at is None:
             self.lost_at = now
             self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
+            goodbye = self._goodbye()
+            self.graceful = goodbye < math.inf
+            self.engine_gap = (min(self.position, goodbye), math.inf)
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
 
+    def _goodbye(self) -> float:
+        """When an engine that is lost now began to stop all containers, by its own clock; infinity if it did not.
+
+        It sends all of them the stop signal at once, and leaves when the last has ended; nobody else's stops leave
+        not one container running.
+        """
+        asked = [max((when for number, when in service.death.run.kills if number in ASKING_SIGNALS), default=0.0)
+                 for service in self.services.values() if service.phase is Phase.SUSPECT and service.death]
+        if not any(asked) or any(service.alive for service in self.services.values()):
+            return math.inf
+        return min(when for when in asked if when >= max(asked) - BURST) - 0.001
+
     def _engine_due(self, _: str, now: float) -> None:
         """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
         if self.lost_at is not None and self.engine_known:
-            self.incidents += 1
-            self.engine_incident = self.incidents
-            self.actions.append(Tell(Notice(
-                Verdict.ENGINE_DOWN, self.host, self.lost_at, incident=self.incidents, error=self.lost_why,
-                plan="Trying to reach it; nothing is restarted meanwhile.", mention=self.settings.mention)))
+            if muted := self.mutes.get("all", 0.0):
+                self.due["engine", ""] = max(muted, now + 1.0)
+            else:
+                self._engine_falls(self.lost_at, "Trying to reach it; nothing is restarted meanwhile.")
+
+    def _engine_falls(self, at: float, plan: str) -> Outage:
+        """Begin, or go on with, the engine's own outage."""
+        outage = self.engine_outage
+        if outage is None:
+            outage = self.engine_outage = self._new_outage("", at)
+        outage.back_at, why = None, self.lost_why or (outage.notice.error if outage.notice else "")
+        outage.notice = Notice(Verdict.ENGINE_DOWN, self.host, outage.began_at, error=why, plan=plan,
+                               mention=self.settings.mention)
+        self.news[outage.number] = outage
+        return outage
 
     def _engine_found(self, now: float) -> None:
-        if self.engine_incident and self.lost_at is not None:
-            self.actions.append(Tell(Notice(Verdict.RECOVERED, self.host, now, incident=self.engine_incident,
-                                            downtime=now - self.lost_at)))
+        """It answers. Docker's own restart policies get some time, if anything that ran does not run yet."""
         if not self.engine_known or self.lost_why:
             self._log("info", f"the engine of {self.host} answers")
-        self.engine_known, self.lost_at, self.lost_why, self.engine_incident = True, None, "", 0
+        if self.engine_known and self.lost_at is not None:
+            self.graced_at, self.moved_at = now, now
+            self.due["grace", ""] = now + 1.0
+        self.engine_known, self.lost_at, self.lost_why = True, None, ""
         self.due.pop(("engine", ""), None)
+
+    def _grace_due(self, _: str, now: float) -> None:
+        """Once nothing starts any more, what the engine took with it and did not bring back is down."""
+        assert self.graced_at is not None
+        taken = [service for service in self.services.values() if self._taken(service)]
+        busy = bool(self.looks) or not (self.streaming or self.refused)
+        quiet = not taken or now >= self.moved_at + ENGINE_GRACE
+        if (busy or not quiet) and now < self.graced_at + GRACE_LIMIT:
+            self.due["grace", ""] = now + 1.0
+            return
+        back_at, self.graced_at = self.graced_at, None
+        outage = self._left_behind([service for service in taken if not service.muted], back_at)
+        for service in taken:
+            service.move(Phase.SUSPECT)
+            death = service.death or self._found_death(service.container, now)
+            service.death, service.judged_time = None, service.container.started_time
+            self._fall(service, Verdict.DEAD, Cause.ENGINE, death, now, outage)
+        if outage := self.engine_outage:
+            outage.back_at = back_at
+            self._check_over(outage, now)
+
+    def _left_behind(self, services: list[Watched], at: float) -> Outage | None:
+        """The outage of what the engine did not bring back: its own, if that was told; else one for all of them."""
+        if self.engine_outage and services:
+            return self._engine_falls(at, "It answers again; what it did not bring back is restarted.")
+        if len(services) < 2:
+            return None
+        outage = self._new_outage("", at)
+        outage.notice = Notice(Verdict.DEAD, counted(len(services), "service"), at, cause=Cause.ENGINE,
+                               plan="They are restarted, what others depend on first.", mention=self.settings.mention)
+        return outage
+
+    def _taken(self, service: Watched) -> bool:
+        """Whether a service ended with its engine, and is not back. An engine that said goodbye brings back by
+        itself what nobody stopped by hand, under `unless-stopped`."""
+        container, death = service.container, service.death
+        if container.status not in ("exited", "dead") or (self.graceful and container.restart_policy == "unless-stopped"):
+            return False
+        within = self.engine_gap[0] < (death.time if death else container.finished_time) <= self.engine_gap[1]
+        return within and service.phase in (Phase.SUSPECT, Phase.UP, Phase.PROVING)
 
     # Events
 
@@ -1341,6 +1620,7 @@ class Watchdog:
 
     def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self._look(event.id)
+        self.moved_at = now
         if service and service.container.id == event.id and service.phase in DOWN and begins_anew(service.container, event):
             ours = service.container.status == "restarting" or now < service.pending_until
             self._came_back(service, now, ours)
@@ -1398,10 +1678,10 @@ class Watchdog:
             self.due["look", seen.id] = now + 2.0
         elif seen.container is None:
             self._gone(seen.id, now)
-        elif service := self.services.get(self.by_id.get(seen.id, "")) or self._adopt(seen.container):
+        elif service := self.services.get(self.by_id.get(seen.id, "")) or self._adopt(seen.container, now):
             self._reconcile(service, seen.container, seen.logs, now)
 
-    def _adopt(self, container: Container) -> Watched | None:
+    def _adopt(self, container: Container, now: float) -> Watched | None:
         """Begin to watch a container, or learn that it is not to be watched."""
         policy, warnings = policy_of(container, self.settings, self.me)
         for warning in warnings:
@@ -1410,8 +1690,8 @@ class Watchdog:
             self.ignored.add(container.id)
             self.runs.pop(container.id, None)
             return None
-        self.by_id[container.id] = container.key
         if service := self.services.get(container.key):
+            self.by_id[container.id] = container.key
             return service
         death = self.runs.get(container.id, Run()).death
         told = death is not None and death.time >= container.started_time
@@ -1419,9 +1699,23 @@ class Watchdog:
         service = Watched(container.key, container, policy, Phase.UP)
         if found_down or container.status == "created":
             service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
-        self.services[container.key] = service
+        self.enter(service)
+        self._begin_mute(service, now)
         self._log("info", f"watching {container.name} ({container.status})")
         return service
+
+    def adopt_all(self, containers: Iterable[Container], now: float) -> None:
+        """Take containers as they are, to answer questions about them."""
+        for container in containers:
+            service = self.services.get(container.key) or self._adopt(container, now)
+            if service:
+                service.container = container
+                self._find_network(service)
+
+    def _find_network(self, service: Watched) -> None:
+        """Whose network it shares: remembered, for when that container is replaced."""
+        container = service.container
+        service.network_parent = self._key_of(container.network_target, container.project) or service.network_parent
 
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
         before, standing = service.container, service.standing
@@ -1429,6 +1723,7 @@ class Watchdog:
         if container.id != before.id and not self._succeeds(service, container):
             return
         service.container, service.logs = container, logs or service.logs
+        self._find_network(service)
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
         if standing and not service.death and run.death and service.unjudged(run.death):
             self._assess(service, run.death, now)
@@ -1488,6 +1783,8 @@ class Watchdog:
                 self._suspect(service, Death(0.0, now, container.exit_code, Run(), heard=False), now, service.policy.settle)
             else:
                 self._wait(service, now)
+        elif container.status == "restarting" and self.graced_at is not None:
+            self.due["look", container.id] = now + ENGINE_GRACE  # Docker's own policy is at it
         elif container.status == "restarting" and (standing or looping_unseen):
             if not standing:
                 self._came_back(service, now, ours=False)
@@ -1538,7 +1835,7 @@ class Watchdog:
     def _assess(self, service: Watched, death: Death, now: float) -> None:
         """A death that nobody asked for is judged as soon as it is looked at; others may turn out to be a deploy."""
         intent = intent_of(death, service.container)
-        if intent is Intent.NOBODY:
+        if intent is Intent.NOBODY and self.graced_at is None:
             service.death = death
         else:
             self._suspect(service, death, now, STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle)
@@ -1554,7 +1851,7 @@ class Watchdog:
         assert death is not None
         service.death = death.run.death = None
         service.judged_time = (before if container.status == "running" else container).started_time
-        exit_code, job = code_of(death, container), self._is_job(service)
+        exit_code, job = code_of(death, container), self.is_job(service)
         cause = cause_of(death, before, container, exit_code)
         tried_again = container.restart_policy != "no" and container.status in ("restarting", "running")
         if exit_code == 0 and (container.restart_policy == "on-failure" or (job and not tried_again)):
@@ -1562,91 +1859,114 @@ class Watchdog:
             self._rest(service)
         elif job and not tried_again and not service.policy.insist:
             if service.incident is None:
-                self._tell_red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.", now)
+                notice = self._red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.", now)
+                if not self.muted_until(service, now):
+                    self.actions.append(Tell(replace(notice, incident=self._number())))
             self._rest(service)
         else:
             if not service.policy.insist:
                 service.hopeless = hopeless_end(death, container, exit_code)
             self._fall(service, Verdict.FAILED if job else Verdict.DEAD, cause, death, now)
             return
-        service.incident = None
+        self._leave(service, "", now)
         if container.status == "running":
             self._came_back(service, now, ours=False)
 
-    def _is_job(self, service: Watched) -> bool:
+    def is_job(self, service: Watched) -> bool:
         """By its label, as a one-off, or because a sibling waits for its completion."""
         if service.policy.job is not None:
             return service.policy.job
         project, name = service.container.project, service.container.service
-        return bool(name) and any(depends_on(other.container.labels).get(name) == "service_completed_successfully"
-                                  for other in self.services.values() if other.container.project == project)
+        return bool(name) and any(name in waits_for_end(self.services[key].container)
+                                  for key in self.groups.get((project, ""), ()))
 
-    def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float) -> None:
-        """A service is down and nobody wanted it: tell the first time, and see to its return."""
-        if service.proved_at and service.incident is None and death.at - service.proved_at >= REFUND_AFTER:
-            service.refund()
-        fresh = service.incident is None
-        if service.incident is None:
-            self.incidents += 1
-            service.incident = Incident(self.incidents, death.at)
+    def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float,
+              outage: Outage | None = None) -> None:
+        """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see to its return."""
+        if self.muted_until(service, now):
+            service.muted = "died"
+            self._rest(service)
+            return
         incident = service.incident
-        incident.deaths += death.times
-        if cause is not Cause.CANT_START:
+        if service.proved_at and (incident is None or incident.back_at) and death.at - service.proved_at >= REFUND_AFTER:
+            service.refund()
+        if cause not in (Cause.CANT_START, Cause.ORPHAN):
             service.deaths.extend([now] * death.times)
-        often = len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
-        looping = often and not incident.looped
-        if fresh or looping:
-            incident.looped = looping
-            exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
-            plan, _ = self._plan(service, now)
-            self._tell_red(service, Verdict.CRASH_LOOP if looping else verdict, cause, death, exit_code, plan, now)
+        if incident is None:
+            outage = outage or self._new_outage(service.key, death.at, service.flaps(now))
+            notice = self._notice(service, verdict, death.at, cause)
+            incident = service.incident = Incident(outage, death.at, notice)
+            outage.members.append(service.key)
         else:
-            self._log("warning", f"{service.container.name} died again ({incident.deaths} times)")
+            self._log("warning", f"{service.container.name} died again ({incident.deaths + death.times} times)")
+        incident.deaths += death.times
+        incident.back_at, service.fell = None, True
+        incident.looped |= len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
+        self._gather(service, now)
+        verdict = Verdict.CRASH_LOOP if incident.looped and cause is not Cause.ORPHAN else verdict
+        exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
+        incident.notice = self._red(service, verdict, cause, death, exit_code, "", now)
         self._wait(service, now)
 
-    def _tell_red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
-                  plan: str, now: float) -> None:
+    def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
+             plan: str, now: float) -> Notice:
+        """What there is to tell of a service that is down."""
         container, recent = service.container, service.recent_deaths(now)
-        gave_up = verdict is Verdict.GAVE_UP
-        loop = {"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}
         began = container.started_time if container.status != "running" else death.run.started_time
         ended = container.finished_time if container.finished_time >= began else death.time
-        lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START)
-        self._tell(
+        lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE)
+        return self._notice(
             service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
-            uptime=ended - began if lived else None, **loop, **({"attempts": service.attempts} if gave_up else {}),
+            uptime=ended - began if lived else None,
+            downtime=now - recent[0] if verdict is Verdict.CRASH_LOOP else None,
             error=container.error if cause is Cause.CANT_START else service.known_error,
             logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
-    def _plan(self, service: Watched, now: float) -> tuple[str, float | None]:
-        """What is done about a service that is down: in words, and when (None: nothing)."""
+    def _plan(self, service: Watched, now: float) -> Plan:
+        """What is done about a service that is down."""
         container, policy = service.container, service.policy
-        if container.status == "restarting" or (container.status == "running" and not container.sick):
-            return f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE
+        if self._network_is(service) == "gone":
+            return Plan("Not restarted: only compose can put it back.", None)
+        runs = container.status == "running" and not container.sick and self._network_is(service) != "stale"
+        if container.status == "restarting" or runs:
+            return Plan(f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE)
         if why_not := service.hopeless or ("" if policy.heal else policy.why_not):
-            return f"Not restarted: {why_not}.", None
+            return Plan(f"Not restarted: {why_not}.", None)
         if container.auto_remove and not container.sick:
-            return "Not restarted: the engine removes it at its end (--rm).", None
+            return Plan("Not restarted: the engine removes it at its end (--rm).", None)
+        if holders := self._holders(service, now):
+            return Plan(f"Waits for {listed(parent.container.short for parent in holders)}.", now + HELD_LOOK, held=True)
         if service.attempts >= policy.max_restarts:
-            return f"Not restarted: {counted(service.attempts, 'restart')} did not help.", None
+            return Plan(f"Not restarted: {counted(service.attempts, 'restart')} did not help.", None)
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (service.attempts - 1)) if service.attempts else 0.0
         when = f"in {span(delay)}" if delay else "now"
-        return f"Restarting it {when} (attempt {service.attempts + 1} of {policy.max_restarts}).", now + delay
+        return Plan(f"Restarting it {when} (attempt {service.attempts + 1} of {policy.max_restarts}).", now + delay)
 
     # Ways back
 
     def _wait(self, service: Watched, now: float) -> None:
         """Wait for the next attempt, or for Docker's own policy, or give up; an attempt that is due is made."""
         service.move(Phase.WAITING)
-        plan, due = self._plan(service, now)
-        if due is None:
-            self._give_up(service, plan, now)
-        elif due <= now:
+        plan = self._plan(service, now)
+        service.held = plan.held
+        self._update(service, plan.words)
+        if plan.due is None:
+            self._give_up(service, plan.words, now)
+        elif plan.due <= now:
             self._attempt(service, now)
         else:
-            self.due["phase", service.key] = due
-            if service.container.status == "running" and not service.container.sick:
+            self.due["phase", service.key] = plan.due
+            if service.container.status == "running" and not service.container.sick and not plan.held:
                 self._came_back(service, now, ours=True)
+
+    def if_it_died(self, service: Watched, now: float) -> str:
+        """What would be done at its death with an error, in words."""
+        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="")
+        own = dead.restart_policy != "no" and service.policy.heal
+        first = f"Docker's own restart policy ({dead.restart_policy}) brings it back; where that gives up: " if own else ""
+        if self.is_job(service) and not service.policy.insist:
+            return "Not restarted: it is a job."
+        return first + self._plan(replace(service, container=dead, hopeless="", held=False), now).words
 
     def _attempt(self, service: Watched, now: float) -> None:
         container = service.container
@@ -1657,7 +1977,8 @@ class Watchdog:
         service.attempts += 1
         if service.incident:
             service.incident.attempts += 1
-        service.death = None
+        self._update(service, f"Restarting it now (attempt {service.attempts} of {service.policy.max_restarts}).")
+        service.death, service.held = None, False
         service.move(Phase.RESTARTING)
         service.calling = container.id
         self.due.pop(("phase", service.key), None)
@@ -1669,9 +1990,11 @@ class Watchdog:
         """Stop trying. It is told where something was tried; else the first red has said it already."""
         service.move(Phase.GAVE_UP)
         self.due.pop(("phase", service.key), None)
-        if service.incident and service.attempts:
-            exit_code = None if service.known_error or service.container.sick else service.container.exit_code
-            self._tell_red(service, Verdict.GAVE_UP, Cause.EXIT, Death(0.0, now, None, Run()), exit_code, plan, now)
+        if (incident := service.incident) and service.attempts:
+            exit_code = None if service.known_error else incident.notice.exit_code
+            incident.notice = replace(incident.notice, verdict=Verdict.GAVE_UP, exit_code=exit_code, plan=plan,
+                                      error=service.known_error, attempts=service.attempts)
+            self._check_over(incident.outage, now)
 
     def _restarted(self, seen: Restarted, now: float) -> None:
         """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
@@ -1709,16 +2032,18 @@ class Watchdog:
             service.refund()
         if service.phase is not Phase.RESTARTING:
             service.death = None
-        service.successor, service.replacing = None, False
+        service.successor, service.replacing, service.held = None, False, False
         service.move(Phase.UP if replaced else Phase.PROVING)
         service.back_at = self._moment(service.container.started_time, now)
         for rule in ("phase", "forget"):
             self.due.pop((rule, service.key), None)
         if not replaced:
             self.due["phase", service.key] = max(now, service.back_at + service.proof)
+            self._update(service, f"It runs again; it has to live for {span(service.proof)} to be called back.")
+        self.due["dependants", service.key] = now + FIRST_PROOF
 
     def _prove(self, service: Watched, now: float) -> None:
-        """It has lived long enough, and is healthy where it can tell: say so in green."""
+        """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
         if now < service.back_at + service.proof:
             return
         if service.container.health is Health.STARTING:
@@ -1727,9 +2052,13 @@ class Watchdog:
         service.move(Phase.UP)
         service.proved_at = now
         self.due.pop(("phase", service.key), None)
+        self._dependants_due(service.key, now)
         if incident := service.incident:
-            self._tell(service, Verdict.RECOVERED, service.back_at, Cause.EXIT, downtime=service.back_at - incident.began_at)
-            service.incident = None
+            outage, incident.back_at = incident.outage, service.back_at
+            self._update(service, "It is back.")
+            if not outage.root and outage is not self.engine_outage and all(map(self._is_back, self._members(outage))):
+                outage.back_at = service.back_at
+            self._check_over(outage, now)
 
     def _phase_due(self, key: str, now: float) -> None:
         """The rule of each phase that has a due time."""
@@ -1738,6 +2067,8 @@ class Watchdog:
             self._suspect_due(service, now)
         elif service.phase is Phase.GONE:
             self._settle(service, Cause.REMOVED, now)
+        elif service.phase is Phase.WAITING and service.held:
+            self._wait(service, now)
         elif service.phase is Phase.WAITING and service.container.status != "restarting":
             self._attempt(service, now)
         else:
@@ -1774,7 +2105,8 @@ class Watchdog:
                 self._tell(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
             if service.phase is Phase.GONE:
                 self.due["forget", service.key] = now + FORGET_AFTER
-            service.incident, service.settled = None, True
+            self._leave(service, f"It was {cause}.", now)
+            service.settled = True
             self._rest(service)
 
     def _siblings_live(self, service: Watched) -> bool:
@@ -1814,15 +2146,399 @@ class Watchdog:
         self.due.pop(("phase", service.key), None)
         service.settled = quiet
         if quiet:
-            service.incident = None
+            self._leave(service, "" if told else "It was removed.", now)
             self.due["forget", service.key] = now + FORGET_AFTER
         else:
             away = self.absence[1] - self.absence[0] if self.absence[0] and container_id in self.missed else 0.0
             self.due["phase", service.key] = now + max(0.0, service.policy.settle - away)
 
     def _forget_due(self, key: str, now: float) -> None:
-        if self.services[key].phase is Phase.GONE:
+        service = self.services[key]
+        if service.phase is Phase.GONE:
             del self.services[key]
+            for name in {"", service.container.service}:
+                self.groups.get((service.container.project, name), {}).pop(key, None)
+
+    # Who depends on whom
+
+    def enter(self, service: Watched) -> None:
+        """Make a service findable by its container, its project, and its name in that."""
+        self.services[service.key], self.by_id[service.container.id] = service, service.key
+        for name in {"", service.container.service}:
+            self.groups.setdefault((service.container.project, name), {})[service.key] = None
+
+    def _key_of(self, name: str, project: str) -> str:
+        """The service that a container's id or name, or a compose service of a project, means; empty for none."""
+        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "") if name else ""
+        return found or next((key for key, service in self.services.items() if name and service.container.name == name), "")
+
+    def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
+        """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
+        container, found = child.container, dict[str, Dependency]()
+        for name, dependency in depends_on(container.labels).items():
+            if dependency.condition != "service_completed_successfully":
+                found |= dict.fromkeys(self.groups.get((container.project, name), ()), dependency)
+        for name in container.links:
+            found.setdefault(self._key_of(name, container.project), Dependency())
+        if child.network_parent:
+            found[child.network_parent] = replace(found.get(child.network_parent, Dependency()), network=True)
+        return [(self.services[key], dependency) for key, dependency in found.items()
+                if key in self.services and key != child.key]
+
+    def _children(self, parent: Watched) -> list[tuple[Watched, Dependency]]:
+        """What depends on a service: among those of its project, and those with a tie beyond that."""
+        near = self.groups.get((parent.container.project, ""), {})
+        far = (key for key, other in self.services.items()
+               if key not in near and (other.network_parent or other.container.links))
+        return [(self.services[key], dependency) for key in [*near, *far]
+                for other, dependency in self.parents(self.services[key]) if other is parent]
+
+    def _needs(self, child: Watched, parent: Watched) -> bool:
+        """Whether a service depends on another, through others too."""
+        seen, ahead = {child.key}, [child]
+        while ahead:
+            for other, _ in self.parents(ahead.pop()):
+                if other is parent:
+                    return True
+                if other.key not in seen:
+                    seen.add(other.key)
+                    ahead.append(other)
+        return False
+
+    def _holders(self, child: Watched, now: float) -> list[Watched]:
+        """What a service has to wait for. In a circle, those that fell first go first."""
+        return [parent for parent, dependency in self.parents(child)
+                if self._holds(parent, dependency, child, now) and not (
+                    self._needs(parent, child) and self._fell_before(child, parent))]
+
+    def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
+        """Whether a restart of a dependant would be wasted. What was stopped on purpose long before holds nobody
+        but those that live on its network: they have lived without it."""
+        if parent.alive:
+            return not self._steady(parent, dependency, now)
+        if parent.incident or dependency.network or parent.phase is Phase.SUSPECT:
+            return True
+        ended = parent.container.finished_time
+        return bool(ended) and child.container.finished_time - ended <= STOP_SHADOW
+
+    def _fell_before(self, one: Watched, other: Watched) -> bool:
+        return one.incident is not None and (other.incident is None or one.incident.began_at <= other.incident.began_at)
+
+    def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
+        """Whether a service lives well enough for those that depend on it: longer than it lived last, and healthy
+        where they ask for that."""
+        container, incident = parent.container, parent.incident
+        if not parent.alive or container.sick:
+            return False
+        if dependency.condition == "service_healthy" and container.health is Health.STARTING:
+            return False
+        lived = 2 * (incident.notice.uptime or 0.0) if incident else 0.0
+        return now >= parent.back_at + max(FIRST_PROOF, min(parent.proof, lived))
+
+    def _dependants_due(self, key: str, now: float) -> None:
+        """A service lives again: what waited for it goes on, and what can't live on with it as it is, is restarted."""
+        parent = self.services.get(key)
+        if parent is None or not parent.alive:
+            return
+        steady = True
+        for child, dependency in self._children(parent):
+            if not self._steady(parent, dependency, now):
+                steady = False
+            elif child.incident and (child.held or (child.phase is Phase.GAVE_UP and parent.incident)):
+                child.refund()
+                self._wait(child, now)
+            elif dependency.network and child.alive and self._network_is(child):
+                self._check_network(child, now)
+            elif dependency.restart and parent.fell and child.alive and older(child, parent):
+                self._refresh(child, parent, Cause.TOGETHER, now)
+        if not steady:
+            self.due["dependants", key] = now + 1.0
+        elif parent.incident is None or parent.phase is Phase.UP:
+            parent.fell = False
+
+    def _refresh(self, child: Watched, parent: Watched, cause: Cause, now: float) -> None:
+        """Restart a service that runs, after what it can't live without was restarted."""
+        if not child.policy.heal or child.attempts >= child.policy.max_restarts:
+            if cause is Cause.STALE:
+                self._fall(child, Verdict.ORPHANED, cause, Death(0.0, now, None, Run(), times=0), now)
+            return
+        notice = self._notice(child, Verdict.RESTARTED, now, cause)
+        if parent.incident and child.incident is None:
+            child.incident = Incident(parent.incident.outage, now, notice)
+            parent.incident.outage.members.append(child.key)
+        elif child.incident is None:
+            self._tell(child, Verdict.RESTARTED, now, cause)
+        child.move(Phase.WAITING)
+        self._attempt(child, now)
+
+    # Networks that containers share
+
+    def _network_is(self, child: Watched) -> str:
+        """`gone`: the container that owns it was recreated. `stale`: that was restarted, and this one runs on without."""
+        parent, target = self.services.get(child.network_parent), child.container.network_target
+        if parent is None or not target or parent.phase is Phase.GONE:
+            return ""
+        container = parent.container
+        if target not in (container.id, container.name, container.service):
+            return "gone"
+        return "stale" if older(child, parent) else ""
+
+    def _check_network(self, child: Watched, now: float) -> None:
+        """See to a service whose network is gone: compose may still be about to, after a recreate."""
+        parent, state = self.services.get(child.network_parent), self._network_is(child)
+        if parent is None or not parent.alive or not state or self.muted_until(child, now):
+            return
+        if state == "gone":
+            self.due.setdefault(("network", child.key), now + child.policy.settle)
+        elif self._steady(parent, Dependency(network=True), now):
+            self._refresh(child, parent, Cause.STALE, now)
+
+    def _network_due(self, key: str, now: float) -> None:
+        service = self.services.get(key)
+        if service and service.alive and self._network_is(service) == "gone":
+            self._fall(service, Verdict.ORPHANED, Cause.ORPHAN, Death(0.0, now, None, Run(), times=0), now)
+
+    # Outages: incidents with one cause are one story
+
+    def _new_outage(self, root: str, at: float, flaps: int = 0) -> Outage:
+        outage = Outage(self._number(), at, root, flaps=flaps)
+        self.outages[outage.number] = outage
+        return outage
+
+    def _update(self, service: Watched, plan: str) -> None:
+        """Something new is to be told of a service's incident."""
+        if incident := service.incident:
+            incident.notice = replace(incident.notice, plan=plan)
+            self.news[incident.outage.number] = incident.outage
+
+    def _gather(self, service: Watched, now: float) -> None:
+        """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before that's."""
+        assert service.incident
+        for child, _ in self._children(service):
+            outage = service.incident.outage
+            if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
+                self._merge(child.incident.outage, outage, outage.root)
+        for parent, _ in self.parents(service):
+            outage = service.incident.outage
+            if parent.incident and not self._is_back(parent) and self._leads_another(service, parent.incident.outage):
+                self._merge(outage, parent.incident.outage, parent.incident.outage.root)
+
+    def _leads_another(self, service: Watched, outage: Outage) -> bool:
+        """Whether a service is down, and the root of another outage than this."""
+        mine = service.incident.outage if service.incident and not self._is_back(service) else outage
+        return mine is not outage and mine.root == service.key
+
+    def _merge(self, one: Outage, other: Outage, root: str) -> None:
+        """Make two outages one. The one that was told first goes on; what was told of the other points to it."""
+        keep, drop = sorted((one, other), key=lambda outage: (not outage.told, outage.number))
+        told = self._story(drop)
+        keep.root, keep.notice, keep.back_at = root, keep.notice or drop.notice, keep.back_at or drop.back_at
+        for member in self._members(drop):
+            if member.incident:
+                member.incident.outage = keep
+        keep.members += drop.members
+        self.incidents -= not drop.told and drop.number == self.incidents
+        self.engine_outage = keep if drop is self.engine_outage else self.engine_outage
+        del self.outages[drop.number]
+        self.due.pop(("outage", str(drop.number)), None)
+        if drop.told:
+            name = self._story(keep).name
+            self.actions.append(Amend(replace(told, verdict=Verdict.FOLDED, open=False, consequences=(), logs=(),
+                                              plan=f"It is a consequence of {name}: see incident {keep.number}.")))
+        self.news[keep.number] = keep
+
+    def _leave(self, service: Watched, why: str, now: float) -> None:
+        """A service is no longer part of its outage: somebody took it out of the game."""
+        incident, service.incident = service.incident, None
+        if incident is None:
+            return
+        outage = incident.outage
+        outage.members.remove(service.key)
+        left = [member.key for member in self._members(outage) if not self._is_back(member)]
+        if outage.root == service.key and left:
+            outage.root = next((key for key in left if not any(
+                parent.key in left for parent, _ in self.parents(self.services[key]))), left[0])
+        elif outage.root == service.key:
+            story = replace(incident.notice, incident=outage.number, plan=why or incident.notice.plan, open=False)
+            self.actions.append(Amend(story) if outage.told else Tell(story))
+            self._end(outage)
+            return
+        self.news[outage.number] = outage
+        self._check_over(outage, now)
+
+    def _members(self, outage: Outage) -> list[Watched]:
+        return [self.services[key] for key in outage.members]
+
+    def _is_back(self, service: Watched) -> bool:
+        return service.incident is None or service.incident.back_at is not None
+
+    def _story(self, outage: Outage) -> Notice:
+        """All that there is to tell of an outage now: its root cause, and the consequences."""
+        root = self.services.get(outage.root)
+        incident = root.incident if root else None
+        notice = incident.notice if incident else outage.notice
+        assert notice, f"outage {outage.number} has nothing to tell"
+        if incident:
+            attempts = notice.attempts if notice.verdict is Verdict.GAVE_UP else incident.attempts
+            notice = replace(notice, deaths=incident.deaths, attempts=attempts)
+        consequences = [self._consequence(member, outage) for member in self._members(outage) if member is not root]
+        consequences.sort(key=lambda consequence: len(consequence.chain))
+        return replace(notice, incident=outage.number, consequences=tuple(consequences), open=True, flaps=outage.flaps)
+
+    def _consequence(self, service: Watched, outage: Outage) -> Consequence:
+        assert service.incident
+        notice = service.incident.notice
+        return Consequence(self._chain(service, outage), notice.verdict, notice.at, notice.exit_code, notice.cause,
+                           notice.plan, self._is_back(service))
+
+    def _chain(self, service: Watched, outage: Outage) -> tuple[str, ...]:
+        """Names from a service to the root of its outage, along what depends on what."""
+        if outage.root not in self.services:
+            return (service.container.short,)
+        seen = {service.key}
+        ways: deque[tuple[Watched, ...]] = deque([(service,)])
+        while ways:
+            way = ways.popleft()
+            for parent, _ in self.parents(way[-1]):
+                if parent.key == outage.root:
+                    return tuple(step.container.short for step in (*way, parent))
+                if parent.key in outage.members and parent.key not in seen:
+                    seen.add(parent.key)
+                    ways.append((*way, parent))
+        return service.container.short, self.services[outage.root].container.short
+
+    def _tell_outage(self, outage: Outage) -> Tell | Amend:
+        story = self._story(outage)
+        if outage.told:
+            return Amend(story)
+        outage.told = True
+        if self.settings.remind:
+            self.due.setdefault(("remind", ""), story.at + self.settings.remind)
+        return Tell(story)
+
+    def _check_over(self, outage: Outage, now: float) -> None:
+        """End an outage once its root is proven, and its consequences are too, or had their time, or are given up."""
+        root, members = self.services.get(outage.root), self._members(outage)
+        back_at = root.incident.back_at if root and root.incident else outage.back_at
+        if back_at is None or outage.number not in self.outages:
+            return
+        waiting = [member for member in members if not self._is_back(member) and member.phase is not Phase.GAVE_UP]
+        until = max(back_at + FLAP_SPAN if outage.flaps else now, back_at + OUTAGE_PATIENCE if waiting else now)
+        if until > now:
+            self.due["outage", str(outage.number)] = until
+            return
+        story = self._story(outage)
+        downtime = back_at - (root.incident.began_at if root and root.incident else outage.began_at)
+        self.actions.append(Tell(replace(story, verdict=Verdict.RECOVERED, at=back_at, cause=Cause.EXIT, downtime=downtime,
+                                         exit_code=None, uptime=None, error="", logs=(), plan="", open=False)))
+        self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
+        self._end(outage)
+        for member in members:
+            assert member.incident
+            if member.incident.back_at is None:
+                self._carry_on(member, member.incident)
+            else:
+                member.incident = None
+                member.recoveries.append(now)
+
+    def _carry_on(self, member: Watched, incident: Incident) -> None:
+        """It is not back, as the green one says: from here on it is a story of its own, told when something happens."""
+        incident.outage = self._new_outage(member.key, incident.began_at)
+        incident.outage.told = True
+        incident.outage.members.append(member.key)
+
+    def _end(self, outage: Outage) -> None:
+        self.outages.pop(outage.number, None)
+        self.news.pop(outage.number, None)
+        self.due.pop(("outage", str(outage.number)), None)
+        if outage is self.engine_outage:
+            self.engine_outage = None
+
+    def _outage_due(self, number: str, now: float) -> None:
+        if outage := self.outages.get(int(number)):
+            self._check_over(outage, now)
+
+    def _remind_due(self, _: str, now: float) -> None:
+        """Say what is still down, all of it in one message; nothing is said of what is muted."""
+        down = [service for service in self.services.values()
+                if service.incident and service.incident.outage.told and not self._is_back(service) and not service.muted]
+        lines = [(service.incident.notice.name, service.incident.began_at) for service in down if service.incident]
+        if self.lost_at is not None:
+            lines = [(self.host, self.lost_at)]
+        if lines:
+            self.due["remind", ""] = now + self.settings.remind
+            self.actions.append(Tell(self._still_down(lines, now)))
+
+    def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
+        """One red notice of what is down, and for how long."""
+        names = tuple(f"{name} ({span(now - began_at)})" for name, began_at in lines)
+        title = lines[0][0] if len(lines) == 1 else counted(len(lines), "service")
+        return Notice(Verdict.STILL_DOWN, title, now, incident=self._number(), downtime=now - min(at for _, at in lines),
+                      names=names, mention=self.settings.mention)
+
+    # Mutes: by command, and by the windows of a label
+
+    def mute(self, mutes: Mapping[str, float], now: float) -> None:
+        """Take over who is muted by command, and until when."""
+        self.mutes = dict(mutes)
+        self._mutes_due("", now)
+
+    def muted_until(self, service: Watched, now: float) -> float:
+        """Until when a service is left alone, 0 if it is not."""
+        untils = [until for name, until in self.mutes.items() if name == "all" or name in service.container.called]
+        end, _ = quiet_until(service.policy.quiet, now + self.calendar_offset) if service.policy.quiet else (0.0, 0.0)
+        until = max([0.0, *untils, end and now + end])
+        return until if until > now else 0.0
+
+    def _begin_mute(self, service: Watched, now: float) -> None:
+        if not service.muted and self.muted_until(service, now):
+            standing = service.phase in (Phase.UP, Phase.SUSPECT, Phase.PROVING, Phase.RESTARTING)
+            service.muted = "standing" if standing else "down"
+
+    def _mutes_due(self, _: str, now: float) -> None:
+        """Begin and end mutes; what has become of those that end is told in one message."""
+        if self.catching_up:
+            self.due["mutes", ""] = now + 0.5
+            return
+        self.mutes = {name: until for name, until in self.mutes.items() if until > now}
+        ended = [service for service in self.services.values() if service.muted and not self.muted_until(service, now)]
+        for service in self.services.values():
+            self._begin_mute(service, now)
+        self._unmute(ended, now)
+        changes = [now + quiet_until(service.policy.quiet, now + self.calendar_offset)[1]
+                   for service in self.services.values() if service.policy.quiet]
+        if changes := [*changes, *self.mutes.values()]:
+            self.due["mutes", ""] = max(now + 0.001, min(changes))
+
+    def _unmute(self, ended: list[Watched], now: float) -> None:
+        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone."""
+        died = [service for service in ended if service.muted == "died" and service.phase is Phase.STOPPED]
+        stopped = [service for service in ended if service.muted == "standing" and service.container.status not in (
+                   "running", "paused") and service.phase in (Phase.STOPPED, Phase.SUSPECT)]
+        gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE]
+        for service in ended:
+            service.muted = ""
+            if ("phase", service.key) in self.due:
+                self.due["phase", service.key] = now
+        for service in (*stopped, *gone):
+            service.settled = True
+            self._rest(service)
+            if service in gone:
+                self.due["forget", service.key] = now + FORGET_AFTER
+        if not (down := [*died, *stopped, *gone]):
+            return
+        names = (("Stopped", listed(s.container.name for s in stopped)), ("Gone", listed(s.container.name for s in gone)))
+        title = down[0].container.name if len(down) == 1 else counted(len(down), "service")
+        notice = Notice(Verdict.STILL_DOWN, title, now, incident=self.incidents + 1, plan="The mute is over.",
+                        facts=names, mention=self.settings.mention)
+        if not died:
+            self.actions.append(Tell(replace(notice, incident=self._number())))
+            return
+        outage = self._new_outage("", now)
+        outage.notice = notice
+        for service in died:
+            cause = Cause.OOM if service.container.oom_killed else Cause.EXIT
+            self._fall(service, Verdict.DEAD, cause, self._found_death(service.container, now), now, outage)
 
     # Notes
 
@@ -1830,7 +2546,7 @@ class Watchdog:
         """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
         service = self.services.get(self.by_id.get(container_id, ""))
         lives = service and service.phase in (Phase.UP, Phase.PROVING) and self.runs[container_id].oom_time
-        if service and lives and now >= service.noted_at + NOTE_EVERY:
+        if service and lives and not service.muted and now >= service.noted_at + NOTE_EVERY:
             service.noted_at = now
             self._tell(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
 
@@ -1844,18 +2560,25 @@ BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' wort
 PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
 SLOWEST_RETRY = 60.0
 CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
+EDIT_SOON, EDIT_LATER = 1.0, 6.0  # how long a change waits for company: one of the title, another one
 
 
 class Outbox:
     """What waits to be told through one channel, in order; one message at a time.
 
-    Nothing waits for company: what waits together goes together. A channel's own word on when to come back
-    is kept. A message that may have arrived is repeated as it was, so that Discord can tell a repeat.
+    Nothing new waits for company: what waits together goes together. A channel's own word on when to come back
+    is kept. A message that may have arrived is repeated as it was, so that Discord can tell a repeat. A message that
+    tells of what still goes on is edited when that changes, behind all that is new; where a channel can't edit,
+    what has changed is told again, if its title or its consequences have.
     """
 
-    def __init__(self, channel: str) -> None:
-        self.channel = channel
+    def __init__(self, channel: str, edits: bool = False) -> None:
+        self.channel, self.edits = channel, edits
         self.waiting: list[Notice] = []
+        self.posted: dict[str, list[Notice]] = {}  # messages that may still change, as they should read
+        self.stale: dict[str, float] = {}  # those that no longer read so → when to edit them
+        self.sent: tuple[Notice, ...] = ()  # what the message under way says
+        self.editing = ""  # the message that is being edited
         self.size = BATCH
         self.batch = 0  # how many at the front make the message that is under way, or to be repeated
         self.busy = False
@@ -1866,35 +2589,68 @@ class Outbox:
         self.sent_at: deque[float] = deque(maxlen=PACE)
 
     def take(self, now: float, host: str, jitter: float) -> Deliver | None:
-        """The next message, if one may be sent now. `jitter` (0 to 1) spreads retries."""
-        if self.busy or self.dead or not self.waiting or now < self.next_due_at(now):
+        """The next message or edit, if one may be sent now. `jitter` (0 to 1) spreads retries."""
+        due = self.next_due_at(now)
+        if due is None or now < due:
             return None
-        self.size = max(self.size, -(-len(self.waiting) // FLOOD) if len(self.waiting) > BATCH * FLOOD else BATCH)
-        self.batch = self.batch or min(len(self.waiting), self.size)
         self.busy = True
         self.held_until = now + jitter * self.failures
-        notices = tuple(self.waiting[: self.batch])
-        return Deliver(self.channel, notices, host, f"{notices[0].id}-{notices[-1].id}", self.plain, self.last_why)
+        if not self.waiting:
+            return self._take_edit(host)
+        self.size = max(self.size, -(-len(self.waiting) // FLOOD) if len(self.waiting) > BATCH * FLOOD else BATCH)
+        if not self.batch or len(self.sent) != self.batch:
+            self.batch = self.batch or min(len(self.waiting), self.size)
+            self.sent = tuple(self.waiting[: self.batch])
+        nonce = f"{self.sent[0].id}-{self.sent[-1].id}"
+        return Deliver(self.channel, self.sent, host, nonce, self.plain, self.last_why)
 
-    def next_due_at(self, now: float) -> float:
-        """When the next message may be sent."""
+    def _take_edit(self, host: str) -> Deliver:
+        self.editing = min(self.stale, key=lambda message: self.stale[message])
+        del self.stale[self.editing]
+        self.sent = tuple(self.posted[self.editing])
+        return Deliver(self.channel, self.sent, host, message=self.editing)
+
+    def next_due_at(self, now: float) -> float | None:
+        """When the next message or edit may be sent; None if there is none."""
+        if self.busy or self.dead or not (self.waiting or self.stale):
+            return None
         full = len(self.sent_at) == PACE
-        return max(self.held_until, self.sent_at[0] + PACE_SPAN if full else now)
+        may = max(self.held_until, self.sent_at[0] + PACE_SPAN if full else now)
+        return may if self.waiting else max(may, min(self.stale.values()))
+
+    def amend(self, notice: Notice, now: float) -> None:
+        """What was told, or waits to be, reads otherwise now."""
+        for index, old in enumerate(self.waiting):
+            if old.id == notice.id:
+                self.waiting[index] = notice
+        if notice.verdict is Verdict.FOLDED:
+            self.waiting[self.batch :] = [other for other in self.waiting[self.batch :] if other.id != notice.id]
+        for message, notices in self.posted.items():
+            for index, old in enumerate(notices):
+                if old.id == notice.id and old != notice:
+                    notices[index] = notice
+                    self._mark(message, old, notice, now)
+        if not self.edits:
+            self.posted = {key: notices for key, notices in self.posted.items() if any(other.open for other in notices)}
+
+    def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
+        """Have a message edited; where it can't be, have said again what is worth that."""
+        retitled = (old.verdict, old.name) != (new.verdict, new.name)
+        if self.edits:
+            due = now + (EDIT_SOON if retitled else EDIT_LATER)
+            self.stale[message] = min(self.stale.get(message, math.inf), due)
+        elif (retitled or len(new.consequences) > len(old.consequences)) and new not in self.waiting[self.batch :]:
+            self.waiting.append(new)
 
     def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
         """The message under way arrived, is to be sent again, or never will be: what is done with, and log lines."""
         self.busy = False
+        if self.editing:
+            return [], self._edited(seen, now)
         fresh = bool(seen.why) and seen.why != self.last_why
         self.last_why = seen.why or (self.last_why if len(self.waiting) > self.batch else "")
         if seen.fate is Fate.SENT or (seen.fate is Fate.MALFORMED and self.plain):
-            done, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
-            again, self.batch, self.failures, self.plain = self.failures > 0, 0, 0, False
-            self.failing_since, self.held_until = 0.0, now + seen.hold
-            self.sent_at.append(now)
-            self.size = self.size if self.waiting else BATCH
-            if seen.fate is Fate.MALFORMED:
-                return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
-            return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
+            return self._sent(seen, now)
         self.failing_since = self.failing_since or now
         if seen.fate is Fate.DEAD:
             self.dead = seen.why
@@ -1903,10 +2659,51 @@ class Outbox:
             self.plain = True
             return [], [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
         self.batch = self.batch if seen.fate is Fate.UNCLEAR else 0
-        self.failures += 1
-        self.held_until = now + max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (self.failures - 1)))
+        self._hold(seen, now)
         return [], [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
 
+    def _hold(self, seen: Delivered, now: float) -> None:
+        self.failures += 1
+        self.held_until = now + max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (self.failures - 1)))
+
+    def _arrived(self, seen: Delivered, now: float) -> bool:
+        """A request arrived: whether that is news."""
+        again, self.failures = self.failures > 0, 0
+        self.failing_since, self.held_until = 0.0, now + seen.hold
+        self.sent_at.append(now)
+        return again
+
+    def _sent(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
+        done, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
+        again = self._arrived(seen, now)
+        self.batch, self.plain = 0, False
+        self.size = self.size if self.waiting else BATCH
+        if seen.fate is Fate.MALFORMED:
+            return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
+        message = seen.message if self.edits else "-".join(str(notice.id) for notice in done[:1])
+        if message and (any(notice.open for notice in done) or tuple(done) != self.sent):
+            self.posted[message] = done
+            for old, new in zip(self.sent, done, strict=True):
+                if old != new:
+                    self._mark(message, old, new, now)
+        return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
+
+    def _edited(self, seen: Delivered, now: float) -> list[Log]:
+        """An edit arrived, has to wait, or can't be made any more. What was refused is not said in another form."""
+        message, self.editing = self.editing, ""
+        if seen.fate in (Fate.UNSENT, Fate.UNCLEAR):
+            self._hold(seen, now)
+            self.stale[message] = now
+            return []
+        self._arrived(seen, now)
+        notices = self.posted[message]
+        if seen.fate is not Fate.SENT:
+            del self.posted[message]
+            self.stale.pop(message, None)
+            return [Log("warning", f"{self.channel}: a message can't be edited any more: {seen.why}")]
+        if tuple(notices) == self.sent and not any(notice.open for notice in notices):
+            del self.posted[message]
+        return []
 
     def discard(self, ids: set[int]) -> None:
         """Forget what another channel has told, unless it is under way here."""
@@ -1929,12 +2726,14 @@ def escalate(chain: list[Outbox], now: float) -> None:
 # ─── Wording ──────────────────────────────────────────────────────────────────────────────────────────────────
 # Values to words. A card is what a notice says; Discord's embeds and the terminal's boxes are drawn from it.
 
-RED, GREEN, GREY, AMBER = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C
-COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER, Verdict.CHANNEL_LOST: AMBER}
+RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
+COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER, Verdict.CHANNEL_LOST: AMBER,
+           Verdict.RESTARTED: GREY, Verdict.FOLDED: GREY, Verdict.WATCHING: BLUE}
 LATE = 60.0  # an alert that is told later than this says when it happened
-ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33}
+ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
+CONSEQUENCES = 20  # that are listed by name in a message
 
 # What gives a secret away: its name before it, its well-known form, or its place in an address.
 SECRETS = (
@@ -1995,12 +2794,15 @@ def recovery_command(container: Container) -> str:
     files = container.labels.get("com.docker.compose.project.config_files", "")
     if container.auto_remove and container.status != "running":
         return ""
+    verbs = ["restart"] if container.sick else ["up", "-d"]
+    if container.status == "running" and not container.sick:
+        verbs.append("--force-recreate")  # it runs in a network that is gone
     if not container.service or container.oneoff:
         return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
     words = ["docker", "compose", "-p", container.project]
     for file in filter(None, files.split(",")):
         words += ["-f", file]
-    return shlex.join([*words, *(["restart"] if container.sick else ["up", "-d"]), container.service])
+    return shlex.join([*words, *verbs, container.service])
 
 
 def exit_words(exit_code: int | None) -> str:
@@ -2023,6 +2825,10 @@ HEADLINES = {
     Verdict.FAILED: "{name} has FAILED — {how}",
     Verdict.UNHEALTHY: "{name} is UNHEALTHY — {cause}",
     Verdict.VANISHED: "{name} is VANISHED — {cause}",
+    Verdict.ORPHANED: "{name} is ORPHANED — its network is gone",
+    Verdict.RESTARTED: "{name} was restarted by Sentinel",
+    Verdict.FOLDED: "{name} did not die of itself",
+    Verdict.WATCHING: "Sentinel watches the containers of {name}",
 }
 
 
@@ -2042,18 +2848,23 @@ def headline(notice: Notice) -> str:
         case Verdict.GAVE_UP:
             last = f" — {how}" if notice.exit_code is not None else ""
             return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
+        case Verdict.STILL_DOWN:
+            return f"{name} {'are' if name.endswith(' services') else 'is'} still down"
     if notice.cause is Cause.CANT_START:
         return f"{name} is DEAD — can't start"
+    if notice.container is None and notice.cause:
+        return f"{name} are DEAD — {notice.cause}"
     return f"{name} is DEAD — {how}"
 
 
 def status_words(notice: Notice, moment: Callable[[float], str]) -> str:
     """The engine's status line, as `docker ps` words it."""
     container = notice.container
-    if not container or notice.verdict in (Verdict.STOPPED, Verdict.RECOVERED, Verdict.CHILD_OOM):
+    if not container or notice.verdict in COLOURS:
         return ""
     if container.status == "running":
-        return "Running again" if not container.sick else "Up (unhealthy)"
+        running = "Running" if notice.verdict is Verdict.ORPHANED else "Running again"
+        return running if not container.sick else "Up (unhealthy)"
     word = container.status.capitalize()
     code_shown = f" ({container.exit_code})" if container.status in ("exited", "restarting") else ""
     return f"{word}{code_shown} {moment(notice.at)}"
@@ -2063,21 +2874,49 @@ def cause_words(notice: Notice) -> str:
     """Why it died, where that is known and not said yet."""
     if notice.cause in (Cause.CANT_START, Cause.UNHEALTHY, Cause.FAILED_UPDATE, Cause.STOP, Cause.REMOVED):
         return ""
-    if notice.verdict is Verdict.CHILD_OOM:
+    if notice.verdict in (Verdict.CHILD_OOM, Verdict.FOLDED) or notice.container is None:
         return ""
     if notice.cause is Cause.OOM and notice.container and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
     return str(notice.cause)
 
 
+def consequence_words(consequence: Consequence, moment: Callable[[float], str]) -> tuple[str, str]:
+    """The chain down to the root, and what became of the service: `DEAD, exit 1, 14 s ago; waits for genesis`."""
+    what = "restarted with it" if consequence.verdict is Verdict.RESTARTED else str(consequence.verdict)
+    how = exit_words(consequence.exit_code) if consequence.exit_code is not None else ""
+    why = str(consequence.cause) if consequence.cause in (Cause.ENGINE, Cause.OOM) else ""
+    state = "back" if consequence.back else consequence.state[:1].lower() + consequence.state[1:].rstrip(".")
+    words = ", ".join(filter(None, (what, how, why, moment(consequence.at))))
+    return " ← ".join(consequence.chain), "; ".join(filter(None, (words, state)))
+
+
+def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
+    """How an outage went: its deaths and restarts, and who is back."""
+    over = notice.verdict is Verdict.RECOVERED or notice.recovered is not None
+    died = counted(notice.deaths, "death") if notice.deaths else ""
+    helped = f", {counted(notice.attempts, 'restart')} by Sentinel" if notice.attempts else ""
+    back = listed(consequence.chain[0] for consequence in notice.consequences if consequence.back)
+    missing = listed(consequence.chain[0] for consequence in notice.consequences if not consequence.back)
+    return [
+        ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
+        ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
+        ("Not back", missing if notice.verdict is Verdict.RECOVERED else ""),
+        ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
+        ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else ""),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the command to paste, log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text, the
+    command to paste, log lines."""
     kind: str
     title: str
     colour: int
     headline: str
     lines: tuple[tuple[str, str], ...]
+    consequences: tuple[tuple[str, str], ...]
     command: str
     logs: tuple[str, ...]
     footer: str
@@ -2086,17 +2925,18 @@ class Card:
 def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str = "") -> Card:
     """What a notice says, in the order in which a red one is read. `late`: why it is told long after."""
     recovered = notice.verdict is Verdict.RECOVERED
-    died = counted(notice.deaths, "death") if notice.deaths else ""
-    helped = f", {counted(notice.attempts, 'restart')} by Sentinel" if notice.attempts else ""
+    flapping = f"{notice.flaps} incidents within an hour; green comes once it has stayed up for an hour"
     lines = (
         ("", status_words(notice, moment)),
         ("Late", late),
         ("Cause", cause_words(notice)),
         ("Engine says", clip_front(redact(clean(notice.error)).strip(), 300)),
         ("Was up", span(notice.uptime) if notice.uptime is not None else ""),
+        ("Flapping", flapping if notice.flaps and not recovered else ""),
         ("Services", ", ".join(notice.names)),
+        *notice.facts,
         ("Sentinel", notice.plan),
-        ("Incident", died + helped if recovered and died else ""),
+        *outcome_lines(notice),
     )
     red = notice.verdict not in COLOURS
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
@@ -2106,6 +2946,8 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         colour=COLOURS.get(notice.verdict, RED),
         headline=clip(one_line(headline(notice)), 300),
         lines=tuple((label, one_line(text)) for label, text in lines if text),
+        consequences=tuple((one_line(chain), one_line(text)) for chain, text in (
+            consequence_words(consequence, moment) for consequence in notice.consequences)) if not recovered else (),
         command=one_line(recovery_command(notice.container)) if red and notice.container else "",
         logs=tuple(shown_lines(notice.logs)) if not recovered else (),
         footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))),
@@ -2120,13 +2962,34 @@ def log_block(lines: tuple[str, ...], room: int) -> str:
     return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
 
 
-FOREIGN = ("Services", "Engine says")  # lines whose text is not Sentinel's own: no markdown in it counts
+FOREIGN = ("Services", "Engine says", "Stopped", "Gone", "Back with it", "Not back", "Takes with it", "Already down")
+
+
+def escaped(text: str) -> str:
+    """Sentinel's own words with names in them: underscores and their like are no markdown there."""
+    return re.sub(r"([_*~|])", r"\\\1", text)
+
+
+def consequence_lines(card: Card, room: int) -> list[str]:
+    """The consequences as a list, as many as fit; how many more there are is always said."""
+    lines: list[str] = []
+    for chain, text in card.consequences[:CONSEQUENCES]:
+        line = f"• {as_code(clip(chain, 200))}: {escaped(clip(text, 200))}"
+        if sum(map(len, lines)) + len(line) + 60 > room:
+            break
+        lines.append(line)
+    if rest := len(card.consequences) - len(lines):
+        lines.append(f"• … and {rest} more: `sentinel.py history`")
+    return ["**Took with it:**", *lines] if card.consequences else []
 
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
     """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
     parts = [as_code(card.headline)]
-    parts += [f"**{label}:** {as_code(text) if label in FOREIGN else text}" if label else text for label, text in card.lines]
+    for label, text in card.lines:  # foreign text is no markdown
+        shown = as_code(text) if label in FOREIGN else escaped(text) if label == "Sentinel" else text
+        parts.append(f"**{label}:** {shown}" if label else shown)
+    parts += consequence_lines(card, min(1500, most // 2))
     if card.command:
         parts.append(f"**Recover:** {as_code(card.command)}")
     room = min(most, EMBED_TEXT + EMBED_TITLE) - len(card.title) - len(card.footer)
@@ -2167,8 +3030,10 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
 
 def digest_line(card: Card, most: int) -> str:
     """One card in at most so many characters: name and end first, then the command, then the last log line."""
+    names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
+    took = f"took with it: {names}" if names else ""
     words = card.headline
-    for extra in (card.command, card.logs[-1] if card.logs else ""):
+    for extra in (took, card.command, card.logs[-1] if card.logs else ""):
         if extra and len(words) + len(extra) + 5 <= most:
             words += f" · {extra}"
         elif extra and len(words) + 20 <= most:
@@ -2203,18 +3068,19 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     `calendar_offset` turns monotonic moments into calendar time. Only `content` can ping, and only whom
     `allowed_mentions` names: container output never does.
     """
-    notices = merged_stops(job.notices)
+    unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
+    notices = merged_stops(unfolded or job.notices)
     cards = [card_of(notice, job.host, lambda at: f"<t:{int(at + calendar_offset)}:R>",
-                     clip(late_words(notice, now, job.why_late), 200)) for notice in notices]
+                     clip(late_words(notice, now, job.why_late), 200) if not job.message else "") for notice in notices]
     if len(cards) <= EMBEDS:
         share = EMBED_TOTAL // len(cards)
         embeds = [embed_of(card, notice.at + calendar_offset, share, job.plain)
                   for card, notice in zip(cards, notices, strict=True)]
     else:
-        embeds = [embed for colour in (RED, AMBER, GREEN, GREY)
+        embeds = [embed for colour in (RED, AMBER, GREEN, GREY, BLUE)
                   for embed in digests_of([card for card in cards if card.colour == colour], len(cards))]
     mentions = (notice.mention for notice in job.notices if notice.verdict not in COLOURS and notice.mention)
-    pings = " ".join(dict.fromkeys(mentions))
+    pings = " ".join(dict.fromkeys(mentions)) if not job.message else ""
     message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
     if pings:
         message["content"] = clip(pings, CONTENT)
@@ -2241,6 +3107,8 @@ def allowed_mentions(pings: str) -> dict[str, Any]:
 def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
     body = [card.headline, *(f"{label}: {text}" if label else text for label, text in card.lines)]
+    if card.consequences:
+        body += ["Took with it:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
     if card.command:
         body.append(f"Recover: {card.command}")
     if card.logs:
@@ -2257,6 +3125,54 @@ def log_line(level: str, text: str, now_time: float, form: str) -> str:
     if form == "json":
         return json.dumps({"time": stamp, "level": level, "message": text}, ensure_ascii=False)
     return f"{stamp} {level.upper():7} {text}"
+
+
+def greeting(watchdog: Watchdog, channels: list[str], degraded: str, now: float, now_time: float) -> Notice:
+    """What is said at the start: what is watched, what is already down, where alerts go, what does not work."""
+    services = list(watchdog.services.values())
+    projects = {service.container.project for service in services} - {""}
+    states = [state_of(service.container, watchdog.is_job(service), None) for service in services]
+    down = [f"{state.name} ({', '.join(filter(None, (state.word, state.why)))}, {span(now_time - state.since_time)})"
+            if state.since_time else f"{state.name} ({state.word})" for state in states if state.severity]
+    facts = (("Watched", f"{counted(len(services), 'service')} in {counted(len(projects), 'project')}"),
+             ("Already down", clip(", ".join(down), 1500)), ("Alerts go to", listed(channels)), ("Degraded", degraded))
+    return Notice(Verdict.WATCHING, watchdog.host, now, facts=facts)
+
+
+def job_words(service: Watched, watchdog: Watchdog) -> str:
+    """Whether it is a job, and what says so."""
+    container = service.container
+    if "sentinel.job" in container.labels and service.policy.job is not None:
+        return f"{'job' if service.policy.job else 'service'}: its label sentinel.job says so"
+    if container.oneoff:
+        return "job: it was made by `compose run`"
+    if watchdog.is_job(service):
+        return "job: something waits for its successful end (service_completed_successfully)"
+    return "service: nothing says that it is a job"
+
+
+def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> list[str]:
+    """Everything that decides what is done about a service."""
+    policy, until = service.policy, watchdog.muted_until(service, now)
+    parents = [parent.container.name + (f" ({dependency.condition})" if not dependency.network else " (its network)")
+               for parent, dependency in watchdog.parents(service)]
+    jobs = [f"{name} (its successful end)" for name in waits_for_end(service.container)]
+    windows = ", ".join(f"{first // 60:02}:{first % 60:02}-{last // 60:02}:{last % 60:02}" for first, last in policy.quiet)
+    left = max(0, policy.max_restarts - service.attempts)
+    muted = f"for another {span(until - now)}" if until else f"daily at {windows}" if windows else "no"
+    lines = (("watched", f"yes: {why}"), ("kind", job_words(service, watchdog)),
+             ("depends on", listed([*parents, *jobs]) or "nothing that is watched"),
+             ("now", str(service.phase)), ("at its death", watchdog.if_it_died(service, now)),
+             ("restarts left", f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}"),
+             ("muted", muted))
+    return [service.container.name, *(f"  {label + ':':15}{text}" for label, text in lines)]
+
+
+def settings_lines(settings: Settings) -> list[str]:
+    """The settings that count, secrets masked."""
+    values = {meta["variable"]: (getattr(settings, name), meta) for name, meta in options()}
+    return [f"{variable}={'***' if meta['secret'] and value else value if value != '' and value != () else meta['shown']}"
+            for variable, (value, meta) in values.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -2326,7 +3242,8 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
     return "\n".join(lines)
 
 
-ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST)
+ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST, Verdict.RESTARTED,
+        Verdict.STILL_DOWN, Verdict.WATCHING)
 EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
                   "exit_code": 0, "deaths": 0, "attempts": 0}
 
@@ -2379,8 +3296,9 @@ def history_table(incidents: list[JSON]) -> str:
 # ─── Ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 KEPT_LABELS = re.compile(r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\.")  # others may hold secrets
-# One table: service (a watched service), notice (what was told), delivery (that a channel took it), outbox
-# (what waits for a channel), meta. `at` is calendar time, `value` JSON.
+# One table: service (a watched service), outage (what is going on), notice (what was told), delivery (that a channel
+# took it), outbox (what waits for a channel), mute (who is left alone, until when), meta. `at` is calendar time,
+# `value` JSON.
 MIGRATIONS = (("CREATE TABLE record (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID",),)
 LEDGER_RETRY = 10.0
 
@@ -2404,6 +3322,7 @@ class Ledger:
         self.unsaved: dict[tuple[str, str], tuple[float, str] | None] = {}  # None: to be deleted
         self.trouble = ""
         self.retry_at = 0.0
+        self.version = -1
 
     def open(self) -> str:
         """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours.
@@ -2497,6 +3416,14 @@ class Ledger:
             if kind != "delivery":
                 self.alive[kind, key] = at_time, text
 
+    def changed_outside(self) -> bool:
+        """Whether another process (`mute`) has written to the file since this was asked last."""
+        with contextlib.suppress(sqlite3.Error):
+            before, (self.version,) = self.version, self.database.execute("PRAGMA data_version").fetchone() if (
+                self.database) else (0,)
+            return bool(before != self.version)
+        return False
+
     def release(self, kind: str, key: str) -> None:
         """Keep a record, but no longer in memory."""
         self.alive.pop((kind, key), None)
@@ -2563,7 +3490,7 @@ class Ledger:
             for key, at_time, text in rows:
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
                     found[key] = json.loads(text)
-                    if kind not in ("notice", "delivery"):
+                    if kind not in ("notice", "delivery", "mute"):
                         self.alive[kind, key] = at_time, text
         except sqlite3.Error as error:
             self._give_up(error)
@@ -2587,6 +3514,13 @@ def container_record(container: Container) -> JSON:
     return asdict(replace(container, labels=labels, probe_output=""))
 
 
+def container_from(document: JSON) -> Container:
+    """The way back from `container_record`; KeyError, TypeError or ValueError where it is none."""
+    if not fits(document, container_record(Container(""))):
+        raise ValueError("its container has another shape")
+    return Container(**document | {"health": Health(document["health"]), "links": tuple(document["links"])})
+
+
 def death_record(death: Death, offset: float) -> JSON:
     """A death that is not judged yet, with the evidence of its run."""
     run = death.run
@@ -2601,47 +3535,86 @@ def death_of(document: JSON, offset: float) -> Death:
     return Death(document["time"], document["at"] - offset, document["code"], run, document["heard"], document["times"])
 
 
-SERVICE_FIELDS = ("replacing", "judged_time", "attempts", "hopeless", "known_error", "settled")
+SERVICE_FIELDS = ("replacing", "judged_time", "attempts", "hopeless", "known_error", "settled", "held", "fell",
+                  "network_parent", "muted")
 SERVICE_MOMENTS = ("proved_at", "back_at", "noted_at")
 
 
 def service_record(service: Watched, due: float | None, offset: float) -> JSON:
     """A service as the ledger keeps it; `offset` turns monotonic moments into calendar time."""
-    incident = service.incident
     return {
         "phase": service.phase, "container": container_record(service.container),
         "death": death_record(service.death, offset) if service.death and service.phase is Phase.SUSPECT else None,
-        "incident": incident and [incident.number, incident.began_at + offset, incident.deaths, incident.attempts,
-                                  incident.looped],
+        "incident": incident_record(service.incident, offset) if service.incident else None,
         "deaths": [round(at + offset, 3) for at in service.deaths], "due": due and round(due + offset, 3),
+        "recoveries": [round(at + offset, 3) for at in service.recoveries],
         **{name: getattr(service, name) for name in SERVICE_FIELDS},
         **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS},
     }
+
+
+def incident_record(incident: Incident, offset: float) -> JSON:
+    """A service's part in an outage."""
+    return {"outage": incident.outage.number, "began": incident.began_at + offset, "deaths": incident.deaths,
+            "attempts": incident.attempts, "looped": incident.looped, "notice": notice_record(incident.notice, offset),
+            "back": incident.back_at and incident.back_at + offset}
+
+
+def incident_of(document: JSON, key: str, outages: dict[int, Outage], offset: float) -> Incident:
+    """The way back from `incident_record`. An outage that can't be read any more is made up for."""
+    began_at, back = document["began"] - offset, document["back"]
+    number = document["outage"]
+    outage = outages.setdefault(number, Outage(number, began_at, key, told=True))
+    outage.members += [key] if key not in outage.members else []
+    return Incident(outage, began_at, notice_of(document["notice"], offset), document["deaths"], document["attempts"],
+                    document["looped"], back and back - offset)
+
+
+def outage_record(outage: Outage, offset: float) -> JSON:
+    """An outage as the ledger keeps it; its members are told by the services."""
+    return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "flaps": outage.flaps,
+            "members": outage.members, "back": outage.back_at and outage.back_at + offset,
+            "notice": notice_record(outage.notice, offset) if outage.notice else None}
+
+
+def outage_of(number: int, document: JSON, offset: float) -> Outage:
+    """The way back from `outage_record`; KeyError, TypeError or ValueError where it is none."""
+    notice = notice_of(document["notice"], offset) if document["notice"] else None
+    back = document["back"]
+    return Outage(number, document["began"] - offset, document["root"], [str(key) for key in document["members"]],
+                  document["told"], document["flaps"], notice, back and back - offset)
 
 
 def example_service() -> JSON:
     """The record of a service with everything that one can have."""
     policy = Policy(True, True, False, "", None, 0, 0.0, "")
     death = Death(0.0, 0.0, 0, Run(kills=[(0, 0.0)]))
-    service = Watched("", Container(""), policy, Phase.SUSPECT, death=death, incident=Incident(0, 0.0))
+    notice = Notice(Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, recovered=0.0)
+    incident = Incident(Outage(0, 0.0), 0.0, notice, back_at=1.0)
+    service = Watched("", Container(""), policy, Phase.SUSPECT, death=death, incident=incident)
     service.deaths.append(0.0)
+    service.recoveries.append(0.0)
     return service_record(service, 1.0, 0.0)
 
 
-def service_of(key: str, document: JSON, offset: float, settings: Settings) -> tuple[Watched, float | None]:
+OPTIONAL = ("death", "incident", "due", "code", "back", "container", "exit_code", "uptime", "downtime", "recovered")
+
+
+def service_of(key: str, document: JSON, offset: float, settings: Settings,
+               outages: dict[int, Outage]) -> tuple[Watched, float | None]:
     """A service and its due time from the ledger. KeyError, TypeError or ValueError where the record is not one."""
-    if not fits(document, example_service(), ("death", "incident", "due", "code")):
+    if not fits(document, example_service(), OPTIONAL) or not document["container"]:
         raise ValueError("it has another shape")
-    container = Container(**document["container"] | {"health": Health(document["container"]["health"])})
+    container = container_from(document["container"])
     service = Watched(key, container, policy_of(container, settings, "")[0], Phase(document["phase"]))
     for name in SERVICE_FIELDS:
         setattr(service, name, document[name])
     for name in SERVICE_MOMENTS:
         setattr(service, name, document[name] - offset)
     service.deaths.extend(at - offset for at in document["deaths"])
+    service.recoveries.extend(at - offset for at in document["recoveries"])
     if document["incident"]:
-        number, began_time, *counts = document["incident"]
-        service.incident = Incident(number, began_time - offset, *counts)
+        service.incident = incident_of(document["incident"], key, outages, offset)
     service.death = death_of(document["death"], offset) if document["death"] else None
     if service.phase is Phase.SUSPECT and service.death is None:
         raise ValueError("a suspect without a death")
@@ -2650,20 +3623,27 @@ def service_of(key: str, document: JSON, offset: float, settings: Settings) -> t
 
 def notice_record(notice: Notice, offset: float) -> JSON:
     """A notice as the ledger keeps it: nothing in it that may not be shown."""
+    consequences = tuple(replace(consequence, at=consequence.at + offset) for consequence in notice.consequences)
     document = asdict(replace(notice, container=None, logs=tuple(shown_lines(notice.logs)), at=notice.at + offset,
-                              error=redact(clean(notice.error))))
+                              error=redact(clean(notice.error)), consequences=consequences))
     return document | {"container": container_record(notice.container) if notice.container else None}
 
 
 def notice_of(document: JSON, offset: float) -> Notice:
     """The way back from `notice_record`; KeyError, TypeError or ValueError where it is none."""
-    made = document["container"]
-    if made and not fits(made, container_record(Container(""))):
-        raise ValueError("its container has another shape")
-    container = Container(**made | {"health": Health(made["health"])}) if made else None
-    return Notice(**document | {"container": container, "at": document["at"] - offset, "names": tuple(document["names"]),
-                                "verdict": Verdict(document["verdict"]), "cause": Cause(document["cause"]),
-                                "logs": tuple(document["logs"])})
+    consequences = tuple(
+        Consequence(**item | {"chain": tuple(item["chain"]), "at": item["at"] - offset, "cause": Cause(item["cause"]),
+                              "verdict": Verdict(item["verdict"])}) for item in document["consequences"])
+    return Notice(**document | {
+        "container": container_from(document["container"]) if document["container"] else None,
+        "at": document["at"] - offset, "names": tuple(document["names"]), "verdict": Verdict(document["verdict"]),
+        "cause": Cause(document["cause"]), "logs": tuple(document["logs"]), "consequences": consequences,
+        "facts": tuple((label, text) for label, text in document["facts"])})
+
+
+def mutes_of(ledger: Ledger, offset: float) -> dict[str, float]:
+    """Who is muted by command, and until when."""
+    return {name: until - offset for name, until in ledger.records("mute").items() if isinstance(until, float)}
 
 
 OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
@@ -2671,8 +3651,10 @@ OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
 
 def outbox_record(outbox: Outbox, offset: float) -> JSON:
     """An outbox as the ledger keeps it: ids of what waits, and for how long the channel is to be left alone."""
-    waiting = [notice.id for notice in outbox.waiting]
-    return {"waiting": waiting, "held_until": round(outbox.held_until + offset, 1) if outbox.failures else 0,
+    posted = [[message, [notice.id for notice in notices]] for message, notices in outbox.posted.items()]
+    return {"waiting": [notice.id for notice in outbox.waiting], "posted": posted,
+            "stale": [*outbox.stale, *filter(None, [outbox.editing])],
+            "held_until": round(outbox.held_until + offset, 1) if outbox.failures else 0,
             **{name: getattr(outbox, name) for name in OUTBOX_FIELDS}}
 
 
@@ -2685,6 +3667,10 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
     for number in document["waiting"]:
         with contextlib.suppress(KeyError, TypeError, ValueError):
             outbox.waiting.append(notice_of(notices[str(number)], offset))
+    for message, numbers in document["posted"]:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            outbox.posted[str(message)] = [notice_of(notices[str(number)], offset) for number in numbers]
+    outbox.stale = {message: 0.0 for message in document["stale"] if message in outbox.posted}
     outbox.batch = min(outbox.batch, len(outbox.waiting))
     outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
 
@@ -2799,6 +3785,7 @@ class Engine:
     def __init__(self, host: str) -> None:
         self.host = host
         self.identity: tuple[str, str, str] | None = None
+        self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
         self.stream: socket.socket | None = None
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
@@ -2846,6 +3833,10 @@ class Engine:
                 return None
             raise
         return container if container.id else replace(container, id=container_id)
+
+    def containers(self) -> tuple[Container, ...]:
+        """Every container, inspected."""
+        return tuple(filter(None, (self.inspect(text_at(row, "Id")) for row in self.list())))
 
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
@@ -3152,6 +4143,12 @@ def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
     return Delivered(channel, fate, why=f"{who} could not be reached: it answers HTTP {status}")
 
 
+def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
+    """What the answer means for an edit: what can't be edited (deleted, or a token that no longer fits) stays as it is."""
+    verdict = verdict_on(channel, answer)
+    return replace(verdict, fate=Fate.GONE) if verdict.fate in (Fate.DEAD, Fate.MALFORMED) else verdict
+
+
 def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
     """The verdict where a channel to post into could not be had: nothing was sent, whatever the answer says."""
     if 200 <= answer.status < 300:
@@ -3161,7 +4158,7 @@ def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
 
 class Webhook:
     """A Discord webhook. `wait=true`, since without it a message that was not stored gives no error."""
-    name = "webhook"
+    name, edits = "webhook", True
 
     def __init__(self, url: Secret, web: Web) -> None:
         self.url, self.web, self.made_thread = url, web, ""
@@ -3175,6 +4172,9 @@ class Webhook:
         """Post; a forum's webhook makes a thread where none is named, and then keeps to it."""
         base, _, query = str.__str__(self.url).partition("?")
         query = query or (f"thread_id={self.made_thread}" if self.made_thread else "")
+        if job.message:
+            url = f"{base}/messages/{job.message}" + (f"?{query}" if query else "")
+            return verdict_on_edit(self.name, self.web.ask("PATCH", url, message))
         url = f"{base}?wait=true" + (f"&{query}" if query else "")
         answer = self.web.ask("POST", url, message)
         if answer.status == 400 and whole_at(answer.document, "code") == FORUM_WANTS_NAME:
@@ -3189,7 +4189,7 @@ class Webhook:
 
 class Bot:
     """A Discord bot, by REST alone. A repeat with the same nonce makes no second message for some minutes."""
-    name = "bot"
+    name, edits = "bot", True
 
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id = settings, web, settings.channel_id
@@ -3203,8 +4203,10 @@ class Bot:
         """Post, into a channel found or created by name if it has no id."""
         if not self.channel_id and (trouble := self.ensure()):
             return trouble
-        body = message | {"nonce": job.nonce, "enforce_nonce": True}
-        answer = self.web.ask("POST", f"{self.settings.api_url}/channels/{self.channel_id}/messages", body, self.headers)
+        url = f"{self.settings.api_url}/channels/{self.channel_id}/messages"
+        if job.message:
+            return verdict_on_edit(self.name, self.web.ask("PATCH", f"{url}/{job.message}", message, self.headers))
+        answer = self.web.ask("POST", url, message | {"nonce": job.nonce, "enforce_nonce": True}, self.headers)
         if answer.status == 404 and whole_at(answer.document, "code") == UNKNOWN_MESSAGE:
             return Delivered(self.name, Fate.SENT)  # it was stored before, and somebody deleted it
         return verdict_on(self.name, answer)
@@ -3227,7 +4229,7 @@ class Bot:
 
 class Bridge:
     """A bot service that posts for others. What it does not have (404) is done the simpler way, by /notify."""
-    name = "bridge"
+    name, edits = "bridge", False
 
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id, self.simple = settings, web, "", False
@@ -3268,7 +4270,7 @@ class Bridge:
 
 class Drop:
     """A folder into which each alert is put as a JSON file, whole or not at all."""
-    name = "drop"
+    name, edits = "drop", False
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -3303,7 +4305,7 @@ class Drop:
 
 class Terminal:
     """Standard output: a card an alert, coloured where that is a terminal."""
-    name = "terminal"
+    name, edits = "terminal", False
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
@@ -3358,6 +4360,7 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+GREET_AGAIN = 600.0
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
 
@@ -3371,8 +4374,11 @@ class Daemon:
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment))
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
-        self.outboxes = {name: Outbox(name) for name in self.channels}
+        self.outboxes = {name: Outbox(name, channel.edits) for name, channel in self.channels.items()}
         self.notices = 0
+        self.reds: dict[int, int] = {}  # outages that go on → the notices that tell of them
+        self.kept: set[int] = set()  # outages that the ledger holds
+        self.greeted = not settings.greet
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
         self.prune_at = 0.0
         self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
@@ -3394,7 +4400,9 @@ class Daemon:
         give_back_memory()
         while True:
             actions: list[Action] = []
-            for seen in self._wait():
+            batch = self._wait()
+            self._read_mutes(time.monotonic())
+            for seen in batch:
                 match seen:
                     case StopAsked():
                         return self._leave(actions)
@@ -3406,6 +4414,7 @@ class Daemon:
                     case _:
                         actions += self.watchdog.observe(seen, time.monotonic())
             actions += self.watchdog.tick(time.monotonic())
+            actions += self._greet()
             self._decided(actions)
 
     def _decided(self, actions: list[Action]) -> None:
@@ -3414,6 +4423,8 @@ class Daemon:
         for action in actions:
             if isinstance(action, Tell):
                 self._tell(action.notice)
+            elif isinstance(action, Amend):
+                self._amend(action.notice, now)
         if self.settings.chain:
             escalate(list(self.outboxes.values()), now)
         if not self._held(now):
@@ -3431,11 +4442,10 @@ class Daemon:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
         dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None) if due is not None]
-        if self._held(now) or self.settings.chain:
+        if self._held(now) or self.settings.chain or self.watchdog.mutes:
             dues.append(now + 1.0)
         if not self._held(now):
-            dues += [outbox.next_due_at(now) for outbox in self.outboxes.values()
-                     if outbox.waiting and not outbox.busy and not outbox.dead]
+            dues += [due for outbox in self.outboxes.values() if (due := outbox.next_due_at(now)) is not None]
         batch: list[Observation] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self.inbox.get(timeout=max(0.0, min([60.0, *(due - now for due in dues)]))))
@@ -3461,15 +4471,38 @@ class Daemon:
 
     # What is told
 
+    def _keep(self, notice: Notice, number: int) -> Notice:
+        """A notice with its number, without secrets, and durable."""
+        logs = tuple(self.mask(line) for line in notice.logs)
+        notice = replace(notice, id=number, logs=logs, error=self.mask(notice.error))
+        offset = time.time() - time.monotonic()
+        self.ledger.put("notice", str(number), notice_record(notice, offset), notice.at + offset)
+        return notice
+
+    def _amend(self, notice: Notice, now: float) -> None:
+        """What was told of an outage reads otherwise now, wherever that can be."""
+        if number := self.reds.get(notice.incident):
+            notice = self._keep(notice, number)
+            for outbox in self.outboxes.values():
+                outbox.amend(notice, now)
+            if not notice.open:
+                del self.reds[notice.incident]
+                self._let_go({number})
+
+    def _let_go(self, numbers: set[int]) -> None:
+        """Notices that no channel needs any more are kept by the ledger alone."""
+        needed = {notice.id for notice in self._unfinished()}
+        for number in numbers - needed - set(self.reds.values()):
+            self.ledger.release("notice", str(number))
+
     def _tell(self, notice: Notice, without: str = "") -> None:
         """Number a notice, and put it into the outbox of each channel, or of the first of a chain."""
         self.notices += 1
-        logs = tuple(self.mask(line) for line in notice.logs)
-        notice = replace(notice, id=self.notices, logs=logs, error=self.mask(notice.error))
+        notice = self._keep(notice, self.notices)
+        if notice.open:
+            self.reds[notice.incident] = notice.id
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
         self.log("info" if notice.verdict in COLOURS else "error", ". ".join(filter(None, words)))
-        offset = time.time() - time.monotonic()
-        self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
         for outbox in list(self.outboxes.values())[: 1 if self.settings.chain else None]:
             if self.settings.chain or (not outbox.dead and outbox.channel != without):
                 outbox.waiting.append(notice)
@@ -3477,49 +4510,103 @@ class Daemon:
     def _delivered(self, seen: Delivered) -> list[Log]:
         """A message's fate: note who has been told, and tell the others of a channel that is lost."""
         seen = replace(seen, why=self.mask(seen.why))  # a bridge may well quote its token
-        done, logs = self.outboxes[seen.channel].settle(seen, time.monotonic())
+        outbox = self.outboxes[seen.channel]
+        lost_before = outbox.dead
+        done, logs = outbox.settle(seen, time.monotonic())
         told = [notice.id for notice in done]
         for number in told:
             state = {"message": seen.message, "why": seen.why if seen.fate is not Fate.SENT else ""}
             self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
         if self.settings.chain and seen.channel != Drop.name:
-            for outbox in self.outboxes.values():
-                outbox.discard(set(told))
-        still = {notice.id for outbox in self.outboxes.values() for notice in outbox.waiting}
-        for number in set(told) - still:
-            self.ledger.release("notice", str(number))
-        if seen.fate is Fate.DEAD and len(self.outboxes) > 1:
+            for other in self.outboxes.values():
+                other.discard(set(told))
+        self._let_go(set(told))
+        if outbox.dead and not lost_before and len(self.outboxes) > 1:
             self._tell(Notice(Verdict.CHANNEL_LOST, seen.channel, time.monotonic(), error=seen.why), seen.channel)
         return logs
 
+    def _greet(self) -> list[Action]:
+        """Once it is known how things stand: one summary, unless the same was said just before a restart."""
+        now, now_time = time.monotonic(), time.time()
+        if self.greeted or self.watchdog.initial is None or self._held(now):
+            return []
+        self.greeted = True
+        notice = greeting(self.watchdog, [*self.channels], self._degraded(), now, now_time)
+        before, said = self.ledger.records("meta").get("greeting"), json.dumps(notice.facts)
+        self.ledger.put("meta", "greeting", [said, now_time], now_time)
+        again = isinstance(before, list) and before[0] == said and now_time - before[1] < GREET_AGAIN
+        return [] if again else [Tell(notice)]
+
+    def _degraded(self) -> str:
+        """What does not work as it should, and what follows from it."""
+        return "; ".join(filter(None, (
+            "events are refused, so deaths are found by listing" if self.watchdog.refused else "",
+            f"tell only: {self.engine.tell_only}" if self.engine.tell_only else "",
+            f"no ledger: {self.ledger.trouble}" if self.ledger.trouble else "",
+            *(f"{name} takes no alerts: {outbox.dead}" for name, outbox in self.outboxes.items() if outbox.dead))))
+
     # What is remembered
+
+    def _read_mutes(self, now: float) -> None:
+        """Take over what `mute` and `unmute` have written, before anything else is decided."""
+        self.watchdog.calendar_offset = offset = time.time() - now
+        if self.ledger.changed_outside():
+            self.watchdog.mute(mutes_of(self.ledger, offset), now)
 
     def _remember(self) -> None:
         """Open the ledger and take up what it holds. LedgerError: it belongs to somebody else."""
         if warning := self.ledger.open():
             self.log("warning", f"ledger: {warning}")
         now, now_time = time.monotonic(), time.time()
-        offset = now_time - now
-        meta, notices = self.ledger.records("meta"), self.ledger.records("notice")
-        services = []
-        for key, document in self.ledger.records("service").items():
-            try:
-                services.append(service_of(key, document, offset, self.settings))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self.log("warning", f"ledger: the record of {key} makes no sense ({error!r}) and is left out")
-        for name, document in self.ledger.records("outbox").items():
-            if name in self.outboxes:
-                fill_outbox(self.outboxes[name], document, notices, offset)
-        for notice in (notice for outbox in self.outboxes.values() for notice in outbox.waiting):
-            self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
-        self.notices = max([whole_at(meta, "notices"), *(int(key) for key in notices if key.isdigit())])
+        offset, meta = now_time - now, self.ledger.records("meta")
+        outages = self._remember_outages(offset)
+        services = self._remember_services(outages, offset)
+        self._remember_notices(outages, whole_at(meta, "notices"), offset)
         self.tag = text_at(meta, "tag") or self.tag
         for channel in self.channels.values():
             if isinstance(channel, Webhook):
                 channel.keep_to(text_at(meta, "thread"))
-        position = at(meta, "position")
-        self.watchdog.restore(services, text_at(meta, "engine"), position if isinstance(position, float) else 0.0,
-                              whole_at(meta, "incidents"), now, now_time)
+        position, remind = at(meta, "position"), at(meta, "remind")
+        self.watchdog.restore(services, outages, text_at(meta, "engine"),
+                              position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
+        if isinstance(remind, float) and self.settings.remind:
+            self.watchdog.due["remind", ""] = remind - offset
+        self._read_mutes(now)
+
+    def _remember_outages(self, offset: float) -> dict[int, Outage]:
+        outages: dict[int, Outage] = {}
+        for key, document in self.ledger.records("outage").items():
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                outages[int(key)] = outage_of(int(key), document, offset)
+        self.kept = set(outages)
+        return outages
+
+    def _remember_services(self, outages: dict[int, Outage], offset: float) -> list[tuple[Watched, float | None]]:
+        services = []
+        for key, document in self.ledger.records("service").items():
+            try:
+                services.append(service_of(key, document, offset, self.settings, outages))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.log("warning", f"ledger: the record of {key} makes no sense ({error!r}) and is left out")
+        return services
+
+    def _remember_notices(self, outages: Mapping[int, Outage], newest: int, offset: float) -> None:
+        """Fill the outboxes, and find which notices tell of what still goes on."""
+        notices = self.ledger.records("notice")
+        self.notices = max([newest, *(int(key) for key in notices if key.isdigit())])
+        for name, document in self.ledger.records("outbox").items():
+            if name in self.outboxes:
+                fill_outbox(self.outboxes[name], document, notices, offset)
+        for notice in self._unfinished():
+            self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
+        for key, document in notices.items():
+            if at(document, "open") is True and key.isdigit() and whole_at(document, "incident") in outages:
+                self.reds[whole_at(document, "incident")] = int(key)
+
+    def _unfinished(self) -> list[Notice]:
+        """Notices that wait in an outbox, or stand in a message that may still change."""
+        return [notice for outbox in self.outboxes.values()
+                for notices in (outbox.waiting, *outbox.posted.values()) for notice in notices]
 
     def _save(self, now: float) -> None:
         """One transaction for everything that has changed since the last."""
@@ -3531,12 +4618,15 @@ class Daemon:
             else:
                 self.ledger.drop("service", key)
         watchdog.touched.clear()
+        self._save_outages(offset, now_time)
         for name, outbox in self.outboxes.items():
             self.ledger.put("outbox", name, outbox_record(outbox, offset), now_time)
         self.ledger.put("meta", "notices", self.notices, now_time)
         self.ledger.put("meta", "incidents", watchdog.incidents, now_time)
         self.ledger.put("meta", "engine", watchdog.engine_id, now_time)
         self.ledger.put("meta", "tag", self.tag, now_time)
+        remind = watchdog.due.get(("remind", ""))
+        self.ledger.put("meta", "remind", round(remind + offset) * 1.0 if remind else 0, now_time)
         self.ledger.put("meta", "began", watchdog.began_at + watchdog.calendar_offset, now_time)
         for channel in self.channels.values():
             if isinstance(channel, Webhook) and channel.made_thread:
@@ -3548,6 +4638,14 @@ class Daemon:
         if now >= self.prune_at:
             self.prune_at = now + 86400.0
             self.ledger.prune(now_time - self.settings.keep)
+
+    def _save_outages(self, offset: float, now_time: float) -> None:
+        outages = self.watchdog.outages
+        for number, outage in outages.items():
+            self.ledger.put("outage", str(number), outage_record(outage, offset), now_time)
+        for number in self.kept - set(outages):
+            self.ledger.drop("outage", str(number))
+        self.kept = set(outages)
 
     def _leave(self, actions: list[Action]) -> int:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
@@ -3636,11 +4734,9 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
 def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, bool]]:
     """Every watched container, and whether it is a job."""
     me = own_container(engine)
-    found = [engine.inspect(text_at(row, "Id")) for row in engine.list()]
-    policies = [(container, policy_of(container, settings, me)[0]) for container in found if container]
+    policies = [(container, policy_of(container, settings, me)[0]) for container in engine.containers()]
     watched = [(container, policy) for container, policy in policies if policy.watch]
-    awaited = {(container.project, name) for container, _ in watched for name, condition in
-               depends_on(container.labels).items() if condition == "service_completed_successfully"}
+    awaited = {(container.project, name) for container, _ in watched for name in waits_for_end(container)}
     return [(container, bool(policy.job) or (container.project, container.service) in awaited)
             for container, policy in watched]
 
@@ -3653,7 +4749,7 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str],
     except EngineError as error:
         print(f"UNKNOWN: {error}", file=sys.stderr)
         return 3
-    called = [{container.name, container.service, container.project} for container, _ in watched]
+    called = [container.called for container, _ in watched]
     missing = [name for name in wanted if not any(name in words for words in called)]
     for name in missing:
         print(f"UNKNOWN: no watched service is called {name}", file=sys.stderr)
@@ -3698,13 +4794,21 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     return int(failed)
 
 
-def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
-    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+def ledger_to_read(settings: Settings, environment: Mapping[str, str]) -> Ledger | None:
+    """The ledger, opened beside the daemon that writes it; None where there is none."""
     ledger = Ledger(state_folder(settings, environment))
     try:
         ledger.database = sqlite3.connect(f"file:{urllib.parse.quote(ledger.path)}?mode=ro", uri=True, timeout=2.0)
     except sqlite3.Error:
-        print(f"no history yet: there is no ledger at {ledger.path}", file=sys.stderr)
+        return None
+    return ledger
+
+
+def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
+    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+    ledger = ledger_to_read(settings, environment)
+    if ledger is None:
+        print(f"no history yet: there is no ledger in {state_folder(settings, environment)}", file=sys.stderr)
         print("[]" if as_json else "", end="")
         return 0
     incidents = incidents_of(ledger.records("notice"), ledger.records("delivery"), ledger.records("outbox"))
@@ -3714,11 +4818,52 @@ def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -
     return 0
 
 
+def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float) -> int:
+    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at once. 1 if it can't be."""
+    folder = state_folder(settings, environment)
+    path = os.path.join(folder, "sentinel.db")
+    try:
+        database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
+        known = known_names(database)
+        if unknown := [name for name in wanted if name not in known]:
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise LedgerError(f"nothing that is watched is called {unknown[0]}{hint}")
+        until = time.time() + seconds
+        for name in wanted:
+            if seconds:
+                database.execute("INSERT OR REPLACE INTO record VALUES ('mute', ?, ?, ?)", (name, until, json.dumps(until)))
+            else:
+                database.execute("DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name))
+        database.close()
+    except (sqlite3.Error, LedgerError) as error:
+        trouble = error if isinstance(error, LedgerError) else f"the ledger {path} can't be used ({error}); is this the" \
+            " daemon's SENTINEL_STATE?"
+        print(trouble, file=sys.stderr)
+        return 1
+    end = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    print(f"{listed(wanted)}: neither alerts nor restarts until {end}" if seconds else f"{listed(wanted)}: watched again")
+    return 0
+
+
+def known_names(database: sqlite3.Connection) -> set[str]:
+    """Every name by which the services of a ledger can be meant."""
+    known = {"all"}
+    for key, text in database.execute("SELECT key, value FROM record WHERE kind IN ('service', 'mute')"):
+        with contextlib.suppress(ValueError, RecursionError):
+            made = at(json.loads(text), "container")
+            known |= {key} | Container("", text_at(made, "name"), labels_at(made, "labels")).called
+    return known
+
+
 class Parser(argparse.ArgumentParser):
     """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
+
+
+COMMANDS = ("watch", "check", "test", "history", "mute", "unmute", "explain")
 
 
 def command_line() -> Parser:
@@ -3727,9 +4872,9 @@ def command_line() -> Parser:
                     epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version",
                         version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")
-    parser.add_argument("command", nargs="?", default="watch", choices=("watch", "check", "test", "history"),
-                        help="what to do (watch)")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="check: only these containers, services or projects")
+    parser.add_argument("command", nargs="?", default="watch", choices=COMMANDS, help="what to do (watch)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="containers, services or projects: check and explain these"
+                        " alone; mute NAME… DURATION, unmute NAME…, where `all` means all")
     parser.add_argument("--json", action="store_true", help="check, history: as JSON")
     for name, meta in options():
         if not meta["secret"]:
@@ -3756,11 +4901,69 @@ def main(argv: list[str] | None = None) -> int:
         return test_channels(settings, os.environ)
     if arguments.command == "history":
         return history(settings, os.environ, arguments.json)
+    if arguments.command in ("mute", "unmute"):
+        return mute_command(settings, arguments.names, arguments.command == "mute")
+    if arguments.command == "explain":
+        return explain(settings, os.environ, arguments.names)
     try:
         return Daemon(settings, os.environ).run()
     except Exception:
         print(redact(traceback.format_exc()), file=sys.stderr)
         return ExitCode.CRASHED
+
+
+def mute_command(settings: Settings, words: list[str], on: bool) -> int:
+    """`mute NAME… DURATION`, `unmute NAME…`; 1 where it is called otherwise."""
+    try:
+        seconds = interval(words[-1]) if on and len(words) > 1 else 0.0
+    except ValueError as error:
+        print(f"mute: {error}", file=sys.stderr)
+        return 1
+    names = words[:-1] if on else words
+    if not names:
+        print("write mute NAME DURATION, as in: mute shop 30m; or mute all 1h" if on else "write unmute NAME, or unmute all",
+              file=sys.stderr)
+        return 1
+    return mute(settings, os.environ, names, seconds)
+
+
+def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
+    """For each container what is done about it and why, then the settings; 1 if the engine can't be asked."""
+    engine = Engine(settings.docker_host or default_docker_host(environment))
+    try:
+        me, containers = own_container(engine), engine.containers()
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    now = time.monotonic()
+    watchdog = remembered_watchdog(settings, environment, me, now)
+    chosen = [container for container in containers if not wanted or container.called & set(wanted)]
+    watchdog.adopt_all(containers, now)
+    for container in sorted(chosen, key=lambda container: container.name):
+        watched, why = scope_of(container, settings, me)
+        service = watchdog.services.get(container.key)
+        unwatched = [container.name, f"  {'watched:':16}no: {why}"]
+        lines = explanation(service, why, watchdog, now) if watched and service else unwatched
+        print("\n".join(lines))
+    for name in wanted:
+        if not any(name in container.called for container in containers):
+            print(f"no container is called {name}", file=sys.stderr)
+    if not wanted:
+        print("\n".join(["settings", *(f"  {line}" for line in settings_lines(settings))]))
+    return 0
+
+
+def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: str, now: float) -> Watchdog:
+    """A watchdog that knows what the daemon's ledger knows, if there is one; it decides nothing."""
+    watchdog, offset = Watchdog(settings), time.time() - now
+    watchdog.me, watchdog.calendar_offset = me, offset
+    if ledger := ledger_to_read(settings, environment):
+        for key, document in ledger.records("service").items():
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                service, _ = service_of(key, document, offset, settings, {})
+                watchdog.enter(service)
+        watchdog.mutes = mutes_of(ledger, offset)
+    return watchdog
 
 
 def read_setting_file(path: str) -> str:

@@ -66,6 +66,8 @@ class Play(Replay):
             code = "" if notice.exit_code is None else str(notice.exit_code)
             cause = notice.cause.name if notice.cause and notice.cause.name != notice.verdict else ""
             words.append(" ".join(filter(None, (short(notice.name), notice.verdict, code, cause))))
+        for story in self.sentinel.stories.values():
+            words += [f"{short(item.chain[0])} took {short(story.name)}" for item in story.consequences]
         return ", ".join(word for word in words if Verdict.STOPPED not in word)
 
     def touched(self) -> dict[str, str]:
@@ -100,13 +102,14 @@ TOLD = {
     "compose_entry_missing": "web-1 DEAD CANT_START",
     "compose_run_rm": "web-run FAILED 7, oneoff FAILED 8",
     "crash_exit3": "crash DEAD 3",
-    # What dies while the engine is down leaves no event: a code, if the engine knows one.
-    "daemon_kill.docker20": "no DEAD 137 UNSEEN, term0 DEAD 137 UNSEEN, fakehost ENGINE DOWN, fakehost Recovered",
-    "daemon_kill.docker28": "no DEAD 137 UNSEEN, term0 DEAD 255, fakehost ENGINE DOWN, fakehost Recovered",
-    "daemon_kill_live.docker20": "term0 DEAD 137 UNSEEN",
-    "daemon_kill_live.docker28": "term0 DEAD 255",
-    "daemon_term_live.docker20": "term0 DEAD 137 UNSEEN",
-    "daemon_term_live.docker28": "term0 DEAD 255",
+    # What ended with the engine and was not brought back is told in its outage, if that was told; else as one.
+    "daemon_kill": "fakehost ENGINE DOWN, no took fakehost, unless took fakehost, onfail took fakehost, "
+                   "term0 took fakehost",
+    "daemon_kill_live.docker20": "term0 DEAD 137 ENGINE",
+    "daemon_kill_live.docker28": "term0 DEAD 255 ENGINE",
+    "daemon_term": "3 services DEAD ENGINE, no took 3 services, onfail took 3 services, term0 took 3 services",
+    "daemon_term_live.docker20": "term0 DEAD 137 ENGINE",
+    "daemon_term_live.docker28": "term0 DEAD 255 ENGINE",
     "entry_dir": "dir DEAD CANT_START",
     "entry_missing": "nocmd DEAD CANT_START",
     "entry_missing_always": "nocmda DEAD CANT_START",
@@ -115,7 +118,7 @@ TOLD = {
     "exit_codes": "ec1 DEAD 1, ec125 DEAD 125, ec126 DEAD 126, ec127 DEAD 127, ec128 DEAD 128, ec129 DEAD 129, "
                   "ec130 DEAD 130, ec131 DEAD 131, ec134 DEAD 134, ec137 DEAD 137 OUTSIDE, ec139 DEAD 139, "
                   "ec143 DEAD 143, ec2 DEAD 2, ec200 DEAD 200, ec255 DEAD 255",
-    "health_oom_restart": "hst UNHEALTHY",
+    "health_oom_restart": "hst UNHEALTHY, hst DEAD 137 OUTSIDE",
     "health_timeout": "heat UNHEALTHY",
     "health_transitions": "hea UNHEALTHY",
     "host_kill9": "hk9 DEAD 137 OUTSIDE",
@@ -151,7 +154,7 @@ QUIET = frozenset(re.findall(r"\w+", """
     compose_exec_health compose_force_recreate compose_job_completed compose_kill compose_netmode_service
     compose_network_removed compose_network_removed_recreated compose_orphan compose_pause compose_recreate_change
     compose_recreate_ignores_term compose_restart compose_rm compose_scale compose_stop_start
-    compose_up_attached_ctrlc compose_up_down compose_up_nochange create_only daemon_term health_paused kill_KILL
+    compose_up_attached_ctrlc compose_up_down compose_up_nochange create_only health_paused kill_KILL
     kill_TERM_ignored_pid1 kill_TERM_init143 kill_TERM_obeys on_failure_exit0 pause_kill pause_stop pause_unpause
     pidmode_stop_twice rename restart_ignores restart_obeys rm_f_running stop_ignores stop_init_143 stop_obeys
     stop_order_x30 stop_races_crash stop_signal_quit update_policy

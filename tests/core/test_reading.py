@@ -263,14 +263,15 @@ def test_podmans_health_is_always_there_and_mostly_empty() -> None:
 
 
 @pytest.mark.parametrize(("label", "wanted"), [
-    ("", {}), ("db,cache", {"db": "service_started", "cache": "service_started"}),
-    ("db:service_healthy", {"db": "service_healthy"}),
+    ("", {}), ("db,cache", {"db": ("service_started", False), "cache": ("service_started", False)}),
+    ("db:service_healthy", {"db": ("service_healthy", False)}),
     ("db:service_healthy:true,job:service_completed_successfully:false",
-     {"db": "service_healthy", "job": "service_completed_successfully"}),
-    (",db,", {"db": "service_started"}),
+     {"db": ("service_healthy", True), "job": ("service_completed_successfully", False)}),
+    (",db,", {"db": ("service_started", False)}),
 ])
-def test_dependencies_are_read_in_every_form_that_compose_wrote(label: str, wanted: dict[str, str]) -> None:
-    assert sentinel.depends_on({"com.docker.compose.depends_on": label}) == wanted
+def test_dependencies_are_read_in_every_form_that_compose_wrote(label: str, wanted: dict[str, tuple[str, bool]]) -> None:
+    read = sentinel.depends_on({"com.docker.compose.depends_on": label})
+    assert {name: (dependency.condition, dependency.restart) for name, dependency in read.items()} == wanted
     assert sentinel.depends_on({}) == {}
 
 

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from sentinel import (
     Action,
+    Amend,
     CloseStream,
     Engine,
     Heard,
@@ -55,7 +56,8 @@ class Clocked:
         self.engine = Engine(server.host)
         self.watchdog = Watchdog(Settings(**settings))
         self.now = 0.0
-        self.notices: list[Notice] = []
+        self.notices: list[Notice] = []  # what was told; what was amended only where it has a new title
+        self.stories: dict[int, Notice] = {}  # what was told in red of each outage, as it reads now
         self.log: list[Log] = []
         self.subscribed: list[float] = []  # when
         self.unread = False
@@ -115,8 +117,13 @@ class Clocked:
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Tell():
-                    self.notices.append(action.notice)
+                case Tell(notice) | Amend(notice):
+                    before = self.stories.get(notice.incident)
+                    same = before and (before.verdict, before.name) == (notice.verdict, notice.name)
+                    if isinstance(action, Tell) or not same:
+                        self.notices.append(notice)
+                    if notice.open or isinstance(action, Amend):
+                        self.stories[notice.incident] = notice
                 case Log():
                     self.log.append(action)
                 case Subscribe():

@@ -100,6 +100,7 @@ class World:
         self.seen: dict[str, Container | None] = {}  # what was last looked at
         self.tries: dict[str, int] = {}
         self.incidents: dict[str, int] = {}  # open ones, by name
+        self.reds: dict[int, sentinel.Notice] = {}  # what was told in red of each outage, as it reads now
 
     # The clock
 
@@ -158,12 +159,16 @@ class World:
         """Do what the watchdog wants; answers come later, be it in the same instant."""
         for action in actions:
             self.log.append((self.now, ">", action))
-            if line := line_of(action):
+            if line := self.line(action):
                 self.done.append(line)
             match action:
                 case sentinel.Tell(notice):
                     self.notices.append(notice)
                     self.check_notice(notice)
+                    if notice.open:
+                        self.reds[notice.incident] = notice
+                case sentinel.Amend(notice):
+                    self.reds[notice.incident] = notice
                 case sentinel.Subscribe(since):
                     self.later(0.0, lambda since=since: self.subscribe(since))
                 case sentinel.CloseStream():
@@ -178,6 +183,15 @@ class World:
                     self.in_flight[action.key] = action.id
                     self.later(self.restart_delay, lambda job=action: self.restart_for(job))
         self.check_services()
+
+    def line(self, action: sentinel.Action) -> str:
+        """What is told or touched; of what is amended, a new title."""
+        if not isinstance(action, sentinel.Amend):
+            return line_of(action)
+        before, notice = self.reds.get(action.notice.incident), action.notice
+        if before is None or (before.verdict, before.name) == (notice.verdict, notice.name):
+            return ""
+        return line_of(sentinel.Tell(notice))
 
     def subscribe(self, since: float) -> None:
         """The engine's answer to GET /events: what it remembers, then what happens."""
@@ -667,6 +681,10 @@ def short(thing: Any) -> str:
             return f"{' '.join(filter(None, words))} {since}"
         case sentinel.Tell(notice):
             return f"TELL {line_of(thing)} | incident {notice.incident} | {notice.plan}"
+        case sentinel.Amend(notice):
+            took = ", ".join(" ← ".join(item.chain) for item in notice.consequences)
+            return f"AMEND {notice.verdict} {notice.name} | incident {notice.incident} | {notice.plan}" + (
+                f" | took {took}" if took else "") + ("" if notice.open else " | over")
         case sentinel.Log():
             return f"log {thing.text}"
     return str(thing)

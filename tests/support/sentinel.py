@@ -65,7 +65,7 @@ def environment(folder: Path, engine_host: str, **settings: str) -> dict[str, st
     """All that Sentinel is told: nothing of this process's own settings gets through."""
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in os.environ}
     paths = {"HOME": str(folder), "STATE_DIRECTORY": str(folder)}
-    return {**kept, **paths, "DOCKER_HOST": engine_host, **settings}
+    return {**kept, **paths, "DOCKER_HOST": engine_host, "SENTINEL_GREET": "false", **settings}
 
 
 def run(folder: Path, engine_host: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
