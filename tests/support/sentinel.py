@@ -214,8 +214,7 @@ class Stage:
                  **settings: str) -> None:  # fmt: skip
         self.engine, self.project, self.discord, self.hook = engine, project, discord, hook
         self.refusals = 0  # answers of 4xx that the test provokes
-        told = {"DISCORD_WEBHOOK_URL": hook.url, "SENTINEL_PROJECTS": project.name, "SENTINEL_SETTLE": "2s",
-                "SENTINEL_GREET": "false"}
+        told = {"DISCORD_WEBHOOK_URL": hook.url, "SENTINEL_PROJECTS": project.name, "SENTINEL_SETTLE": "2s"}
         self.sentinel = Sentinel(folder, engine.host, secrets=(hook.token,), **{**told, **settings})
 
     def __enter__(self) -> Self:
