@@ -3314,8 +3314,9 @@ class Ledger:
     the disk takes it; a file that SQLite can't read is set aside, and everything alive is written to a new one.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder, self.path = folder, os.path.join(folder, "sentinel.db")
+    def __init__(self, folder: str, mask: Callable[[str], str] = str) -> None:
+        """`mask`: takes out of every record what must not be written."""
+        self.folder, self.path, self.mask = folder, os.path.join(folder, "sentinel.db"), mask
         self.database: sqlite3.Connection | None = None
         self.lock: int | None = None
         self.alive: dict[tuple[str, str], tuple[float, str]] = {}  # what a new file would have to hold
@@ -3410,7 +3411,7 @@ class Ledger:
 
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
         """Have a record written with the next commit, if it is news."""
-        text = json.dumps(value, separators=(",", ":"))
+        text = self.mask(json.dumps(value, separators=(",", ":")))
         if (self.alive.get((kind, key)) or (0.0, ""))[1] != text:
             self.unsaved[kind, key] = at_time, text
             if kind != "delivery":
@@ -4372,7 +4373,7 @@ class Daemon:
         self.settings = settings
         self.engine = Engine(settings.docker_host or default_docker_host(environment))
         self.watchdog = Watchdog(settings)
-        self.ledger = Ledger(state_folder(settings, environment))
+        self.ledger = Ledger(state_folder(settings, environment), self.mask)
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
         self.outboxes = {name: Outbox(name, channel.edits) for name, channel in self.channels.items()}
         self.notices = 0
@@ -4520,7 +4521,7 @@ class Daemon:
         if self.settings.chain and seen.channel != Drop.name:
             for other in self.outboxes.values():
                 other.discard(set(told))
-        self._let_go(set(told))
+        self._let_go({notice.id for notice in (*outbox.sent, *done)})
         if outbox.dead and not lost_before and len(self.outboxes) > 1:
             self._tell(Notice(Verdict.CHANNEL_LOST, seen.channel, time.monotonic(), error=seen.why), seen.channel)
         return logs

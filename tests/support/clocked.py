@@ -119,8 +119,7 @@ class Clocked:
             match action:
                 case Tell(notice) | Amend(notice):
                     before = self.stories.get(notice.incident)
-                    same = before and (before.verdict, before.name) == (notice.verdict, notice.name)
-                    if isinstance(action, Tell) or not same:
+                    if isinstance(action, Tell) or (before and (before.verdict, before.name) != (notice.verdict, notice.name)):
                         self.notices.append(notice)
                     if notice.open or isinstance(action, Amend):
                         self.stories[notice.incident] = notice

@@ -96,7 +96,8 @@ class Anything:
             f"{self.number():064x}", self.text(), labels, self.chance.choice(("running", "exited", "paused", "created")),
             self.chance.choice(tuple(Health)), self.number(), "", self.flag(), self.number(), self.flag(), self.text(),
             self.moment(), self.moment(), self.number(), self.chance.choice(("no", "always", "on-failure")),
-            self.number(), self.moment(), self.text(), self.flag(), self.flag(), self.number())
+            self.number(), self.moment(), self.text(), (self.text(),) * self.chance.randrange(2), self.flag(), self.flag(),
+            self.number())
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
@@ -108,8 +109,12 @@ class Anything:
             service.death = sentinel.Death(self.moment(), self.moment(), self.chance.choice((None, 3)), run, self.flag(),
                                            self.number())
         if self.flag():
-            service.incident = Incident(self.number(), self.moment(), self.number(), self.number(), self.flag())
+            outage = sentinel.Outage(self.number(), self.moment(), service.key, [service.key], self.flag(), self.number())
+            service.incident = Incident(outage, self.moment(), self.notice(), self.number(), self.number(), self.flag(),
+                                        self.chance.choice((None, 7.5)))
         service.deaths.extend(self.moment() for _ in range(self.chance.randrange(70)))
+        service.held, service.fell, service.network_parent, service.muted = self.flag(), self.flag(), self.text(), "died"
+        service.recoveries.append(self.moment())
         service.replacing, service.settled, service.hopeless, service.known_error = (
             self.flag(), self.flag(), self.text(), self.text())
         service.judged_time, service.proved_at, service.back_at, service.noted_at = (self.moment() for _ in range(4))
@@ -121,20 +126,31 @@ class Anything:
             self.chance.choice(tuple(Verdict)), self.text(), self.moment(), self.container() if self.flag() else None,
             self.chance.choice(tuple(Cause)), "shop", self.number(), self.chance.choice((None, 137)),
             self.chance.choice((None, 3.5)), self.chance.choice((None, 7.25)), self.number(), self.number(), self.text(), "",
-            ("line",), self.number(), ("web", "db"), "<@&123456>")
+            ("line",), self.number(), ("web", "db"), "<@&123456>",
+            (sentinel.Consequence(("web", "db"), Verdict.DEAD, self.moment(), 1, Cause.OOM, "waits", self.flag()),),
+            (("Stopped", "db"),), self.flag(), self.chance.choice((None, 2.5)), self.number())
 
 
 def told_apart(service: Watched, later: float) -> dict[str, Any]:
     """What a service is, with its moments as they are on a clock that is `later` ahead."""
     facts = {name: getattr(service, name) for name in Watched.__slots__}
-    facts["deaths"] = [round(at + later, 2) for at in service.deaths]
+    for name in ("deaths", "recoveries"):
+        facts[name] = [round(at + later, 2) for at in getattr(service, name)]
     for name in ("proved_at", "back_at", "noted_at"):
         facts[name] = round(facts[name] + later, 2)
     if incident := service.incident:
-        facts["incident"] = replace(incident, began_at=round(incident.began_at + later, 2))
+        back_at = incident.back_at and round(incident.back_at + later, 2)
+        facts["incident"] = replace(incident, began_at=round(incident.began_at + later, 2), back_at=back_at,
+                                    outage=replace(incident.outage, began_at=0.0), notice=moved(incident.notice, later))
     if death := service.death:
         facts["death"] = replace(death, at=round(death.at + later, 2))
     return facts
+
+
+def moved(notice: Notice, later: float) -> Notice:
+    """A notice with its moments as they are on a clock that is `later` ahead."""
+    consequences = tuple(replace(one, at=round(one.at + later, 2)) for one in notice.consequences)
+    return replace(notice, at=round(notice.at + later, 2), consequences=consequences)
 
 
 def through_json(value: Any) -> Any:
@@ -146,7 +162,8 @@ def test_a_service_is_the_same_after_the_ledger_also_on_a_clock_that_began_anew(
     """Moments are kept as calendar time: after a reboot the monotonic clock counts from somewhere else."""
     one, due, offset, later = Anything(seed).service(), 77.125, 1.7e9, 5e4
     document = through_json(sentinel.service_record(one, due, offset))
-    again, due_again = sentinel.service_of(one.key, document, offset - later, Settings())
+    outages = {one.incident.outage.number: replace(one.incident.outage)} if one.incident else {}
+    again, due_again = sentinel.service_of(one.key, document, offset - later, Settings(), outages)
     assert told_apart(again, -later) == told_apart(one, 0.0)
     assert due_again == pytest.approx(due + later, abs=0.01)
 
@@ -161,8 +178,7 @@ def test_a_notice_and_an_outbox_are_the_same_after_the_ledger(seed: int) -> None
     records = {str(one.id): through_json(sentinel.notice_record(one, 1.7e9)) for one in notices}
     again = Outbox("webhook")
     sentinel.fill_outbox(again, through_json(sentinel.outbox_record(box, 1.7e9)), records, 1.7e9 - later)
-    assert [replace(one, at=round(one.at - later, 2)) for one in again.waiting] == [
-        replace(one, at=round(one.at, 2)) for one in box.waiting]
+    assert [moved(one, -later) for one in again.waiting] == [moved(one, 0.0) for one in box.waiting]
     same = ("channel", "batch", "failures", "handed_on", "plain", "last_why")
     assert [getattr(again, name) for name in same] == [getattr(box, name) for name in same]
     assert again.held_until == pytest.approx(box.held_until + later, abs=0.2)
