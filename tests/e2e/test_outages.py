@@ -124,15 +124,16 @@ def check_story(it: Scene, edits: int, *others: str) -> tuple[Embed, Embed]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "patience"), [("no", 2.0), ("unless-stopped", 2.0), ("unless-stopped", 7.0)],
+    ("policy", "patience", "lives"), [("no", 2.0, 0), ("unless-stopped", 2.0, 3), ("unless-stopped", 7.0, 4)],
     ids=["left-to-sentinel", "left-to-docker", "left-to-docker-and-slow-to-die"],
 )  # fmt: skip
 def test_a_cascade_is_one_red_with_its_root_and_one_green_when_all_is_back(
-    scene: MakeScene, policy: str, patience: float
+    scene: MakeScene, policy: str, patience: float, lives: int
 ) -> None:
+    """Under Docker's policy the root lives a while before it fails: each death doubles the time that it has to prove."""
     it = scene(chain(policy, patience))
     ember = it.started("ember")
-    it.write("genesis", BROKEN)
+    it.write("genesis", f"sleep {lives}; {BROKEN}")
     red = it.until_red("genesis")
     assert f"{it.name('genesis')} is DEAD — exit 1" in red.prose and SYNTAX_ERROR in red.log
     wait_consequences(it, *DEPENDANTS)
@@ -165,7 +166,7 @@ def test_a_root_that_gives_up_says_whom_it_takes_along_and_a_start_by_hand_bring
 
 
 def test_the_green_says_who_is_not_back(scene: MakeScene) -> None:
-    it = scene(chain(), SENTINEL_MAX_RESTARTS="2")
+    it = scene(chain(flux={"labels": {"sentinel.max-restarts": "2"}}))
     it.write("genesis", BROKEN)
     wait_consequences(it, *DEPENDANTS)
     it.write("flux", "echo no such table >&2; exit 9")
@@ -241,7 +242,7 @@ def test_two_that_were_told_apart_are_folded_when_what_both_need_turns_out_dead(
     assert red.title == f"[DEAD] {it.name('root')}" and red.log == "no space left"
     assert red.incident == green.incident
     folded, stopped = it.greys
-    assert folded.title == f"Folded: {it.name('two')}"
+    assert folded.title == f"Folded: {it.name('beta')}"
     assert it.says(folded, "root") and red.incident in folded.text
     assert stopped.title == f"Stopped: {it.name('clock')}"
     assert it.posts == 4
@@ -390,11 +391,11 @@ def test_a_network_parent_that_is_recreated_in_its_own_outage_has_its_orphans_in
     it.project.write(stack(vpn={"runs": "echo bad key >&2; exit 5"}, alpha=ON_VPN, beta=ON_VPN, clock={}))
     before = it.starts("alpha", "beta")
     it.project.up("--no-deps", "vpn")
-    red = it.until_red("vpn")
-    it.until("the orphans in it", lambda: all(it.line(it.reds[0], name, "ORPHANED") for name in ("alpha", "beta")), 30)
-    assert it.starts("alpha", "beta") == before and it.running("alpha", "beta")
+    red = it.until_red("vpn", verdict="GAVE UP")
     it.project.write(vpn())
     it.project.up("--no-deps", "vpn")
+    it.until("the orphans in it", lambda: all(it.line(it.reds[0], name, "ORPHANED") for name in ("alpha", "beta")), 30)
+    assert it.starts("alpha", "beta") == before and it.running("alpha", "beta")
     it.project.up("--no-deps", "--force-recreate", "alpha", "beta")
     it.until_green("vpn", 60)
     it.settle()
@@ -443,7 +444,7 @@ def all_starts(it: Scene) -> dict[str, str]:
 def test_an_engine_that_goes_and_comes_back_is_at_most_three_messages_however_many_containers(
     own_scene: Callable[..., tuple[PrivateEngine, Scene]], killed: bool, long: bool
 ) -> None:
-    daemon, it = own_scene(fleet())
+    daemon, it = own_scene(fleet(), SENTINEL_SETTLE="30s")  # as by default: an engine takes 5 s to end after the last stop
     before = all_starts(it)
     assert len(before) == FLEET // 3 * 3
     if killed:
@@ -453,14 +454,14 @@ def test_an_engine_that_goes_and_comes_back_is_at_most_three_messages_however_ma
     if long:
         it.until("the engine's red", lambda: [red for red in it.reds if red.title == f"[ENGINE DOWN] {HOST}"], 30)
     daemon.start(timeout=300)
-    wait(lambda: up_again(it, before), 240, "all containers to run again")
+    wait(lambda: up_again(it, before), 60 + FLEET, "all containers to run again")
     green = f"Recovered: {HOST}"
     it.until("the engine's green", lambda: [one for one in it.greens if one.title == green], 120)
     assert len(all_starts(it)) == len(before), "green before all was back"
     told = it.posts
     extra = it.name("always-1")
     it.engine.docker("stop", extra)
-    it.until("the grey one", lambda: [grey for grey in it.greys if extra in grey.text], 30)
+    it.until("the grey one", lambda: [grey for grey in it.greys if extra in grey.text], 60)
     print(f"### {told} POSTs, {it.patches} PATCHes, {len(it.discord.requests)} requests in all")
     assert it.posts - 1 <= 3, "more than three messages"
     assert [red.title for red in it.reds] == [f"[ENGINE DOWN] {HOST}"]
@@ -471,7 +472,7 @@ def test_an_engine_that_goes_and_comes_back_is_at_most_three_messages_however_ma
 def test_what_a_killed_engine_did_not_bring_back_is_started_in_order(
     own_scene: Callable[..., tuple[PrivateEngine, Scene]],
 ) -> None:
-    daemon, it = own_scene(chain("unless-stopped", patience=30.0))
+    daemon, it = own_scene(chain("unless-stopped", patience=30.0), SENTINEL_SETTLE="30s")
     before = all_starts(it)
     daemon.kill()
     daemon.start()
@@ -479,11 +480,10 @@ def test_what_a_killed_engine_did_not_bring_back_is_started_in_order(
     starts = it.starts("genesis", *DEPENDANTS)
     assert starts == sorted(starts), "not started in the order of their dependencies"
     it.until_green_title(f"Recovered: {HOST}")
-    it.settle("ember")
     (red,) = it.reds
     assert red.title == f"[ENGINE DOWN] {HOST}"
     assert all(it.says(red, service) for service in NEEDS)
-    assert it.posts <= 4
+    assert it.posts <= 3
 
 
 # ------------------------------------------------------------------------------------------------ mutes and windows
@@ -607,7 +607,7 @@ def test_no_reminder_where_none_is_wanted(scene: MakeScene) -> None:
     it.do("alpha", "exit 1")
     it.until_red("alpha")
     it.settle()
-    assert [red.title for red in it.reds] == [f"[DEAD] {it.name('one')}"]
+    assert [red.title for red in it.reds] == [f"[DEAD] {it.name('alpha')}"]
 
 
 def test_a_service_that_fails_over_and_over_is_one_incident_that_says_so(scene: MakeScene) -> None:
