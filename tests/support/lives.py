@@ -120,8 +120,7 @@ class Life(Clocked):
         if daemon.watchdog.catching_up:
             dues.append(self.now + 0.25)
         else:
-            dues += [outbox.next_due_at(self.now) for outbox in daemon.outboxes.values()
-                     if outbox.waiting and not outbox.busy and not outbox.dead]
+            dues += [due for outbox in daemon.outboxes.values() if (due := outbox.next_due_at(self.now)) is not None]
         if daemon.settings.chain:
             dues.append(self.now + 1.0)
         if daemon.ledger.retry_at:
