@@ -764,6 +764,7 @@ class Deliver:
     plain: bool = False
     why_late: str = ""
     message: str = ""
+    sent_at: float | None = None  # when a message that is edited now was sent
 
 
 Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
@@ -2563,6 +2564,14 @@ CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chai
 EDIT_SOON, EDIT_LATER = 1.0, 6.0  # how long a change waits for company: one of the title, another one
 
 
+@dataclass(slots=True)
+class Message:
+    """A message that may still change: the notices that it should tell of, and how it came to be sent."""
+    notices: list[Notice]
+    sent_at: float
+    why_late: str = ""
+
+
 class Outbox:
     """What waits to be told through one channel, in order; one message at a time.
 
@@ -2575,7 +2584,7 @@ class Outbox:
     def __init__(self, channel: str, edits: bool = False) -> None:
         self.channel, self.edits = channel, edits
         self.waiting: list[Notice] = []
-        self.posted: dict[str, list[Notice]] = {}  # messages that may still change, as they should read
+        self.posted: dict[str, Message] = {}
         self.stale: dict[str, float] = {}  # those that no longer read so → when to edit them
         self.sent: tuple[Notice, ...] = ()  # what the message under way says
         self.editing = ""  # the message that is being edited
@@ -2585,7 +2594,7 @@ class Outbox:
         self.held_until = self.failing_since = 0.0
         self.failures = self.handed_on = 0  # handed on: the newest notice that the next channel in a chain has
         self.plain = False  # the channel refused the message's form: say the same in the plainest one
-        self.dead = self.last_why = ""
+        self.dead = self.last_why = self.why_late = ""
         self.sent_at: deque[float] = deque(maxlen=PACE)
 
     def take(self, now: float, host: str, jitter: float) -> Deliver | None:
@@ -2601,14 +2610,16 @@ class Outbox:
         if not self.batch or len(self.sent) != self.batch:
             self.batch = self.batch or min(len(self.waiting), self.size)
             self.sent = tuple(self.waiting[: self.batch])
-        nonce = f"{self.sent[0].id}-{self.sent[-1].id}"
+        nonce, self.why_late = f"{self.sent[0].id}-{self.sent[-1].id}", self.last_why
         return Deliver(self.channel, self.sent, host, nonce, self.plain, self.last_why)
 
     def _take_edit(self, host: str) -> Deliver:
         self.editing = min(self.stale, key=lambda message: self.stale[message])
         del self.stale[self.editing]
-        self.sent = tuple(self.posted[self.editing])
-        return Deliver(self.channel, self.sent, host, message=self.editing)
+        message = self.posted[self.editing]
+        self.sent = tuple(message.notices)
+        return Deliver(self.channel, self.sent, host, why_late=message.why_late, message=self.editing,
+                       sent_at=message.sent_at)
 
     def next_due_at(self, now: float) -> float | None:
         """When the next message or edit may be sent; None if there is none."""
@@ -2625,13 +2636,14 @@ class Outbox:
                 self.waiting[index] = notice
         if notice.verdict is Verdict.FOLDED:
             self.waiting[self.batch :] = [other for other in self.waiting[self.batch :] if other.id != notice.id]
-        for message, notices in self.posted.items():
-            for index, old in enumerate(notices):
+        for key, message in self.posted.items():
+            for index, old in enumerate(message.notices):
                 if old.id == notice.id and old != notice:
-                    notices[index] = notice
-                    self._mark(message, old, notice, now)
+                    message.notices[index] = notice
+                    self._mark(key, old, notice, now)
         if not self.edits:
-            self.posted = {key: notices for key, notices in self.posted.items() if any(other.open for other in notices)}
+            self.posted = {key: message for key, message in self.posted.items()
+                           if any(other.open for other in message.notices)}
 
     def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
         """Have a message edited; where it can't be, have said again what is worth that."""
@@ -2682,7 +2694,7 @@ class Outbox:
             return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
         message = seen.message if self.edits else "-".join(str(notice.id) for notice in done[:1])
         if message and (any(notice.open for notice in done) or tuple(done) != self.sent):
-            self.posted[message] = done
+            self.posted[message] = Message(done, now, self.why_late)
             for old, new in zip(self.sent, done, strict=True):
                 if old != new:
                     self._mark(message, old, new, now)
@@ -2696,7 +2708,7 @@ class Outbox:
             self.stale[message] = now
             return []
         self._arrived(seen, now)
-        notices = self.posted[message]
+        notices = self.posted[message].notices
         if seen.fate is not Fate.SENT:
             del self.posted[message]
             self.stale.pop(message, None)
@@ -3070,8 +3082,9 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     """
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
+    told_at = now if job.sent_at is None else job.sent_at
     cards = [card_of(notice, job.host, lambda at: f"<t:{int(at + calendar_offset)}:R>",
-                     clip(late_words(notice, now, job.why_late), 200) if not job.message else "") for notice in notices]
+                     clip(late_words(notice, told_at, job.why_late), 200)) for notice in notices]
     if len(cards) <= EMBEDS:
         share = EMBED_TOTAL // len(cards)
         embeds = [embed_of(card, notice.at + calendar_offset, share, job.plain)
@@ -3652,7 +3665,8 @@ OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
 
 def outbox_record(outbox: Outbox, offset: float) -> JSON:
     """An outbox as the ledger keeps it: ids of what waits, and for how long the channel is to be left alone."""
-    posted = [[message, [notice.id for notice in notices]] for message, notices in outbox.posted.items()]
+    posted = [[key, [notice.id for notice in message.notices], message.sent_at + offset, message.why_late]
+              for key, message in outbox.posted.items()]
     return {"waiting": [notice.id for notice in outbox.waiting], "posted": posted,
             "stale": [*outbox.stale, *filter(None, [outbox.editing])],
             "held_until": round(outbox.held_until + offset, 1) if outbox.failures else 0,
@@ -3668,9 +3682,11 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
     for number in document["waiting"]:
         with contextlib.suppress(KeyError, TypeError, ValueError):
             outbox.waiting.append(notice_of(notices[str(number)], offset))
-    for message, numbers in document["posted"]:
+    for row in document["posted"]:
         with contextlib.suppress(KeyError, TypeError, ValueError):
-            outbox.posted[str(message)] = [notice_of(notices[str(number)], offset) for number in numbers]
+            key, numbers, sent_at, why_late = row
+            told = [notice_of(notices[str(number)], offset) for number in numbers]
+            outbox.posted[str(key)] = Message(told, sent_at - offset, str(why_late))
     outbox.stale = {message: 0.0 for message in document["stale"] if message in outbox.posted}
     outbox.batch = min(outbox.batch, len(outbox.waiting))
     outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
@@ -4607,7 +4623,8 @@ class Daemon:
     def _unfinished(self) -> list[Notice]:
         """Notices that wait in an outbox, or stand in a message that may still change."""
         return [notice for outbox in self.outboxes.values()
-                for notices in (outbox.waiting, *outbox.posted.values()) for notice in notices]
+                for notices in (outbox.waiting, *(message.notices for message in outbox.posted.values()))
+                for notice in notices]
 
     def _save(self, now: float) -> None:
         """One transaction for everything that has changed since the last."""

@@ -119,7 +119,8 @@ class Clocked:
             match action:
                 case Tell(notice) | Amend(notice):
                     before = self.stories.get(notice.incident)
-                    if isinstance(action, Tell) or (before and (before.verdict, before.name) != (notice.verdict, notice.name)):
+                    retitled = before and (before.verdict, before.name) != (notice.verdict, notice.name)
+                    if isinstance(action, Tell) or retitled:
                         self.notices.append(notice)
                     if notice.open or isinstance(action, Amend):
                         self.stories[notice.incident] = notice

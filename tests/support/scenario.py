@@ -162,13 +162,8 @@ class World:
             if line := self.line(action):
                 self.done.append(line)
             match action:
-                case sentinel.Tell(notice):
-                    self.notices.append(notice)
-                    self.check_notice(notice)
-                    if notice.open:
-                        self.reds[notice.incident] = notice
-                case sentinel.Amend(notice):
-                    self.reds[notice.incident] = notice
+                case sentinel.Tell() | sentinel.Amend():
+                    self.tell(action)
                 case sentinel.Subscribe(since):
                     self.later(0.0, lambda since=since: self.subscribe(since))
                 case sentinel.CloseStream():
@@ -183,6 +178,14 @@ class World:
                     self.in_flight[action.key] = action.id
                     self.later(self.restart_delay, lambda job=action: self.restart_for(job))
         self.check_services()
+
+    def tell(self, action: sentinel.Tell | sentinel.Amend) -> None:
+        """Something new is told, or what was told in red of an outage reads otherwise."""
+        if isinstance(action, sentinel.Tell):
+            self.notices.append(action.notice)
+            self.check_notice(action.notice)
+        if action.notice.open or isinstance(action, sentinel.Amend):
+            self.reds[action.notice.incident] = action.notice
 
     def line(self, action: sentinel.Action) -> str:
         """What is told or touched; of what is amended, a new title."""

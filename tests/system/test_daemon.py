@@ -240,7 +240,8 @@ class Running:
     def __init__(self, host: str, webhook_url: str = "", **settings: Any) -> None:
         url = sentinel.webhook(webhook_url)
         state = tempfile.mkdtemp()
-        self.daemon = Daemon(Settings(docker_host=host, webhook_url=url, state=state, **{"greet": False, **settings}), {"NO_COLOR": "1"})
+        chosen = Settings(docker_host=host, webhook_url=url, state=state, **{"greet": False, **settings})
+        self.daemon = Daemon(chosen, {"NO_COLOR": "1"})
         self.daemon.log = self._log  # type: ignore[method-assign]
         self.lines: list[str] = []
         self.code: int | None = None
