@@ -32,6 +32,7 @@ import ctypes
 import difflib
 import fcntl
 import functools
+import hashlib
 import http.client
 import itertools
 import json
@@ -248,6 +249,11 @@ class Settings:
     """Everything that can be set, in the order of --help and of the README's table, which is made from it."""
     docker_host: str = option("DOCKER_HOST", "", "The engine: `unix:///path` or `tcp://host:port`.", docker_host,
                               shown="the rootful socket, else the rootless one")
+    tls_verify: bool = option("DOCKER_TLS_VERIFY", "", "Anything: TLS to `tcp://`, the engine's certificate verified.", bool)
+    cert_path: str = option("DOCKER_CERT_PATH", "", "Folder of `ca.pem`, `cert.pem`, `key.pem`; alone: TLS, not verified.",
+                            plain, shown="`~/.docker`")
+    context: str = option("DOCKER_CONTEXT", "", "A context of the docker CLI, where `DOCKER_HOST` is not set.", plain,
+                          shown="the CLI's current one")
     webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
                                  webhook)
     bot_token: Secret = option("DISCORD_BOT_TOKEN", "", "Bot, beside or instead of a webhook; with one of the next.", token)
@@ -359,6 +365,9 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 # attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
 
 
+REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")  # what compose puts before the name of a replacement
+
+
 class Phase(StrEnum):
     """Where a watched service stands."""
     UP = "up"
@@ -424,7 +433,7 @@ class Cause(StrEnum):
     CANT_START = "the engine can't start it"
     STOP = "stopped on purpose"
     REMOVED = "removed"
-    UNSEEN = "it ended while no events could be seen, so a stop can't be told from a death"
+    UNSEEN = "it ended or was stopped, which can't be told apart here: no event says (Podman sends none)"
     OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
@@ -487,7 +496,13 @@ class Container:
     def short(self) -> str:
         """What people call it among its siblings: compose's service, with its number unless that is 1."""
         number = self.labels.get("com.docker.compose.container-number", "1")
-        return (self.service if number == "1" else f"{self.service}-{number}") if self.service else self.name
+        return (self.service if number == "1" else f"{self.service}-{number}") if self.service else self.title
+
+    @property
+    def title(self) -> str:
+        """What alerts call it: a Swarm task by service and slot, a replacement by the name that it is to get."""
+        task = self.labels.get("com.docker.swarm.task.name", "")
+        return task.rpartition(".")[0] or REPLACE_NAME.sub("", self.name)
 
     @property
     def called(self) -> set[str]:
@@ -569,11 +584,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id."""
+    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id; `podman`:
+    its events don't tell a stop from a death."""
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
     engine: str = ""
+    podman: bool = False
+    forbidden: str = ""  # why nothing can be restarted through this engine, as far as that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -950,7 +968,6 @@ def waits_for_end(container: Container) -> list[str]:
 
 
 HOOK_LABEL = "com.docker.compose.hook"
-REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")
 
 
 def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, str]:
@@ -1215,7 +1232,7 @@ def hopeless_end(death: Death, container: Container, exit_code: int | None) -> s
     if exit_code == 0 and container.restart_policy == "no":
         return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
     if not death.heard and exit_code in WORTHLESS_CODES and container.status == "exited":
-        return "without events a stop can't be told from a death; sentinel.restart=true restarts it"
+        return "a stop can't be told from a death here; sentinel.restart=true restarts it"
     return ""
 
 
@@ -1272,7 +1289,7 @@ class Watchdog:
         self.touched: set[str] = set()  # services that may have changed since they were last saved
         self.actions: list[Action] = []
         self.incidents = 0
-        self.me, self.host, self.engine_id = "", settings.host, ""
+        self.me, self.host, self.engine_id, self.forbidden = "", settings.host, "", ""
         self.seen: dict[tuple[int, str, str], None] = {}  # the last events, for what a resumed stream tells twice
         self.position = 0.0  # engine's time of the newest event
         self.history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed: evidence only
@@ -1281,7 +1298,7 @@ class Watchdog:
         self.initial: set[str] | None = None  # what the first listing found
         self.missed: set[str] = set()  # what the ledger knew, and the first listing did not find
         self.grown: set[str] = set()  # up for minutes at the last listing
-        self.streaming = self.refused = self.listing = self.engine_known = False
+        self.streaming = self.refused = self.listing = self.engine_known = self.podman = False
         self.opened_at = self.reconnect_delay = 0.0
         self.reopened_at = -math.inf
         self.lost_at: float | None = None
@@ -1396,8 +1413,7 @@ class Watchdog:
     def _notice(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
         """What there is to tell of a service."""
         container = service.container
-        name = REPLACE_NAME.sub("", container.name)
-        return Notice(verdict, name, at, container, cause, container.project, mention=service.policy.mention, **facts)
+        return Notice(verdict, container.title, at, container, cause, container.project, mention=service.policy.mention, **facts)
 
     def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
         """Tell people of a service, beside what is told of its outage."""
@@ -1414,6 +1430,7 @@ class Watchdog:
         self.streaming, self.opened_at = True, now
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
+        self.forbidden = ""  # a proxy that was changed cuts the stream
         if self.engine_gap[1] == math.inf:
             self.engine_gap = (self.engine_gap[0], seen.time)
         if self.refused:
@@ -1454,7 +1471,8 @@ class Watchdog:
         """Compare the listing, which is the truth, with what is believed; look where they differ."""
         self.listing = False
         self.due["list", ""] = now + self.settings.poll_interval
-        self.me, self.host = seen.me, self.settings.host or seen.host
+        self.me, self.host, self.podman = seen.me, self.settings.host or seen.host, seen.podman
+        self.forbidden = self.forbidden or seen.forbidden
         if seen.engine and seen.engine != self.engine_id:
             self._new_engine(seen.engine)
         self._engine_found(now)
@@ -1646,7 +1664,7 @@ class Watchdog:
 
     def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         times = run.death.times + 1 if run.death else 1
-        run.death = Death(event.time, self._moment(event.time, now), event.exit_code, run, times=times)
+        run.death = Death(event.time, self._moment(event.time, now), event.exit_code, run, not self.podman, times)
         if service and service.container.id == event.id and event.time >= service.container.started_time:
             if service.standing and service.unjudged(run.death):
                 self._assess(service, run.death, now)
@@ -1931,7 +1949,8 @@ class Watchdog:
         runs = container.status == "running" and not container.sick and self._network_is(service) != "stale"
         if container.status == "restarting" or runs:
             return Plan(f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE)
-        if why_not := service.hopeless or ("" if policy.heal else policy.why_not):
+        forbidden = f"Sentinel may only watch here ({self.forbidden})" if self.forbidden else ""
+        if why_not := service.hopeless or ("" if policy.heal else policy.why_not) or forbidden:
             return Plan(f"Not restarted: {why_not}.", None)
         if container.auto_remove and not container.sick:
             return Plan("Not restarted: the engine removes it at its end (--rm).", None)
@@ -2010,7 +2029,7 @@ class Watchdog:
             self._came_back(service, now, ours=False)
             self._look(service.container.id)
         elif seen.outcome is Outcome.FORBIDDEN:
-            service.hopeless = f"Sentinel may only watch here ({seen.why})"
+            self.forbidden = seen.why
             self._wait(service, now)
         elif seen.outcome is Outcome.REFUSED:
             words = service.container.error or seen.why
@@ -2809,6 +2828,8 @@ def recovery_command(container: Container) -> str:
     verbs = ["restart"] if container.sick else ["up", "-d"]
     if container.status == "running" and not container.sick:
         verbs.append("--force-recreate")  # it runs in a network that is gone
+    if swarm := container.labels.get("com.docker.swarm.service.name"):
+        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
     if not container.service or container.oneoff:
         return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
     words = ["docker", "compose", "-p", container.project]
@@ -3206,7 +3227,7 @@ def state_of(container: Container, job: bool, asked: bool | None) -> State:
 
     def state(word: str, severity: int, why: str = "") -> State:
         when = container.started_time if container.status in ("running", "paused") else container.finished_time
-        return State(container.name, word, when, why, severity)
+        return State(container.title, word, when, why, severity)
 
     how = exit_words(container.exit_code)
     match container.status:
@@ -3694,6 +3715,7 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
 
 # ─── Engine ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
 ROOTFUL_SOCKET = "/var/run/docker.sock"
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
@@ -3708,6 +3730,52 @@ def hang_up(sock: socket.socket | None) -> None:
     with contextlib.suppress(OSError):
         if sock:
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
+    """The engine that the docker CLI would speak to: DOCKER_HOST, else a context, else the socket that is there.
+    SettingError where that makes no sense."""
+    config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME", "/"), ".docker")
+    host, name = settings.docker_host, settings.context
+    if not host and not name:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            name = text_at(json.loads(read_setting_file(os.path.join(config, "config.json"))), "currentContext")
+    if host or name in ("", "default"):
+        host = host or default_docker_host(environment)
+        wanted = settings.tls_verify or settings.cert_path
+        folder = settings.cert_path or config
+        tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH") if wanted and is_tcp(host) else None
+        return Engine(host, tls)
+    place = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        meta = json.loads(read_setting_file(os.path.join(config, "contexts", "meta", place, "meta.json")))
+        host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
+    except OSError:
+        raise SettingError(f"DOCKER_CONTEXT: there is no context {name} in {config}; see docker context ls") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"DOCKER_CONTEXT: the context {name} can't be used: {error}") from None
+    folder = os.path.join(config, "contexts", "tls", place, "docker")
+    verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
+    return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT") if is_tcp(host) and os.path.isdir(folder) else None)
+
+
+def is_tcp(host: str) -> bool:
+    """Whether an engine is spoken to over TCP, where TLS is possible."""
+    return urllib.parse.urlsplit(host).scheme in ("tcp", "http")
+
+
+def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
+    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they can't be used."""
+    authority, certificate, key = (os.path.join(folder, file) for file in ("ca.pem", "cert.pem", "key.pem"))
+    try:
+        context = ssl.create_default_context(cafile=authority if os.path.exists(authority) or verify else None)
+        if os.path.exists(certificate) or os.path.exists(key):
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(f"{name}: the certificates in {folder} can't be used: {error}") from None
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class EngineError(Exception):
@@ -3748,6 +3816,8 @@ def connection_help(host: str, error: Exception) -> str:
         return f"{host}: nobody answers; is Docker running?"
     if isinstance(error, TimeoutError):
         return f"{host}: no answer in time; the engine may hang"
+    if isinstance(error, ssl.SSLError):
+        return f"{host}: TLS failed ({error.reason or error}); see DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
     if isinstance(error, http.client.HTTPException):
         return f"{host}: this is not a Docker Engine ({type(error).__name__})"
     return f"{host}: {error or type(error).__name__}"
@@ -3799,8 +3869,9 @@ def log_lines(body: bytes, tty: bool) -> list[str]:
 class Engine:
     """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest version."""
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+    def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
+        self.host, self.tls = host, tls
+        self.podman = False  # it says so in every answer
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
         self.stream: socket.socket | None = None
@@ -3810,6 +3881,8 @@ class Engine:
         parts = urllib.parse.urlsplit(self.host)
         if parts.scheme == "unix":
             return UnixConnection(parts.path, timeout)
+        if self.tls:
+            return http.client.HTTPSConnection(parts.hostname or "", parts.port or 2376, timeout=timeout, context=self.tls)
         return http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
 
     def ask(self, method: str, path: str, timeout: float = 10.0, limit: int = ANSWER_LIMIT) -> bytes:
@@ -3819,6 +3892,7 @@ class Engine:
             connection.request(method, path)
             response = connection.getresponse()
             body = response.read(limit)
+            self.podman = self.podman or response.getheader("Libpod-API-Version") is not None
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(connection_help(self.host, error)) from error
         finally:
@@ -3879,10 +3953,21 @@ class Engine:
         try:
             rows = self.list()
             if self.identity is None:
+                self.tell_only = self.forbids_restarts() if is_tcp(self.host) else ""
                 self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
-        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity)
+        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity, self.podman,
+                      self.tell_only)
+
+    def forbids_restarts(self) -> str:
+        """Why a proxy lets no restart through; empty if it does. Asked by a start of what is not there: an engine says
+        404 to that, a proxy 403 or 405."""
+        try:
+            self.ask("POST", f"/containers/{'0' * 64}/start")
+        except EngineError as error:
+            return f"the proxy forbids it ({error})" if error.status in FORBIDDEN else ""
+        return ""
 
     def name(self) -> tuple[str, str]:
         """The engine's name and id; this machine's name where a proxy forbids to ask."""
@@ -3912,8 +3997,7 @@ class Engine:
 
     def restart_failed(self, job: Restart, error: EngineError) -> Restarted:
         """What a restart call's error means."""
-        outcomes = {0: Outcome.UNKNOWN, 403: Outcome.FORBIDDEN, 502: Outcome.UNKNOWN, 503: Outcome.UNKNOWN,
-                    504: Outcome.UNKNOWN}
+        outcomes = dict.fromkeys((0, 502, 503, 504), Outcome.UNKNOWN) | dict.fromkeys(FORBIDDEN, Outcome.FORBIDDEN)
         with contextlib.suppress(EngineError):
             return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
         return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
@@ -4387,7 +4471,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
-        self.engine = Engine(settings.docker_host or default_docker_host(environment))
+        self.engine = engine_of(settings, environment)
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment), self.mask)
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
@@ -4761,7 +4845,7 @@ def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, boo
 
 def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], as_json: bool) -> int:
     """Look once: print a table, exit as a Nagios plugin does (0 ok, 1 warning, 2 critical, 3 unknown)."""
-    engine = Engine(settings.docker_host or default_docker_host(environment))
+    engine = engine_of(settings, environment)
     try:
         watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
     except EngineError as error:
@@ -4913,18 +4997,19 @@ def main(argv: list[str] | None = None) -> int:
         relaunch()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    if arguments.command == "check":
-        return check(settings, os.environ, arguments.names, arguments.json)
-    if arguments.command == "test":
-        return test_channels(settings, os.environ)
-    if arguments.command == "history":
-        return history(settings, os.environ, arguments.json)
-    if arguments.command in ("mute", "unmute"):
-        return mute_command(settings, arguments.names, arguments.command == "mute")
-    if arguments.command == "explain":
-        return explain(settings, os.environ, arguments.names)
+    commands: dict[str, Callable[[], int]] = {
+        "check": lambda: check(settings, os.environ, arguments.names, arguments.json),
+        "test": lambda: test_channels(settings, os.environ),
+        "history": lambda: history(settings, os.environ, arguments.json),
+        "mute": lambda: mute_command(settings, arguments.names, True),
+        "unmute": lambda: mute_command(settings, arguments.names, False),
+        "explain": lambda: explain(settings, os.environ, arguments.names),
+        "watch": lambda: Daemon(settings, os.environ).run()}
     try:
-        return Daemon(settings, os.environ).run()
+        return commands[arguments.command]()
+    except SettingError as error:
+        print("\n".join(error.args), file=sys.stderr)
+        return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
     except Exception:
         print(redact(traceback.format_exc()), file=sys.stderr)
         return ExitCode.CRASHED
@@ -4947,7 +5032,7 @@ def mute_command(settings: Settings, words: list[str], on: bool) -> int:
 
 def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
     """For each container what is done about it and why, then the settings; 1 if the engine can't be asked."""
-    engine = Engine(settings.docker_host or default_docker_host(environment))
+    engine = engine_of(settings, environment)
     try:
         me, containers = own_container(engine), engine.containers()
     except EngineError as error:
