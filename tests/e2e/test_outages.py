@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from support.docker import Engine, Project, wait
 from support.engines import PrivateEngine
 from support.fake_discord import FakeDiscord
 from support.outages import BROKEN, DEPENDANTS, HANGS, NEEDS, SYNTAX_ERROR, Embed, Scene, chain
-from support.sentinel import LIVES, stack
+from support.sentinel import stack
 
 MakeProject = Callable[[str], Project]
 OwnEngine = Callable[..., tuple[PrivateEngine, Engine]]
@@ -240,7 +239,8 @@ def test_two_that_were_told_apart_are_folded_when_what_both_need_turns_out_dead(
     it.until_red("beta")
     it.do("root", "echo no space left >&2; exit 7")
     red = it.until_red("root")
-    it.until("both in the root's message", lambda: all(it.told_chain(it.reds[0], name, "root") for name in ("alpha", "beta")))
+    both = ("alpha", "beta")
+    it.until("both in the root's message", lambda: all(it.told_chain(it.reds[0], name, "root") for name in both))
     it.until_green("root")
     it.settle()
     (red,), (green,) = it.reds, it.greens
@@ -377,11 +377,12 @@ def test_what_shares_the_network_of_a_recreated_container_is_orphaned_and_left_a
         assert re.search(r"docker compose .*up -d .*(alpha|beta)", red.prose), red.text
     it.engine.docker("stop", it.name("clock"))
     it.grey("clock")
-    assert it.starts("alpha", "beta") == before and it.running("alpha", "beta"), "a restart can't help, it would leave it down"
+    assert it.starts("alpha", "beta") == before and it.running("alpha", "beta"), "a restart would leave it down"
     assert not it.greens
     assert it.posts <= 3, "one for the orphans (at most one each), one for the clock"
     it.project.up("--no-deps", "--force-recreate", "alpha", "beta")
-    it.until("green for both", lambda: all(any(green in it.has(name) for green in it.greens) for name in ("alpha", "beta")), 30)
+    both = ("alpha", "beta")
+    it.until("green for both", lambda: all(any(it.says(green, name) for green in it.greens) for name in both), 30)
     assert it.incidents(*it.reds) == it.incidents(*it.greens)
     fixed = it.starts("vpn", "alpha", "beta")
     it.do("vpn", "exit 1")  # the record goes on under the new ids
