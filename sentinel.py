@@ -2998,11 +2998,10 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
     helped = f", {counted(notice.attempts, 'restart')} by Sentinel" if notice.attempts else ""
     back = listed(consequence.chain[0] for consequence in notice.consequences if consequence.back)
     missing = listed(consequence.chain[0] for consequence in notice.consequences if not consequence.back)
-    gave_up = notice.verdict is Verdict.GAVE_UP
     return [
         ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
         ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
-        ("Takes with it", missing if gave_up else ""),
+        ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
         ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else ""),
     ]
 
