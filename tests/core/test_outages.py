@@ -739,6 +739,62 @@ def test_an_engine_that_comes_back_for_a_moment_is_not_back() -> None:
     play(many(3), (0, "crash"), (10, "", "ENGINE DOWN box"), (20, "returns"), (22, "engine gone"), (HOUR, ""))
 
 
+@defect("`_merge` drops the outage that `_grace_due` goes on to fill: the rest of the mass death is never told")
+def test_what_an_engine_took_is_told_though_a_consequence_of_it_was_down_before() -> None:
+    world = World("db", child("api", "db"), "web", "cache")
+    world.broken["api"] = "no such device"
+    play(world, (0, "api exits 1", "DEAD api", "start api", "start api", "GAVE UP api"), (20, "crash"))
+    world.advance(START + 22)
+    world.returns()
+    world.advance(START + 60)
+    told = {item.chain[0] for red in reds(world) for item in red.consequences}
+    assert {"web", "cache"} <= told
+    world.advance(START + HOUR)
+    assert world.watchdog.services["shop/web/1"].incident is None
+
+
+@defect("the same, and a second `_merge` ends Sentinel with a KeyError (`del self.outages[drop.number]`)")
+def test_two_open_incidents_and_a_restart_of_the_engine_are_no_end_of_sentinel() -> None:
+    world = World("db", "web", child("api", "db"), child("tail", "web"))
+    world.broken |= {"api": "no such device", "tail": "no such device"}
+    world.begin()
+    world.happen("api exits 1, tail exits 1")
+    world.advance(START + 20)
+    world.crash()
+    world.advance(START + 22)
+    world.returns()
+    world.advance(START + HOUR)
+    assert world.phase("db") is Phase.UP
+
+
+@defect("`_unmute` fills an outage that `_merge` has dropped, as `_grace_due` does: KeyError")
+def test_two_open_incidents_and_the_end_of_a_mute_are_no_end_of_sentinel() -> None:
+    world = World("db", "web", child("api", "db"), child("tail", "web"))
+    world.broken |= {"api": "no such device", "tail": "no such device"}
+    world.begin()
+    world.happen("api exits 1, tail exits 1")
+    world.advance(START + 20)
+    world.happen("mute db 30, mute web 30")
+    world.happen("db exits 1, web exits 1")
+    world.advance(START + HOUR)
+    assert world.phase("db") is Phase.UP
+
+
+@defect("a member that is forgotten (removed in a mute while PROVING) ends Sentinel with a KeyError in `_members`")
+def test_a_member_that_is_forgotten_is_no_end_of_sentinel() -> None:
+    world = World("db", child("api", "db", policy="always"))
+    world.broken["db"] = "no such file"
+    play(world, (0, "db exits 1", "DEAD db", "start db", "start db", "GAVE UP db"), (60, "api exits 1"),
+         (61, "mute api 100"), (62, "rm api"))
+    world.advance(START + 70)
+    world.unmute("api")
+    world.advance(START + HOUR)
+    mend(world)
+    world.start("db")
+    world.advance(START + 2 * HOUR)
+    assert len(greens(world)) == 1
+
+
 @defect("an outage without a service as its root is not over where the last one that was down is stopped")
 def test_a_mass_death_is_over_when_the_last_that_is_down_is_stopped_on_purpose() -> None:
     world = World("a", probed("b"))

@@ -186,6 +186,8 @@ class World:
         if isinstance(action, sentinel.Tell):
             self.notices.append(action.notice)
             self.check_notice(action.notice)
+            for item in action.notice.consequences if action.notice.verdict is Verdict.RECOVERED else ():
+                self.incidents.pop(item.chain[0], None)  # its own red has been folded into this story
         if action.notice.open or isinstance(action, sentinel.Amend):
             self.reds[action.notice.incident] = action.notice
             if action.notice.open and self.incidents.get(action.notice.name):
