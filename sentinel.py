@@ -2339,11 +2339,13 @@ class Watchdog:
         return any(other is parent for other, _ in self._all(self.parents, child))
 
     def _holders(self, child: Watched, now: float) -> list[Watched]:
-        """What a service has to wait for. In a circle, those that fell first go first; of replicas one is enough."""
-        return [parent for parent, dependency in self._all(self.parents, child)
-                if self._holds(parent, dependency, child, now)
-                and not (self._needs(parent, child) and self._fell_before(child, parent))
-                and not any(self._steady(other, dependency, now) for other in self._replicas(parent))]
+        """What a service has to wait for: what it names itself, else what stands behind that. In a circle, those that
+        fell first go first; of replicas one is enough."""
+        holders = [(parent, dependency.direct) for parent, dependency in self._all(self.parents, child)
+                   if self._holds(parent, dependency, child, now)
+                   and not (self._needs(parent, child) and self._fell_before(child, parent))
+                   and not any(self._steady(other, dependency, now) for other in self._replicas(parent))]
+        return [parent for parent, direct in holders if direct] or [parent for parent, _ in holders]
 
     def _replicas(self, service: Watched) -> list[Watched]:
         """The other containers of the same compose service."""
@@ -2409,9 +2411,9 @@ class Watchdog:
         if child.incident and ((child.held and child.phase is Phase.WAITING) or lost):
             child.refund()
             self._wait(child, now)
-        elif child.incident and child.phase is Phase.PROVING:
+        elif child.incident and child.phase is Phase.PROVING and len(child.deaths) > 1:
             child.deaths.clear()  # it died of its parent, which says nothing of it
-            self.due["phase", child.key] = max(now, child.back_at + child.proof)
+            self.due["phase", child.key] = max(now + 0.001, child.back_at + child.proof)
         elif dependency.network and child.alive and self._network_is(child):
             self._check_network(child, now)
         elif dependency.restart and parent.fell and child.alive and older(child, parent):
