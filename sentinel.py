@@ -216,6 +216,11 @@ def address(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def secret_address(text: str) -> Secret:
+    """An address that is a key to what it leads to."""
+    return Secret(address(text))
+
+
 def listen_address(text: str) -> str:
     """HOST:PORT to listen on; a port alone means this machine only."""
     match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", text.strip())
@@ -224,11 +229,16 @@ def listen_address(text: str) -> str:
     return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
 
 
+SHORTEST_TOKEN = 8
+
+
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
     if re.search(r"[^\x21-\x7e]", word):
         raise ValueError("this is no token: it holds blanks or characters that no token has")
+    if 0 < len(word) < SHORTEST_TOKEN:
+        raise ValueError(f"this is no token: it has less than {SHORTEST_TOKEN} characters")
     return Secret(word)
 
 
@@ -250,7 +260,7 @@ def mention(text: str) -> str:
 def option(variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = "") -> Any:
     """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
     metadata = {"variable": variable, "default": default, "meaning": meaning, "parse": parse,
-                "shown": shown or default, "secret": parse in (webhook, token)}
+                "shown": shown or default, "secret": parse in (webhook, token, secret_address)}
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
@@ -292,8 +302,8 @@ class Settings:
                         shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
     keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
     host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
-    heartbeat_url: str = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes on,"
-                                " with `/fail` when something is given up.", address)
+    heartbeat_url: Secret = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes"
+                                   " on, with `/fail` when something is given up.", secret_address)
     listen: str = option("SENTINEL_LISTEN", "", "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.", listen_address)
     notify_token: Secret = option("SENTINEL_NOTIFY_TOKEN", "", "Lets others send their own words: `POST /notify` there.",
                                   token)
@@ -336,7 +346,16 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
         errors.append("DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID, to know where to post")
     if errors:
         raise SettingError(*errors)
-    return settings, unknown_settings(environment)
+    return settings, [*unknown_settings(environment), *idle_settings(settings)]
+
+
+def idle_settings(settings: Settings) -> list[str]:
+    """A warning for each setting that does nothing without another."""
+    pairs = (("SENTINEL_NOTIFY_TOKEN", settings.notify_token, "SENTINEL_LISTEN", settings.listen),
+             ("DISCORD_CHANNEL_ID", settings.channel_id, "DISCORD_BOT_TOKEN", settings.bot_token),
+             ("DISCORD_GUILD_ID", settings.guild_id, "DISCORD_BOT_TOKEN", settings.bot_token),
+             ("DISCORD_BRIDGE_TOKEN", settings.bridge_token, "DISCORD_BRIDGE_URL", settings.bridge_url))
+    return [f"{name}: does nothing without {other}" for name, value, other, needed in pairs if value and not needed]
 
 
 def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None], environment: Mapping[str, str],
@@ -355,7 +374,7 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
 def mask(text: str, settings: Settings) -> str:
     """Text without the secrets that are set."""
     hook, *tokens = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token,
-                                      settings.notify_token))
+                                      settings.notify_token, settings.heartbeat_url))
     for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], *tokens)):
         text = text.replace(secret, "***")
     return text
@@ -452,7 +471,7 @@ class Cause(StrEnum):
     CANT_START = "the engine can't start it"
     STOP = "stopped on purpose"
     REMOVED = "removed"
-    UNSEEN = "it ended or was stopped, which can't be told apart here: no event says (Podman sends none)"
+    UNSEEN = "it ended or was stopped: no event says which"
     OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
@@ -504,12 +523,19 @@ class Container:
     @property
     def project(self) -> str:
         """Compose project, or Swarm stack."""
-        return self.labels.get("com.docker.compose.project") or self.labels.get("com.docker.stack.namespace", "")
+        return self.compose("project") or self.labels.get("com.docker.stack.namespace", "")
 
     @property
     def service(self) -> str:
         """Compose service."""
-        return self.labels.get("com.docker.compose.service", "")
+        return self.compose("service")
+
+    def compose(self, name: str) -> str:
+        """A label of compose's. Images that compose built hand on three of them (project, service, version) to every
+        container that is made of them; those that compose made itself have more."""
+        labels = {label for label in self.labels if label.startswith("com.docker.compose.")}
+        inherited = labels == {f"com.docker.compose.{word}" for word in ("project", "service", "version")}
+        return self.labels.get(f"com.docker.compose.{name}", "") if not inherited else ""
 
     @property
     def short(self) -> str:
@@ -788,6 +814,7 @@ class Notice:
     open: bool = False  # its outage goes on, so what is told of it may change
     recovered: float | None = None  # how long it was down, where it is over
     flaps: int = 0  # incidents of this service within an hour, where that is too many
+    decided_at: float = 0.0  # when it was decided to tell it, where that is later than what it tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -1102,6 +1129,7 @@ SHADOW = 120.0  # a dependant that died so long before what it depends on died o
 STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
 HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does
 OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
+LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
 GOODBYE = 20.0  # an engine that shuts down gives its containers 15 s, and goes at most 5 s after the last
@@ -1141,6 +1169,7 @@ class Outage:
     root: str = ""
     members: list[str] = field(default_factory=list)  # services, in the order in which they fell
     told: bool = False
+    left: bool = False  # of another, whose green named it as not back: nothing is told until one more falls
     flaps: int = 0
     moved_at: float = 0.0  # when one of them came back last
     notice: Notice | None = None  # what there is to tell of a root that is no service
@@ -1454,7 +1483,7 @@ class Watchdog:
 
     def _take_actions(self) -> list[Action]:
         news, self.news = self.news, {}
-        told = [self._tell_outage(outage) for outage in news.values() if outage.number in self.outages]
+        told = [self._tell_outage(outage) for outage in news.values() if outage.number in self.outages and not outage.left]
         actions, self.actions = self.actions, []
         return [*told, *actions]
 
@@ -2007,6 +2036,7 @@ class Watchdog:
         incident.back_at, service.fell = None, True
         incident.looped |= len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
         self._gather(service, now)
+        incident.outage.left = False
         verdict = Verdict.CRASH_LOOP if incident.looped and cause is not Cause.ORPHAN else verdict
         exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
         incident.notice = self._red(service, verdict, cause, death, exit_code, "", now)
@@ -2102,7 +2132,8 @@ class Watchdog:
         """Stop trying. It is told where something was tried; else the first red has said it already."""
         service.move(Phase.GAVE_UP)
         self.due.pop(("phase", service.key), None)
-        if (incident := service.incident) and service.attempts:
+        orphan = service.incident and service.incident.notice.verdict is Verdict.ORPHANED
+        if (incident := service.incident) and service.attempts and not orphan:
             exit_code = None if service.known_error else incident.notice.exit_code
             incident.notice = replace(incident.notice, verdict=Verdict.GAVE_UP, exit_code=exit_code, plan=plan,
                                       error=service.known_error, attempts=service.attempts)
@@ -2161,7 +2192,7 @@ class Watchdog:
         """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
         if now < service.back_at + service.proof:
             return
-        if service.container.health is Health.STARTING or (service.incident and self._holders(service, now)):
+        if service.container.health is Health.STARTING or (service.incident and self._in_shadow(service)):
             self.due["phase", service.key] = now + 5.0
             return
         service.move(Phase.UP)
@@ -2346,6 +2377,11 @@ class Watchdog:
                    and not (self._needs(parent, child) and self._fell_before(child, parent))
                    and not any(self._steady(other, dependency, now) for other in self._replicas(parent))]
         return [parent for parent, direct in holders if direct] or [parent for parent, _ in holders]
+
+    def _in_shadow(self, child: Watched) -> bool:
+        """Whether something that it depends on, and that did not die of it, is not back."""
+        return any(not self._is_back(parent) and not (self._needs(parent, child) and self._fell_before(child, parent))
+                   for parent, _ in self._all(self.parents, child))
 
     def _replicas(self, service: Watched) -> list[Watched]:
         """The other containers of the same compose service."""
@@ -2600,9 +2636,12 @@ class Watchdog:
             return
         root, story = self.services.get(outage.root), self._story(outage)
         downtime = back_at - (root.incident.began_at if root and root.incident else outage.began_at)
+        late = now if now > back_at + LATE_GREEN and not self.catching_up else 0.0
         self.actions.append(Tell(replace(story, verdict=Verdict.RECOVERED, at=back_at, cause=Cause.EXIT, downtime=downtime,
-                                         exit_code=None, uptime=None, error="", logs=(), plan="", open=False)))
-        self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
+                                         exit_code=None, uptime=None, error="", logs=(), plan="", open=False,
+                                         decided_at=late)))
+        if outage.told:
+            self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
         self._end(outage)
         missing = [member for member in members if not self._is_back(member)]
         for member in members:
@@ -2613,11 +2652,12 @@ class Watchdog:
             self._carry_on(outage, missing)
 
     def _back_at(self, outage: Outage) -> float | None:
-        """Since when the root of an outage is back. One that is no service is, when all that it took is."""
+        """Since when the root of an outage is back. One that is no service is, when all that it took is, or given up."""
         root = self.services.get(outage.root)
         if root and root.incident:
             return root.incident.back_at
-        backs = [member.incident.back_at for member in self._members(outage) if member.incident]
+        backs = [member.incident.back_at for member in self._members(outage)
+                 if member.incident and member.phase is not Phase.GAVE_UP]
         if outage is self.engine_outage or None in backs:
             return outage.back_at
         return max((back for back in backs if back is not None), default=outage.back_at)
@@ -2626,14 +2666,14 @@ class Watchdog:
         """Until when the green of an outage waits for one of its members, its root being back."""
         if any(("network", child.key) in self.due for child, _ in self._children(member)):
             return now + 1.0
-        if self._is_back(member) or member.phase is Phase.GAVE_UP:
-            return now
+        if self._is_back(member) or member.phase in (Phase.GAVE_UP, Phase.STOPPED):
+            return now  # stopped with an open incident: paused
         return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
 
     def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
         """Some are not back, as the green one says. Their story goes on under its number, and is told in a new red one
         when something happens."""
-        outage.members, outage.told, outage.flaps = [member.key for member in missing], False, 0
+        outage.members, outage.told, outage.left, outage.flaps = [member.key for member in missing], False, True, 0
         outage.root, outage.notice = self._roots_first(missing)[0].key, None
         self.outages[outage.number] = outage
 
@@ -2655,7 +2695,7 @@ class Watchdog:
         down = [service for service in self.services.values() if not self._is_back(service) and not service.muted]
         lines = [(service.incident.notice.name, service.incident.began_at) for service in down if service.incident]
         if self.lost_at is not None:
-            lines = [(self.host, self.lost_at)] if self.engine_outage and not self.mutes.get("all") else []
+            lines = [(self.host, self.lost_at)] if self.engine_outage and not self.mutes.get("all") else lines
         if self.outages:
             self.due["remind", ""] = now + self.settings.remind
         if lines:
@@ -3261,8 +3301,8 @@ def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
 
 
 def late_words(notice: Notice, now: float, why: str) -> str:
-    """`12m ago; Discord could not be reached`, empty where it is told in time."""
-    ago = now - notice.at
+    """`12m ago; Discord could not be reached`, empty where it is told in time. A green one may have waited for others."""
+    ago = now - (notice.decided_at or notice.at)
     return f"{span(ago)} ago; {why or 'Sentinel was away'}" if ago >= LATE else ""
 
 
@@ -3274,7 +3314,7 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     """
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
-    told_at = now if job.sent_at is None else job.sent_at
+    told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came, not how late it is
     cards = [card_of(notice, job.host, lambda at: f"<t:{int(at + calendar_offset)}:R>",
                      clip(late_words(notice, told_at, job.why_late), 200)) for notice in notices]
     if len(cards) <= EMBEDS:
@@ -3373,7 +3413,8 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
     muted = f"for another {span(until - now)}" if until else f"daily at {windows}" if windows else "no"
     lines = (("watched", f"yes: {why}"), ("kind", job_words(service, watchdog)),
              ("depends on", listed([*parents, *jobs]) or "nothing that is watched"),
-             ("now", str(service.phase)), ("at its death", watchdog.if_it_died(service, now)),
+             ("now", str(service.phase)),
+             ("at its death", watchdog.if_it_died(service, now) if not until else "Nothing, until the mute is over."),
              ("restarts left", f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}"),
              ("muted", muted))
     return [service.container.name, *(f"  {label + ':':15}{text}" for label, text in lines)]
@@ -3381,9 +3422,17 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
 
 def settings_lines(settings: Settings) -> list[str]:
     """The settings that count, secrets masked."""
-    values = {meta["variable"]: (getattr(settings, name), meta) for name, meta in options()}
-    return [f"{variable}={'***' if meta['secret'] and value else value if value != '' and value != () else meta['shown']}"
-            for variable, (value, meta) in values.items()]
+
+    def words(value: Any, meta: Mapping[str, Any]) -> str:
+        if value == meta["parse"](meta["default"]):
+            return meta["shown"].replace("`", "") or "–"
+        if meta["secret"]:
+            return "***"
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        return span(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+    return [f"{meta['variable']}={words(getattr(settings, name), meta)}" for name, meta in options()]
 
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
@@ -3569,8 +3618,9 @@ def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
     return "\n".join([f"{clip(first, 1000)} | {perfdata}", *rows])
 
 
-ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST, Verdict.RESTARTED,
-        Verdict.STILL_DOWN, Verdict.WATCHING)
+NO_INCIDENT = (Verdict.WATCHING, *OTHERS)
+ENDS = (*NO_INCIDENT, Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST,
+        Verdict.RESTARTED, Verdict.STILL_DOWN)
 EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
                   "exit_code": 0, "deaths": 0, "attempts": 0}
 
@@ -3610,7 +3660,8 @@ def history_table(incidents: list[JSON]) -> str:
         start, end = (datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else "open"
                       for moment in (incident["start"], incident["end"]))
         told = ", ".join(f"{channel} {state}" for channel, state in incident["notices"][-1]["delivery"].items())
-        cause = incident["cause"].partition(":")[0] or exit_words(incident["exit_code"])
+        how = exit_words(incident["exit_code"]) if incident["verdict"] not in NO_INCIDENT else ""
+        cause = incident["cause"].partition(":")[0] or how
         rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]", start, end,
                      span(incident["downtime"]) if incident["downtime"] is not None else "–",
                      str(incident["deaths"]), str(incident["restarts"]), cause, told))
@@ -3900,8 +3951,9 @@ def incident_of(document: JSON, key: str, outages: dict[int, Outage], offset: fl
 
 def outage_record(outage: Outage, offset: float) -> JSON:
     """An outage as the ledger keeps it; its members are told by the services."""
-    return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "flaps": outage.flaps,
-            "moved": outage.moved_at + offset, "members": outage.members, "back": outage.back_at and outage.back_at + offset,
+    return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "left": outage.left,
+            "flaps": outage.flaps, "moved": outage.moved_at + offset, "members": outage.members,
+            "back": outage.back_at and outage.back_at + offset,
             "notice": notice_record(outage.notice, offset) if outage.notice else None}
 
 
@@ -3910,7 +3962,8 @@ def outage_of(number: int, document: JSON, offset: float) -> Outage:
     notice = notice_of(document["notice"], offset) if document["notice"] else None
     back = document["back"]
     return Outage(number, document["began"] - offset, document["root"], [str(key) for key in document["members"]],
-                  document["told"], document["flaps"], document["moved"] - offset, notice, back and back - offset)
+                  document["told"], document["left"], document["flaps"], document["moved"] - offset, notice,
+                  back and back - offset)
 
 
 def example_service() -> JSON:
@@ -3953,7 +4006,8 @@ def notice_record(notice: Notice, offset: float) -> JSON:
     """A notice as the ledger keeps it: nothing in it that may not be shown."""
     consequences = tuple(replace(consequence, at=consequence.at + offset) for consequence in notice.consequences)
     document = asdict(replace(notice, container=None, logs=tuple(shown_lines(notice.logs)), at=notice.at + offset,
-                              error=redact(clean(notice.error)), consequences=consequences))
+                              error=redact(clean(notice.error)), consequences=consequences,
+                              decided_at=notice.decided_at and notice.decided_at + offset))
     return document | {"container": container_record(notice.container) if notice.container else None}
 
 
@@ -3964,7 +4018,8 @@ def notice_of(document: JSON, offset: float) -> Notice:
                               "verdict": Verdict(item["verdict"])}) for item in document["consequences"])
     return Notice(**document | {
         "container": container_from(document["container"]) if document["container"] else None,
-        "at": document["at"] - offset, "names": tuple(document["names"]), "verdict": Verdict(document["verdict"]),
+        "at": document["at"] - offset, "decided_at": document["decided_at"] and document["decided_at"] - offset,
+        "names": tuple(document["names"]), "verdict": Verdict(document["verdict"]),
         "cause": Cause(document["cause"]), "logs": tuple(document["logs"]), "consequences": consequences,
         "facts": tuple((label, text) for label, text in document["facts"])})
 
@@ -4171,6 +4226,7 @@ class Engine:
     def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.host, self.tls = host, tls
         self.podman = False  # it says so in every answer
+        self.heals = False  # it is to be asked whether restarts are let through
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
         self.stream: socket.socket | None = None
@@ -4252,7 +4308,7 @@ class Engine:
         try:
             rows = self.list()
             if self.identity is None:
-                self.tell_only = self.forbids_restarts() if is_tcp(self.host) else ""
+                self.tell_only = self.forbids_restarts() if self.heals and is_tcp(self.host) else ""
                 self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
@@ -4834,7 +4890,8 @@ HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
 
 
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
-    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides."""
+    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides.
+    OSError where the address can't be had."""
     from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
 
     def ask(path: str, words: Notice | None = None) -> tuple[int, str, str]:
@@ -4848,10 +4905,7 @@ def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     server = type("Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
-    try:
-        listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
-    except OSError as error:
-        raise SettingError(f"SENTINEL_LISTEN: {address}: {error.strerror or error}") from None
+    listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
     threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
 
 
@@ -4896,10 +4950,13 @@ def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], byte
     if size > BODY_LIMIT:
         return 413, "text/plain", f"at most {BODY_LIMIT} bytes\n"
     try:
-        words = words_of(json.loads(read(size)))
-    except (ValueError, RecursionError, OSError) as error:
+        document = json.loads(read(size))
+    except (ValueError, RecursionError, OSError):
+        return 400, "text/plain", 'the body is no JSON; send {"title": "…", "message": "…", "level": "info"}\n'
+    try:
+        return ask("/notify", words_of(document))
+    except ValueError as error:
         return 400, "text/plain", f"{error}\n"
-    return ask("/notify", words)
 
 
 def words_of(document: JSON) -> Notice:
@@ -4921,6 +4978,7 @@ class Daemon:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
         self.engine = engine_of(settings, environment)
+        self.engine.heals = settings.restart
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment), self.mask)
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
@@ -4991,7 +5049,7 @@ class Daemon:
         """End with the reason, so that the supervisor starts it again from durable state."""
         self.log("error", f"the worker {seen.worker} broke: {seen.report}")
         if self.settings.heartbeat_url:
-            ping(self.web, f"{self.settings.heartbeat_url}/fail")
+            ping(self.web, str.__str__(self.settings.heartbeat_url) + "/fail")
         return ExitCode.CRASHED
 
     def _decided(self, actions: list[Action]) -> None:
@@ -5089,11 +5147,11 @@ class Daemon:
         self.manager.say(f"STATUS={stuck or where}", *(["WATCHDOG=1"] if not stuck else []))
         if self.settings.heartbeat_url and now >= self.heartbeat_at and not stuck:
             self.heartbeat_at = now + HEARTBEAT_EVERY
-            self.lanes["heartbeat"].put(self.settings.heartbeat_url)
+            self.lanes["heartbeat"].put(str.__str__(self.settings.heartbeat_url))
 
     def _fail_heartbeat(self) -> None:
         if self.settings.heartbeat_url:
-            self.lanes["heartbeat"].put(self.settings.heartbeat_url + "/fail")
+            self.lanes["heartbeat"].put(str.__str__(self.settings.heartbeat_url) + "/fail")
 
     def _asked(self, seen: Asked) -> None:
         """Answer the local HTTP server; words of others are answered for once they are durable."""
@@ -5360,7 +5418,11 @@ class Daemon:
             self._worker(name, name, functools.partial(send, channel))
         self._worker("heartbeat", "heartbeat", lambda url: ping(self.web, url))
         if self.settings.listen:
-            serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
+            try:
+                serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
+            except OSError as error:  # no reason to stop watching
+                self.log("error", f"SENTINEL_LISTEN: {self.settings.listen} can't be had ({error.strerror or error});"
+                                  " going on without it")
 
     def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
         jobs = self.lanes[lane]
@@ -5517,6 +5579,10 @@ def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], 
     try:
         database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
         known = known_names(database)
+        muted = {key for (key,) in database.execute("SELECT key FROM record WHERE kind = 'mute'")}
+        if not seconds and "all" not in wanted and (loud := [name for name in wanted if name in known - muted]):
+            others = f"; muted are {listed(sorted(muted))}" if muted else ""
+            raise LedgerError(f"no mute names {listed(loud)}{others}")
         if unknown := [name for name in wanted if name not in known]:
             near = difflib.get_close_matches(unknown[0], known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -5552,6 +5618,8 @@ class Parser(argparse.ArgumentParser):
     """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
 
     def error(self, message: str) -> NoReturn:
+        if "check" in sys.argv[1:] and "--nagios" in sys.argv[1:]:
+            print(f"SENTINEL UNKNOWN: {message}")
         self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
 
 
@@ -5582,7 +5650,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
     except SettingError as error:
-        print("\n".join(error.args), file=sys.stderr)
+        if arguments.command == "check" and arguments.nagios:
+            print(nagios_text([], 3, list(error.args)))
+        else:
+            print("\n".join(error.args), file=sys.stderr)
         return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
     if arguments.command == "watch" and __name__ == "__main__":
         relaunch()
@@ -5600,6 +5671,9 @@ def main(argv: list[str] | None = None) -> int:
         "watch": lambda: Daemon(settings, os.environ).run()}
     try:
         return commands[arguments.command]()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # as `check | head` ends it
+        return ExitCode.OK
     except SettingError as error:
         print("\n".join(error.args), file=sys.stderr)
         return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
@@ -5608,10 +5682,13 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.CRASHED
 
 
+LONGEST_MUTE = 366 * 86400.0
+
+
 def mute_command(settings: Settings, words: list[str], on: bool) -> int:
     """`mute NAME… DURATION`, `unmute NAME…`; 1 where it is called otherwise."""
     try:
-        seconds = interval(words[-1]) if on and len(words) > 1 else 0.0
+        seconds = min(interval(words[-1]), LONGEST_MUTE) if on and len(words) > 1 else 0.0
     except ValueError as error:
         print(f"mute: {error}", file=sys.stderr)
         return 1
@@ -5638,15 +5715,15 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
     for container in sorted(chosen, key=lambda container: container.name):
         watched, why = scope_of(container, settings, me)
         service = watchdog.services.get(container.key)
-        unwatched = [container.name, f"  {'watched:':16}no: {why}"]
+        unwatched = [container.name, f"  {'watched:':15}no: {why}"]
         lines = explanation(service, why, watchdog, now) if watched and service else unwatched
         print("\n".join(lines))
-    for name in wanted:
-        if not any(name in container.called for container in containers):
-            print(f"no container is called {name}", file=sys.stderr)
+    missing = [name for name in wanted if not any(name in container.called for container in containers)]
+    for name in missing:
+        print(f"no container is called {name}", file=sys.stderr)
     if not wanted:
         print("\n".join(["settings", *(f"  {line}" for line in settings_lines(settings))]))
-    return 0
+    return int(bool(missing))
 
 
 def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: str, now: float) -> Watchdog:
