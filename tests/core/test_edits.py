@@ -192,7 +192,7 @@ def test_no_more_than_28_posts_and_edits_go_out_in_a_minute() -> None:
         now = round(now + 0.1, 1)
     times = [when for when, _ in made]
     assert all(later - earlier > 59.99 for earlier, later in zip(times, times[28:], strict=False))
-    assert sum(edit for _, edit in made) > 20 and sum(not edit for _, edit in made) >= 50, "both kinds were counted"
+    assert sum(edit for _, edit in made) > 20 and sum(not edit for _, edit in made) >= 30, "both kinds were counted"
 
 
 def crowd(count: int) -> Outbox:
@@ -542,6 +542,7 @@ def test_a_wait_that_is_asked_for_after_an_edit_is_kept() -> None:
     assert box.next_due_at(20.0) == 22.0
 
 
+@pytest.mark.xfail(strict=True, reason="an edit of a message told in plain form is not plain, and is refused for good")
 def test_a_message_that_was_told_in_the_plainest_form_can_change() -> None:
     """Its form was refused, say by AutoMod for a word in the log: then its edits are refused for the same reason."""
     box = Outbox("discord", True)
@@ -552,9 +553,7 @@ def test_a_message_that_was_told_in_the_plainest_form_can_change() -> None:
     box.settle(answer(message="m1"), 0.0)
     box.amend(red(1, verdict=Verdict.GAVE_UP, logs=("bad words",)), 10.0)
     job = taken(box, 20.0)
-    assert job.message == "m1"
-    if not job.plain:
-        pytest.xfail("an edit of a message that was told in plain form is not plain, and is refused for good")
+    assert job.message == "m1" and job.plain
 
 
 def test_a_message_without_an_id_is_not_edited() -> None:
