@@ -27,11 +27,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import contextlib
 import ctypes
 import difflib
 import fcntl
 import functools
+import hashlib
+import hmac
 import http.client
 import itertools
 import json
@@ -213,6 +216,14 @@ def address(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def listen_address(text: str) -> str:
+    """HOST:PORT to listen on; a port alone means this machine only."""
+    match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", text.strip())
+    if text.strip() and (not match or not 0 < int(match[2]) < 65536):
+        raise ValueError(f"{text.strip()!r} is no address; write 127.0.0.1:9180, or a port alone")
+    return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
+
+
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
@@ -248,6 +259,11 @@ class Settings:
     """Everything that can be set, in the order of --help and of the README's table, which is made from it."""
     docker_host: str = option("DOCKER_HOST", "", "The engine: `unix:///path` or `tcp://host:port`.", docker_host,
                               shown="the rootful socket, else the rootless one")
+    tls_verify: bool = option("DOCKER_TLS_VERIFY", "", "Anything: TLS to `tcp://`, the engine's certificate verified.", bool)
+    cert_path: str = option("DOCKER_CERT_PATH", "", "Folder of `ca.pem`, `cert.pem`, `key.pem`; alone: TLS, not verified.",
+                            plain, shown="`~/.docker`")
+    context: str = option("DOCKER_CONTEXT", "", "A context of the docker CLI, where `DOCKER_HOST` is not set.", plain,
+                          shown="the CLI's current one")
     webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
                                  webhook)
     bot_token: Secret = option("DISCORD_BOT_TOKEN", "", "Bot, beside or instead of a webhook; with one of the next.", token)
@@ -276,6 +292,11 @@ class Settings:
                         shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
     keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
     host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
+    heartbeat_url: str = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes on,"
+                                " with `/fail` when something is given up.", address)
+    listen: str = option("SENTINEL_LISTEN", "", "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.", listen_address)
+    notify_token: Secret = option("SENTINEL_NOTIFY_TOKEN", "", "Lets others send their own words: `POST /notify` there.",
+                                  token)
     log: str = option("SENTINEL_LOG", "text", "`text` or `json`.", choice("text", "json"))
 
 
@@ -333,8 +354,9 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
 
 def mask(text: str, settings: Settings) -> str:
     """Text without the secrets that are set."""
-    hook, bot, bridge = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token))
-    for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], bot, bridge)):
+    hook, *tokens = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token,
+                                      settings.notify_token))
+    for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], *tokens)):
         text = text.replace(secret, "***")
     return text
 
@@ -357,6 +379,9 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 # outage    incidents with one root cause: one red message that is kept current, one green one when all is back
 # notice    one thing to tell people
 # attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
+
+
+REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")  # what compose puts before the name of a replacement
 
 
 class Phase(StrEnum):
@@ -410,6 +435,9 @@ class Verdict(StrEnum):
     STOPPED = "Stopped"
     FOLDED = "Folded"
     WATCHING = "Watching"
+    ERROR = "error"  # the words of others, by /notify
+    WARNING = "warning"
+    INFO = "info"
     CHILD_OOM = "OUT OF MEMORY"
     CHANNEL_LOST = "CHANNEL LOST"
 
@@ -424,7 +452,7 @@ class Cause(StrEnum):
     CANT_START = "the engine can't start it"
     STOP = "stopped on purpose"
     REMOVED = "removed"
-    UNSEEN = "it ended while no events could be seen, so a stop can't be told from a death"
+    UNSEEN = "it ended or was stopped, which can't be told apart here: no event says (Podman sends none)"
     OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
@@ -487,7 +515,13 @@ class Container:
     def short(self) -> str:
         """What people call it among its siblings: compose's service, with its number unless that is 1."""
         number = self.labels.get("com.docker.compose.container-number", "1")
-        return (self.service if number == "1" else f"{self.service}-{number}") if self.service else self.name
+        return (self.service if number == "1" else f"{self.service}-{number}") if self.service else self.title
+
+    @property
+    def title(self) -> str:
+        """What alerts call it: a Swarm task by service and slot, a replacement by the name that it is to get."""
+        task = self.labels.get("com.docker.swarm.task.name", "")
+        return task.rpartition(".")[0] or REPLACE_NAME.sub("", self.name)
 
     @property
     def called(self) -> set[str]:
@@ -569,11 +603,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id."""
+    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id; `podman`:
+    its events don't tell a stop from a death."""
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
     engine: str = ""
+    podman: bool = False
+    forbidden: str = ""  # why nothing can be restarted through this engine, as far as that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,6 +680,20 @@ class Delivered:
     why: str = ""
     message: str = ""
     where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asks the local HTTP server; `reply` takes the answer: status, kind of content, text."""
+    path: str
+    reply: Callable[[tuple[int, str, str]], None]
+    words: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """The dead-man's switch was fetched; `why` says why it was not."""
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -767,8 +818,8 @@ class Deliver:
     sent_at: float | None = None  # when a message that is edited now was sent
 
 
-Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | StopAsked
-               | Crashed)
+Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | Asked | Pinged
+               | StopAsked | Crashed)
 Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Amend | Deliver
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -950,7 +1001,6 @@ def waits_for_end(container: Container) -> list[str]:
 
 
 HOOK_LABEL = "com.docker.compose.hook"
-REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")
 
 
 def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, str]:
@@ -1012,6 +1062,24 @@ def speaks_through(container: Container, host: str) -> bool:
     return bool(name) and name in (container.name, container.service)
 
 
+def recovery_command(container: Container) -> str:
+    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
+    files = container.labels.get("com.docker.compose.project.config_files", "")
+    if container.auto_remove and container.status != "running":
+        return ""
+    verbs = ["restart"] if container.sick else ["up", "-d"]
+    if container.status == "running" and not container.sick:
+        verbs.append("--force-recreate")  # it runs in a network that is gone
+    if swarm := container.labels.get("com.docker.swarm.service.name"):
+        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
+    if not container.service or container.oneoff:
+        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
+    words = ["docker", "compose", "-p", container.project]
+    for file in filter(None, files.split(",")):
+        words += ["-f", file]
+    return shlex.join([*words, *verbs, container.service])
+
+
 # ─── Deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
@@ -1029,6 +1097,7 @@ HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still doe
 OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
+GOODBYE = 20.0  # an engine that shuts down gives its containers 15 s, and goes at most 5 s after the last
 BURST = 2.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
@@ -1215,7 +1284,7 @@ def hopeless_end(death: Death, container: Container, exit_code: int | None) -> s
     if exit_code == 0 and container.restart_policy == "no":
         return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
     if not death.heard and exit_code in WORTHLESS_CODES and container.status == "exited":
-        return "without events a stop can't be told from a death; sentinel.restart=true restarts it"
+        return "a stop can't be told from a death here; sentinel.restart=true restarts it"
     return ""
 
 
@@ -1272,7 +1341,7 @@ class Watchdog:
         self.touched: set[str] = set()  # services that may have changed since they were last saved
         self.actions: list[Action] = []
         self.incidents = 0
-        self.me, self.host, self.engine_id = "", settings.host, ""
+        self.me, self.host, self.engine_id, self.forbidden = "", settings.host, "", ""
         self.seen: dict[tuple[int, str, str], None] = {}  # the last events, for what a resumed stream tells twice
         self.position = 0.0  # engine's time of the newest event
         self.history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed: evidence only
@@ -1281,7 +1350,7 @@ class Watchdog:
         self.initial: set[str] | None = None  # what the first listing found
         self.missed: set[str] = set()  # what the ledger knew, and the first listing did not find
         self.grown: set[str] = set()  # up for minutes at the last listing
-        self.streaming = self.refused = self.listing = self.engine_known = False
+        self.streaming = self.refused = self.listing = self.engine_known = self.podman = False
         self.opened_at = self.reconnect_delay = 0.0
         self.reopened_at = -math.inf
         self.lost_at: float | None = None
@@ -1364,8 +1433,10 @@ class Watchdog:
         if self.lost_at is not None or self.initial is None or (self.graced_at is not None and rule != "look"):
             return now + 0.5
         service = self.services.get(key)
-        if service is None or rule not in ("phase", "dependants", "network"):
+        if service is None or rule not in ("phase", "dependants", "network", "forget"):
             return 0.0
+        if rule == "phase" and service.phase in (Phase.SUSPECT, Phase.GONE) and service.container.id not in self.looks:
+            return 0.0  # what became of it is found out; a mute keeps it from being told
         return now + 0.5 if rule == "phase" and service.container.id in self.looks else self.muted_until(service, now)
 
     def next_due_at(self) -> float | None:
@@ -1396,8 +1467,8 @@ class Watchdog:
     def _notice(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
         """What there is to tell of a service."""
         container = service.container
-        name = REPLACE_NAME.sub("", container.name)
-        return Notice(verdict, name, at, container, cause, container.project, mention=service.policy.mention, **facts)
+        return Notice(verdict, container.title, at, container, cause, container.project, mention=service.policy.mention,
+                      **facts)
 
     def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
         """Tell people of a service, beside what is told of its outage."""
@@ -1414,6 +1485,7 @@ class Watchdog:
         self.streaming, self.opened_at = True, now
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
+        self.forbidden = ""  # a proxy that was changed cuts the stream
         if self.engine_gap[1] == math.inf:
             self.engine_gap = (self.engine_gap[0], seen.time)
         if self.refused:
@@ -1432,6 +1504,8 @@ class Watchdog:
             self.refused, self.reconnect_delay = True, 60.0
         else:
             self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
+            if seen.why:
+                self._engine_lost(seen.why, now)
         self.due["subscribe", ""] = now + self.reconnect_delay
         if seen.why:
             self._list_due("", now)  # the listing says whether the engine is gone, or only its events
@@ -1454,7 +1528,8 @@ class Watchdog:
         """Compare the listing, which is the truth, with what is believed; look where they differ."""
         self.listing = False
         self.due["list", ""] = now + self.settings.poll_interval
-        self.me, self.host = seen.me, self.settings.host or seen.host
+        self.me, self.host, self.podman = seen.me, self.settings.host or seen.host, seen.podman
+        self.forbidden = self.forbidden or seen.forbidden
         if seen.engine and seen.engine != self.engine_id:
             self._new_engine(seen.engine)
         self._engine_found(now)
@@ -1466,6 +1541,7 @@ class Watchdog:
             self._look(container_id)
         for service in self.services.values():
             if service.container.network_target and service.alive:
+                self._find_network(service)
                 self._check_network(service, now)
         self.ignored &= ids
         self.grown = {row.id for row in seen.rows if not row.young}
@@ -1496,24 +1572,32 @@ class Watchdog:
         if self.lost_at is None:
             self.lost_at = now
             self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
-            goodbye = self._goodbye()
+            goodbye = self.goodbye()
             self.graceful = goodbye < math.inf
             self.engine_gap = (min(self.position, goodbye), math.inf)
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
 
-    def _goodbye(self) -> float:
-        """When an engine that is lost now began to stop all containers, by its own clock; infinity if it did not.
+    def goodbye(self) -> float:
+        """When the engine began to stop all containers, by its own clock; infinity if it did not.
 
-        It sends all of them the stop signal at once, and leaves when the last has ended; nobody else's stops leave
-        not one container running.
+        It sends all of them the stop signal at once, and leaves when the last has ended. Nobody else's stops leave not
+        one container unasked.
         """
-        asked = [max((when for number, when in service.death.run.kills if number in ASKING_SIGNALS), default=0.0)
-                 for service in self.services.values() if service.phase is Phase.SUSPECT and service.death]
-        if not any(asked) or any(service.alive for service in self.services.values()):
-            return math.inf
-        return min(when for when in asked if when >= max(asked) - BURST) - 0.001
+        asked = {}
+        for service in self.services.values():
+            if service.alive or (service.phase is Phase.SUSPECT and service.death):
+                run = self.runs.get(service.container.id, Run()) if service.alive or not service.death else service.death.run
+                asked[service.key] = max((when for number, when in run.kills if number in ASKING_SIGNALS), default=0.0)
+        last = max(asked.values(), default=0.0)
+        unasked = [key for key, when in asked.items() if self.services[key].alive and when < last - BURST]
+        return math.inf if unasked or not last else min(when for when in asked.values() if when >= last - BURST) - 0.001
+
+    def resume_goodbye(self, goodbye: float, now: float) -> None:
+        """Sentinel ended when all containers were being stopped: take it that the engine did that, and is back."""
+        self.engine_known, self.lost_at, self.graceful = True, now, True
+        self.engine_gap = (goodbye, math.inf)
 
     def _engine_due(self, _: str, now: float) -> None:
         """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
@@ -1599,6 +1683,8 @@ class Watchdog:
         if len(self.seen) > MEMORY_OF_EVENTS:
             del self.seen[next(iter(self.seen))]
         self.position = max(self.position, event.time)
+        if self.absence[0] and event.time <= self.absence[0] and self.graceful:
+            self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
         if event.id in self.ignored:
             return
         self.touched.add(self.by_id.get(event.id, ""))
@@ -1646,7 +1732,7 @@ class Watchdog:
 
     def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         times = run.death.times + 1 if run.death else 1
-        run.death = Death(event.time, self._moment(event.time, now), event.exit_code, run, times=times)
+        run.death = Death(event.time, self._moment(event.time, now), event.exit_code, run, not self.podman, times)
         if service and service.container.id == event.id and event.time >= service.container.started_time:
             if service.standing and service.unjudged(run.death):
                 self._assess(service, run.death, now)
@@ -1919,7 +2005,7 @@ class Watchdog:
         return self._notice(
             service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
             uptime=ended - began if lived else None,
-            downtime=now - recent[0] if verdict is Verdict.CRASH_LOOP else None,
+            **({"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}),
             error=container.error if cause is Cause.CANT_START else service.known_error,
             logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
@@ -1927,11 +2013,12 @@ class Watchdog:
         """What is done about a service that is down."""
         container, policy = service.container, service.policy
         if self._network_is(service) == "gone":
-            return Plan("Not restarted: only compose can put it back.", None)
+            return Plan(f"Not restarted: only compose can put it back: {recovery_command(container)}.", None)
         runs = container.status == "running" and not container.sick and self._network_is(service) != "stale"
         if container.status == "restarting" or runs:
             return Plan(f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE)
-        if why_not := service.hopeless or ("" if policy.heal else policy.why_not):
+        forbidden = f"Sentinel may only watch here ({self.forbidden})" if self.forbidden else ""
+        if why_not := service.hopeless or ("" if policy.heal else policy.why_not) or forbidden:
             return Plan(f"Not restarted: {why_not}.", None)
         if container.auto_remove and not container.sick:
             return Plan("Not restarted: the engine removes it at its end (--rm).", None)
@@ -2010,7 +2097,7 @@ class Watchdog:
             self._came_back(service, now, ours=False)
             self._look(service.container.id)
         elif seen.outcome is Outcome.FORBIDDEN:
-            service.hopeless = f"Sentinel may only watch here ({seen.why})"
+            self.forbidden = seen.why
             self._wait(service, now)
         elif seen.outcome is Outcome.REFUSED:
             words = service.container.error or seen.why
@@ -2047,7 +2134,7 @@ class Watchdog:
         """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
         if now < service.back_at + service.proof:
             return
-        if service.container.health is Health.STARTING:
+        if service.container.health is Health.STARTING or (service.incident and self._holders(service, now)):
             self.due["phase", service.key] = now + 5.0
             return
         service.move(Phase.UP)
@@ -2081,10 +2168,13 @@ class Watchdog:
     def _suspect_due(self, service: Watched, now: float) -> None:
         death = service.death
         assert death is not None
+        settle = service.policy.settle
+        if death.heard and settle < GOODBYE and self.goodbye() < math.inf:
+            settle = GOODBYE  # all were stopped at once: the engine itself may be about to leave
         if death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
             self._judge(service, service.container, now)
-        elif now < death.at + service.policy.settle:
-            self.due["phase", service.key] = death.at + service.policy.settle
+        elif now < death.at + settle:
+            self.due["phase", service.key] = death.at + settle
         else:
             self._settle(service, Cause.STOP, now)
 
@@ -2176,6 +2266,8 @@ class Watchdog:
     def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
         """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
         container, found = child.container, dict[str, Dependency]()
+        if container.network_target and not child.network_parent:
+            self._find_network(child)
         for name, dependency in depends_on(container.labels).items():
             if dependency.condition != "service_completed_successfully":
                 found |= dict.fromkeys(self.groups.get((container.project, name), ()), dependency)
@@ -2296,8 +2388,12 @@ class Watchdog:
 
     def _network_due(self, key: str, now: float) -> None:
         service = self.services.get(key)
+        del self.due["network", key]
         if service and service.alive and self._network_is(service) == "gone":
             self._fall(service, Verdict.ORPHANED, Cause.ORPHAN, Death(0.0, now, None, Run(), times=0), now)
+        parent = self.services.get(service.network_parent) if service else None
+        if parent and parent.incident:
+            self._check_over(parent.incident.outage, now)
 
     # Outages: incidents with one cause are one story
 
@@ -2315,14 +2411,15 @@ class Watchdog:
     def _gather(self, service: Watched, now: float) -> None:
         """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before that's."""
         assert service.incident
-        for child, _ in self._children(service):
+        children = [child for child, _ in self._children(service) if child.incident]
+        for child in sorted(children, key=lambda child: child.incident.outage.number if child.incident else 0):
             outage = service.incident.outage
             if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
                 self._merge(child.incident.outage, outage, outage.root)
         for parent, _ in self.parents(service):
-            outage = service.incident.outage
-            if parent.incident and not self._is_back(parent) and self._leads_another(service, parent.incident.outage):
-                self._merge(outage, parent.incident.outage, parent.incident.outage.root)
+            outage, above = service.incident.outage, parent.incident.outage if parent.incident else None
+            if above and self._leads_another(service, above) and not (self._is_back(parent) and above.flaps):
+                self._merge(outage, above, above.root)
 
     def _leads_another(self, service: Watched, outage: Outage) -> bool:
         """Whether a service is down, and the root of another outage than this."""
@@ -2381,7 +2478,7 @@ class Watchdog:
         assert notice, f"outage {outage.number} has nothing to tell"
         if incident:
             attempts = notice.attempts if notice.verdict is Verdict.GAVE_UP else incident.attempts
-            notice = replace(notice, deaths=incident.deaths, attempts=attempts)
+            notice = replace(notice, deaths=max(notice.deaths, incident.deaths), attempts=attempts)
         consequences = [self._consequence(member, outage) for member in self._members(outage) if member is not root]
         consequences.sort(key=lambda consequence: len(consequence.chain))
         return replace(notice, incident=outage.number, consequences=tuple(consequences), open=True, flaps=outage.flaps)
@@ -2424,6 +2521,7 @@ class Watchdog:
         if back_at is None or outage.number not in self.outages:
             return
         waiting = [member for member in members if not self._is_back(member) and member.phase is not Phase.GAVE_UP]
+        waiting += [child for member in members for child, _ in self._children(member) if ("network", child.key) in self.due]
         until = max(back_at + FLAP_SPAN if outage.flaps else now, back_at + OUTAGE_PATIENCE if waiting else now)
         if until > now:
             self.due["outage", str(outage.number)] = until
@@ -2740,11 +2838,14 @@ def escalate(chain: list[Outbox], now: float) -> None:
 
 RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
 COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER, Verdict.CHANNEL_LOST: AMBER,
-           Verdict.RESTARTED: GREY, Verdict.FOLDED: GREY, Verdict.WATCHING: BLUE}
+           Verdict.RESTARTED: GREY, Verdict.FOLDED: GREY, Verdict.WATCHING: BLUE, Verdict.INFO: BLUE,
+           Verdict.WARNING: AMBER}
+OTHERS = (Verdict.ERROR, Verdict.WARNING, Verdict.INFO)  # told in the words of others
 LATE = 60.0  # an alert that is told later than this says when it happened
 ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
+NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
 CONSEQUENCES = 20  # that are listed by name in a message
 
 # What gives a secret away: its name before it, its well-known form, or its place in an address.
@@ -2801,22 +2902,6 @@ def shown_lines(lines: Iterable[str]) -> list[str]:
     return [line for line in shown if line.strip()]
 
 
-def recovery_command(container: Container) -> str:
-    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
-    files = container.labels.get("com.docker.compose.project.config_files", "")
-    if container.auto_remove and container.status != "running":
-        return ""
-    verbs = ["restart"] if container.sick else ["up", "-d"]
-    if container.status == "running" and not container.sick:
-        verbs.append("--force-recreate")  # it runs in a network that is gone
-    if not container.service or container.oneoff:
-        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
-    words = ["docker", "compose", "-p", container.project]
-    for file in filter(None, files.split(",")):
-        words += ["-f", file]
-    return shlex.join([*words, *verbs, container.service])
-
-
 def exit_words(exit_code: int | None) -> str:
     """`exit 137 (SIGKILL)`: codes over 128 name a signal, up to the last of the ordinary ones."""
     if exit_code is None:
@@ -2847,11 +2932,14 @@ HEADLINES = {
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
+    if notice.verdict in OTHERS:
+        return f"{name}: {one_line(notice.plan)}"
     if notice.verdict in HEADLINES:
         return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
-            return f"{name} is back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+            are = "are" if name.endswith(" services") else "is"
+            return f"{name} {are} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
             return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
@@ -2913,7 +3001,6 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
     return [
         ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
         ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
-        ("Not back", missing if notice.verdict is Verdict.RECOVERED else ""),
         ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
         ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else ""),
     ]
@@ -2921,14 +3008,15 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text, the
-    command to paste, log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text under
+    a word of their own, the command to paste, log lines."""
     kind: str
     title: str
     colour: int
     headline: str
     lines: tuple[tuple[str, str], ...]
     consequences: tuple[tuple[str, str], ...]
+    listing: str
     command: str
     logs: tuple[str, ...]
     footer: str
@@ -2947,19 +3035,21 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         ("Flapping", flapping if notice.flaps and not recovered else ""),
         ("Services", ", ".join(notice.names)),
         *notice.facts,
-        ("Sentinel", notice.plan),
+        ("Sentinel", notice.plan if notice.verdict not in OTHERS else ""),
         *outcome_lines(notice),
     )
     red = notice.verdict not in COLOURS
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     return Card(
         kind=kind,
-        title=clip(one_line(f"{kind} {notice.name}"), EMBED_TITLE),
+        title=clip(one_line(notice.name if notice.verdict in OTHERS else f"{kind} {notice.name}"), EMBED_TITLE),
         colour=COLOURS.get(notice.verdict, RED),
-        headline=clip(one_line(headline(notice)), 300),
+        headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else one_line(notice.plan),
         lines=tuple((label, one_line(text)) for label, text in lines if text),
         consequences=tuple((one_line(chain), one_line(text)) for chain, text in (
-            consequence_words(consequence, moment) for consequence in notice.consequences)) if not recovered else (),
+            consequence_words(consequence, moment) for consequence in notice.consequences
+            if not (recovered and consequence.back))),
+        listing=LISTINGS.get(notice.verdict, "Took with it" if notice.container else "These"),
         command=one_line(recovery_command(notice.container)) if red and notice.container else "",
         logs=tuple(shown_lines(notice.logs)) if not recovered else (),
         footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))),
@@ -2974,6 +3064,7 @@ def log_block(lines: tuple[str, ...], room: int) -> str:
     return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
 
 
+LISTINGS = {Verdict.ENGINE_DOWN: "Not brought back", Verdict.STILL_DOWN: "Down", Verdict.RECOVERED: "Not back"}
 FOREIGN = ("Services", "Engine says", "Stopped", "Gone", "Back with it", "Not back", "Takes with it", "Already down")
 
 
@@ -2992,12 +3083,12 @@ def consequence_lines(card: Card, room: int) -> list[str]:
         lines.append(line)
     if rest := len(card.consequences) - len(lines):
         lines.append(f"• … and {rest} more: `sentinel.py history`")
-    return ["**Took with it:**", *lines] if card.consequences else []
+    return [f"**{card.listing}:**", *lines] if card.consequences else []
 
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
     """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
-    parts = [as_code(card.headline)]
+    parts = [card.headline if card.kind.rstrip(":") in OTHERS else as_code(card.headline)]
     for label, text in card.lines:  # foreign text is no markdown
         shown = as_code(text) if label in FOREIGN else escaped(text) if label == "Sentinel" else text
         parts.append(f"**{label}:** {shown}" if label else shown)
@@ -3043,7 +3134,7 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
 def digest_line(card: Card, most: int) -> str:
     """One card in at most so many characters: name and end first, then the command, then the last log line."""
     names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
-    took = f"took with it: {names}" if names else ""
+    took = f"{card.listing.lower()}: {names}" if names else ""
     words = card.headline
     for extra in (took, card.command, card.logs[-1] if card.logs else ""):
         if extra and len(words) + len(extra) + 5 <= most:
@@ -3121,7 +3212,7 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
     body = [card.headline, *(f"{label}: {text}" if label else text for label, text in card.lines)]
     if card.consequences:
-        body += ["Took with it:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
+        body += [f"{card.listing}:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
     if card.command:
         body.append(f"Recover: {card.command}")
     if card.logs:
@@ -3131,8 +3222,14 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     return "\n".join(f"{edge} {line if line.startswith('Recover: ') else clip(line, max(20, width - 3))}" for line in lines)
 
 
+PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3) writes them
+
+
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record, as text or JSON, with a calendar time in UTC."""
+    """One line of Sentinel's own record: as text or JSON with a calendar time in UTC, or for the journal, which has its
+    own time, with a priority."""
+    if form == "journal":
+        return PRIORITIES.get(level, "<6>") + clean(redact(text)).replace("\n", " ")
     stamp = datetime.fromtimestamp(now_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = clean(redact(text)).replace("\n", " ")
     if form == "json":
@@ -3188,6 +3285,109 @@ def settings_lines(settings: Settings) -> list[str]:
             for variable, (value, meta) in values.items()]
 
 
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
+
+
+class Histogram:
+    """How often something took up to so many seconds."""
+
+    def __init__(self) -> None:
+        self.counts, self.total = [0] * (len(BUCKETS) + 1), 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect.bisect_left(BUCKETS, max(0.0, seconds))] += 1
+        self.total += max(0.0, seconds)
+
+    def lines(self, name: str) -> list[str]:
+        """In Prometheus' text form."""
+        sums = list(itertools.accumulate(self.counts))
+        rows = [f'{name}_bucket{{le="{edge}"}} {count}' for edge, count in zip((*BUCKETS, "+Inf"), sums, strict=True)]
+        return [*rows, f"{name}_sum {self.total:.6f}", f"{name}_count {sums[-1]}"]
+
+
+class Figures:
+    """What is counted for Prometheus."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, dict[tuple[str, str], int]] = {"deaths": {}, "restarts": {}}
+        self.detection, self.delivery = Histogram(), Histogram()
+        self.streams = 0
+
+    def count(self, what: str, service: Watched | None) -> None:
+        """One more of a service's `deaths` or `restarts`."""
+        if service:
+            names = service.container.project, service.container.short
+            self.counts[what][names] = self.counts[what].get(names, 0) + 1
+
+
+def label_text(text: str) -> str:
+    """A label's value in Prometheus' text form."""
+    return clean(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def metrics(watchdog: Watchdog, outboxes: Mapping[str, Outbox], figures: Figures, now: float) -> str:
+    """What Prometheus reads."""
+    lines = [f'sentinel_build_info{{version="{__version__}"}} 1', f"sentinel_engine_up {int(watchdog.lost_at is None)}",
+             f"sentinel_event_stream_reconnects_total {max(0, figures.streams - 1)}"]
+    for service in watchdog.services.values():
+        names = service.container.project, service.container.short
+        lines.append(series("sentinel_service_up", names, int(service.alive)))
+    for what, counts in figures.counts.items():
+        lines += [series(f"sentinel_{what}_total", names, number) for names, number in counts.items()]
+    for name, outbox in outboxes.items():
+        ages = [now - notice.at for notice in outbox.waiting]
+        lines += [f'sentinel_outbox_notices{{channel="{name}"}} {len(ages)}',
+                  f'sentinel_outbox_oldest_age_seconds{{channel="{name}"}} {max(0.0, *ages, 0.0):.3f}']
+    lines += figures.detection.lines("sentinel_detection_seconds") + figures.delivery.lines("sentinel_delivery_seconds")
+    written, text = set[str](), []
+    for line in sorted(lines, key=family_of):
+        if (family := family_of(line)) not in written:
+            written.add(family)
+            text += [f"# HELP {family} {METRICS[family][1]}", f"# TYPE {family} {METRICS[family][0]}"]
+        text.append(line)
+    return "\n".join(text) + "\n"
+
+
+METRICS = {
+    "sentinel_build_info": ("gauge", "Sentinel's version."),
+    "sentinel_engine_up": ("gauge", "Whether the engine answers."),
+    "sentinel_event_stream_reconnects_total": ("counter", "How often the event stream was opened anew."),
+    "sentinel_service_up": ("gauge", "Whether a watched service runs and nothing speaks against it."),
+    "sentinel_deaths_total": ("counter", "Ends of a service's container, wanted or not."),
+    "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
+    "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
+    "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
+    "sentinel_detection_seconds": ("histogram", "From a container's end, by the engine's clock, to the decision."),
+    "sentinel_delivery_seconds": ("histogram", "From what happened to a channel's receipt."),
+}
+
+
+def family_of(line: str) -> str:
+    """The metric that a line belongs to."""
+    name = re.split(r"[{ ]", line, maxsplit=1)[0]
+    return name if name in METRICS else re.sub(r"_(bucket|sum|count)$", "", name)
+
+
+def series(name: str, names: tuple[str, str], value: int) -> str:
+    """One line about one service."""
+    return f'{name}{{project="{label_text(names[0])}",service="{label_text(names[1])}"}} {value}'
+
+
+def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: float) -> JSON:
+    """How things stand, for programs; times are Unix seconds."""
+    return {
+        "version": __version__, "host": watchdog.host, "engine": "down" if watchdog.lost_at is not None else "up",
+        "services": [{"name": service.container.title, "project": service.container.project,
+                      "service": service.container.service, "phase": service.phase, "status": service.container.status,
+                      "since": service.container.started_time, "attempts": service.attempts,
+                      "incident": service.incident.outage.number if service.incident else None,
+                      "muted": bool(service.muted)} for service in watchdog.services.values()],
+        "outages": [{"incident": outage.number, "root": outage.root, "began": round(outage.began_at + offset, 3),
+                     "members": outage.members} for outage in watchdog.outages.values()],
+        "outbox": {name: {"waiting": len(outbox.waiting), "retired": outbox.dead} for name, outbox in outboxes.items()}}
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A row of `check`: how a service stands, and how bad that is by Nagios's scale."""
@@ -3206,7 +3406,7 @@ def state_of(container: Container, job: bool, asked: bool | None) -> State:
 
     def state(word: str, severity: int, why: str = "") -> State:
         when = container.started_time if container.status in ("running", "paused") else container.finished_time
-        return State(container.name, word, when, why, severity)
+        return State(container.title, word, when, why, severity)
 
     how = exit_words(container.exit_code)
     match container.status:
@@ -3253,6 +3453,19 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
             cells[1] = f"{paint[states[index - 1].severity]}{cells[1]}\x1b[0m"
         lines.append("  ".join([*cells, row[3]]).rstrip())
     return "\n".join(lines)
+
+
+def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
+    """What a Nagios plugin prints: one line with the bad ones and figures, then one for each service."""
+    word = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[worst]
+    bad = [f"{state.name} {state.word}" + (f" ({state.why})" if state.why else "") for state in states if state.severity]
+    fine = f"{counted(len(states), 'service')} up" if states else ""
+    figures = {"services": len(states)} | {name: sum(state.severity == number for state in states)
+                                           for number, name in enumerate(("up", "warning", "critical"))}
+    perfdata = " ".join(f"{name}={value};;;0" for name, value in figures.items())
+    first = f"SENTINEL {word}: {', '.join([*trouble, *bad]) or fine}".replace("|", "/")
+    rows = [f"{state.name}: {state.word} {state.why}".rstrip().replace("|", "/") for state in states]
+    return "\n".join([f"{clip(first, 1000)} | {perfdata}", *rows])
 
 
 ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST, Verdict.RESTARTED,
@@ -3694,6 +3907,7 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
 
 # ─── Engine ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
 ROOTFUL_SOCKET = "/var/run/docker.sock"
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
@@ -3708,6 +3922,58 @@ def hang_up(sock: socket.socket | None) -> None:
     with contextlib.suppress(OSError):
         if sock:
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def read_setting_file(path: str) -> str:
+    """A secret's or a setting's file, without the newline at its end."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
+    """The engine that the docker CLI would speak to: DOCKER_HOST, else a context, else the socket that is there.
+    SettingError where that makes no sense."""
+    config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME", "/"), ".docker")
+    host, name = settings.docker_host, settings.context
+    if not host and not name:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            name = text_at(json.loads(read_setting_file(os.path.join(config, "config.json"))), "currentContext")
+    if host or name in ("", "default"):
+        host = host or default_docker_host(environment)
+        wanted = settings.tls_verify or settings.cert_path
+        folder = settings.cert_path or config
+        tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH") if wanted and is_tcp(host) else None
+        return Engine(host, tls)
+    place = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        meta = json.loads(read_setting_file(os.path.join(config, "contexts", "meta", place, "meta.json")))
+        host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
+    except OSError:
+        raise SettingError(f"DOCKER_CONTEXT: there is no context {name} in {config}; see docker context ls") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"DOCKER_CONTEXT: the context {name} can't be used: {error}") from None
+    folder = os.path.join(config, "contexts", "tls", place, "docker")
+    verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
+    return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT") if is_tcp(host) and os.path.isdir(folder) else None)
+
+
+def is_tcp(host: str) -> bool:
+    """Whether an engine is spoken to over TCP, where TLS is possible."""
+    return urllib.parse.urlsplit(host).scheme in ("tcp", "http")
+
+
+def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
+    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they can't be used."""
+    authority, certificate, key = (os.path.join(folder, file) for file in ("ca.pem", "cert.pem", "key.pem"))
+    try:
+        context = ssl.create_default_context(cafile=authority if os.path.exists(authority) or verify else None)
+        if os.path.exists(certificate) or os.path.exists(key):
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(f"{name}: the certificates in {folder} can't be used: {error}") from None
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class EngineError(Exception):
@@ -3748,6 +4014,8 @@ def connection_help(host: str, error: Exception) -> str:
         return f"{host}: nobody answers; is Docker running?"
     if isinstance(error, TimeoutError):
         return f"{host}: no answer in time; the engine may hang"
+    if isinstance(error, ssl.SSLError):
+        return f"{host}: TLS failed ({error.reason or error}); see DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
     if isinstance(error, http.client.HTTPException):
         return f"{host}: this is not a Docker Engine ({type(error).__name__})"
     return f"{host}: {error or type(error).__name__}"
@@ -3799,8 +4067,9 @@ def log_lines(body: bytes, tty: bool) -> list[str]:
 class Engine:
     """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest version."""
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+    def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
+        self.host, self.tls = host, tls
+        self.podman = False  # it says so in every answer
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
         self.stream: socket.socket | None = None
@@ -3810,6 +4079,8 @@ class Engine:
         parts = urllib.parse.urlsplit(self.host)
         if parts.scheme == "unix":
             return UnixConnection(parts.path, timeout)
+        if self.tls:
+            return http.client.HTTPSConnection(parts.hostname or "", parts.port or 2376, timeout=timeout, context=self.tls)
         return http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
 
     def ask(self, method: str, path: str, timeout: float = 10.0, limit: int = ANSWER_LIMIT) -> bytes:
@@ -3819,6 +4090,7 @@ class Engine:
             connection.request(method, path)
             response = connection.getresponse()
             body = response.read(limit)
+            self.podman = self.podman or response.getheader("Libpod-API-Version") is not None
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(connection_help(self.host, error)) from error
         finally:
@@ -3879,10 +4151,21 @@ class Engine:
         try:
             rows = self.list()
             if self.identity is None:
+                self.tell_only = self.forbids_restarts() if is_tcp(self.host) else ""
                 self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
-        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity)
+        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity, self.podman,
+                      self.tell_only)
+
+    def forbids_restarts(self) -> str:
+        """Why a proxy lets no restart through; empty if it does. Asked by a start of what is not there: an engine says
+        404 to that, a proxy 403 or 405."""
+        try:
+            self.ask("POST", f"/containers/{'0' * 64}/start")
+        except EngineError as error:
+            return f"the proxy forbids it ({error})" if error.status in FORBIDDEN else ""
+        return ""
 
     def name(self) -> tuple[str, str]:
         """The engine's name and id; this machine's name where a proxy forbids to ask."""
@@ -3912,16 +4195,15 @@ class Engine:
 
     def restart_failed(self, job: Restart, error: EngineError) -> Restarted:
         """What a restart call's error means."""
-        outcomes = {0: Outcome.UNKNOWN, 403: Outcome.FORBIDDEN, 502: Outcome.UNKNOWN, 503: Outcome.UNKNOWN,
-                    504: Outcome.UNKNOWN}
+        outcomes = dict.fromkeys((0, 502, 503, 504), Outcome.UNKNOWN) | dict.fromkeys(FORBIDDEN, Outcome.FORBIDDEN)
         with contextlib.suppress(EngineError):
             return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
         return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
 
-    def events(self, since: float, now_time: float, put: Callable[[Observation], None]) -> StreamClosed:
+    def events(self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]) -> StreamClosed:
         """Put every event of the stream into the inbox until it ends. A reader that pauses would lose events
-        without notice and slow the whole engine, so nothing else is done here."""
-        start = since or now_time - 30.0
+        without notice and slow the whole engine, so nothing else is done here. `clock` gives Unix seconds."""
+        start = since or clock() - 30.0
         connection = self.connect(10.0)
         try:
             connection.request("GET", f"/events?since={start:.9f}&filters={EVENT_FILTER}")
@@ -3929,7 +4211,7 @@ class Engine:
             response = connection.getresponse()
             if response.status != 200:
                 return StreamClosed(error_text(response.status, response.read(4000)), refused=True)
-            put(StreamOpened(start, now_time))
+            put(StreamOpened(start, clock()))  # an engine that starts answers late: what it does before is not news
             assert self.stream
             self.stream.settimeout(None)
             for line in response:
@@ -4378,8 +4660,158 @@ def give_back_memory() -> None:
 
 
 GREET_AGAIN = 600.0
+PULSE, PULSE_LIMIT = 5.0, 30.0  # how often it is noted that all goes on, and how old that note may be
+LOOK_LIMIT, COURIER_LIMIT, LIST_LIMIT = 90.0, 150.0, 90.0  # how long a look, a message, or the next listing may take
+HEARTBEAT_EVERY = 60.0
+LAST_WORDS = 0.3
+WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
+NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
+
+
+class Manager:
+    """The service manager that started Sentinel, if it is one that wants to know (sd_notify)."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        limit, owner = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+        self.interval = int(limit) / 3e6 if limit.isdigit() and owner in ("", str(os.getpid())) else 0.0
+
+    def say(self, *lines: str) -> None:
+        """READY=1, STATUS=…, WATCHDOG=1, STOPPING=1."""
+        if self.address:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.sendto("\n".join(map(one_line, lines)).encode(), self.address)
+
+
+def journal_is(environment: Mapping[str, str], descriptor: int) -> bool:
+    """Whether what is written there goes to systemd's journal, which takes priorities."""
+    with contextlib.suppress(OSError):
+        there = os.fstat(descriptor)
+        return environment.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
+    return False
+
+
+def health_files(settings: Settings, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where it is noted that all goes on: beside the ledger, or where that can't be written, in a passing place."""
+    folder = state_folder(settings, environment)
+    passing = f"sentinel-{os.getuid()}-{hashlib.sha256(folder.encode()).hexdigest()[:12]}"
+    return os.path.join(folder, "health"), *(os.path.join(place, passing) for place in ("/dev/shm", "/tmp"))
+
+
+def write_health(files: tuple[str, ...], text: str) -> None:
+    """Note it in the first file that can be written, never through somebody else's link."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            return
+
+
+def health(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Whether the running daemon makes progress: 0, or 1 with a reason."""
+    notes = [read_text(path).partition(" ") for path in health_files(settings, environment)]
+    ages = [(time.monotonic() - float(moment), words) for moment, _, words in notes if re.fullmatch(r"\d+\.\d", moment)]
+    age, words = min(((age, words) for age, words in ages if age >= 0), default=(math.inf, ""))
+    if age == math.inf:
+        words = "no Sentinel runs here; is this the daemon's SENTINEL_STATE?"
+    elif age > PULSE_LIMIT:
+        words = f"Sentinel has not moved for {span(age)}"
+    print(words)
+    return int(words != "ok")
+
+
+def ping(web: Web, url: str) -> Pinged:
+    """Fetch the dead-man's switch."""
+    answer = web.ask("GET", url)
+    return Pinged("" if 200 <= answer.status < 300 else answer.why or f"it answers HTTP {answer.status}")
+
+
+HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
+
+
+def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
+    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides."""
+    from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
+
+    def ask(path: str, words: Notice | None = None) -> tuple[int, str, str]:
+        reply: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
+        put(Asked(path, reply.put, words))
+        try:
+            return reply.get(timeout=HTTP_PATIENCE)
+        except queue.Empty:
+            return 503, "text/plain", "Sentinel does not answer\n"
+
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    server = type("Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
+    try:
+        listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
+    except OSError as error:
+        raise SettingError(f"SENTINEL_LISTEN: {address}: {error.strerror or error}") from None
+    threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
+
+
+def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
+    """What answers one HTTP request; `ask` has the main thread answer it."""
+    from http.server import BaseHTTPRequestHandler
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = HTTP_PATIENCE
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            self.answer(*(ask(path) if path in ("/healthz", "/metrics", "/status") else (404, "text/plain", "not found\n")))
+
+        def do_POST(self) -> None:
+            self.answer(*take_words(self.path, CaseBlind(self.headers.items()), self.rfile.read, token, ask))
+
+        def answer(self, status: int, kind: str, text: str) -> None:
+            body = text.encode()
+            self.send_response(status)
+            headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
+            for name, value in (headers | ({"Retry-After": "60"} if status == 429 else {})).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: a request is no news."""
+
+    return Handler
+
+
+def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], bytes], token: str,
+               ask: Callable[[str, Notice], tuple[int, str, str]]) -> tuple[int, str, str]:
+    """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
+    size = number_in(headers.get("Content-Length")) or 0
+    if path.partition("?")[0] != "/notify" or not token:
+        return 404, "text/plain", "not found\n"
+    if not hmac.compare_digest(headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+        return 401, "text/plain", "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
+    if size > BODY_LIMIT:
+        return 413, "text/plain", f"at most {BODY_LIMIT} bytes\n"
+    try:
+        words = words_of(json.loads(read(size)))
+    except (ValueError, RecursionError, OSError) as error:
+        return 400, "text/plain", f"{error}\n"
+    return ask("/notify", words)
+
+
+def words_of(document: JSON) -> Notice:
+    """Somebody's own words: `{"title", "message", "level"}`. ValueError where they are not that."""
+    title, message = text_at(document, "title").strip(), text_at(document, "message").strip()
+    level = text_at(document, "level") or "info"
+    if not title or len(title) > NOTE_TITLE:
+        raise ValueError(f"title: a text of 1 to {NOTE_TITLE} characters")
+    if not message or len(message) > NOTE_TEXT:
+        raise ValueError(f"message: a text of 1 to {NOTE_TEXT} characters")
+    if level not in OTHERS:
+        raise ValueError(f"level: one of {', '.join(OTHERS)}")
+    return Notice(Verdict(level), redact(title), 0.0, plan=redact(message))
 
 
 class Daemon:
@@ -4387,7 +4819,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
-        self.engine = Engine(settings.docker_host or default_docker_host(environment))
+        self.engine = engine_of(settings, environment)
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment), self.mask)
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
@@ -4395,12 +4827,23 @@ class Daemon:
         self.notices = 0
         self.reds: dict[int, int] = {}  # outages that go on → the notices that tell of them
         self.kept: set[int] = set()  # outages that the ledger holds
+        self.given_up: set[int] = set()  # outages of which that was said
         self.greeted = not settings.greet
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
         self.prune_at = 0.0
+        self.manager = Manager(environment)
+        self.journal = journal_is(environment, 2)
+        self.web = Web(environment)
+        self.health_files = health_files(settings, environment)
+        self.pulse_at = self.heartbeat_at = 0.0
+        self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
+        self.listed_at = time.monotonic()
+        self.notes: deque[float] = deque(maxlen=NOTES)
+        self.replies: list[Callable[[], None]] = []
+        self.figures = Figures()
         self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
         self.lanes: dict[str, queue.SimpleQueue[Any]] = {
-            lane: queue.SimpleQueue() for lane in (*LANES, "events", *self.channels)}
+            lane: queue.SimpleQueue() for lane in (*LANES, "events", "heartbeat", *self.channels)}
 
     def run(self) -> int:
         """Watch until asked to stop, or until something breaks."""
@@ -4415,24 +4858,40 @@ class Daemon:
         self._start_workers()
         self._perform(self.watchdog.begin())
         give_back_memory()
+        self.manager.say("READY=1")
         while True:
             actions: list[Action] = []
             batch = self._wait()
             self._read_mutes(time.monotonic())
             for seen in batch:
-                match seen:
-                    case StopAsked():
-                        return self._leave(actions)
-                    case Crashed():
-                        self.log("error", f"the worker {seen.worker} broke: {seen.report}")
-                        return ExitCode.CRASHED
-                    case Delivered():
-                        actions += self._delivered(seen)
-                    case _:
-                        actions += self.watchdog.observe(seen, time.monotonic())
+                if isinstance(seen, StopAsked):
+                    return self._leave(actions)
+                if isinstance(seen, Crashed):
+                    return self._broke(seen)
+                actions += self._observed(seen)
             actions += self.watchdog.tick(time.monotonic())
             actions += self._greet()
             self._decided(actions)
+            self._pulse(time.monotonic())
+
+    def _observed(self, seen: Observation) -> Iterable[Action]:
+        match seen:
+            case Delivered():
+                return self._delivered(seen)
+            case Asked():
+                self._asked(seen)
+                return []
+            case Pinged():
+                return [Log("warning", f"heartbeat: {seen.why}")] if seen.why else []
+        self._moved(seen)
+        return self.watchdog.observe(seen, time.monotonic())
+
+    def _broke(self, seen: Crashed) -> int:
+        """End with the reason, so that the supervisor starts it again from durable state."""
+        self.log("error", f"the worker {seen.worker} broke: {seen.report}")
+        if self.settings.heartbeat_url:
+            ping(self.web, f"{self.settings.heartbeat_url}/fail")
+        return ExitCode.CRASHED
 
     def _decided(self, actions: list[Action]) -> None:
         """Make durable what was decided and what is to be told, then do it."""
@@ -4450,6 +4909,9 @@ class Daemon:
             actions += [replace(job, nonce=f"{self.tag}-{job.nonce}") for job in jobs if job]
         self._save(now)
         self._perform(actions)
+        for reply in self.replies:
+            reply()
+        self.replies.clear()
 
     def _held(self, now: float) -> bool:
         """Whether alerts still wait for company: what happened while Sentinel was away is told in one message."""
@@ -4458,7 +4920,8 @@ class Daemon:
     def _wait(self) -> list[Observation]:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
-        dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None) if due is not None]
+        dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None, self.pulse_at)
+                if due is not None]
         if self._held(now) or self.settings.chain or self.watchdog.mutes:
             dues.append(now + 1.0)
         if not self._held(now):
@@ -4480,11 +4943,75 @@ class Daemon:
                 case Subscribe():
                     self.lanes["events"].put(action)
                 case Restart():
+                    self.figures.count("restarts", self.watchdog.services.get(action.key))
                     self.lanes["restart" if action.alive else "start"].put(action)
                 case Look() | List():
+                    self.began["look"].append(time.monotonic())
                     self.lanes["look"].put(action)
                 case Deliver():
+                    self.began[action.channel].append(time.monotonic())
                     self.lanes[action.channel].put(action)
+
+    # Whether all goes on, and who wants to know
+
+    def _moved(self, seen: Observation) -> None:
+        """Note what an answer says about the workers."""
+        if isinstance(seen, Looked | Listed | ListFailed) and self.began["look"]:
+            self.began["look"].popleft()
+        if isinstance(seen, Listed | ListFailed):
+            self.listed_at = time.monotonic()
+        if isinstance(seen, StreamOpened):
+            self.figures.streams += 1
+        if isinstance(seen, Heard) and seen.action == "die":
+            self.figures.count("deaths", self.watchdog.services.get(self.watchdog.by_id.get(seen.id, "")))
+
+    def stuck(self, now: float) -> str:
+        """Who does not get on with its work, in words; empty if everybody does. An engine or a Discord that is away
+        is not Sentinel's trouble: whoever hears that has moved."""
+        limits = {"look": LOOK_LIMIT}
+        late = [name for name, began in self.began.items() if began and now - began[0] > limits.get(name, COURIER_LIMIT)]
+        if now - self.listed_at > self.settings.poll_interval + LIST_LIMIT:
+            late.append("listing")
+        return f"no progress: {listed(late)}" if late else ""
+
+    def _pulse(self, now: float) -> None:
+        """Tell those who watch Sentinel that it gets on, or what does not."""
+        if now < self.pulse_at:
+            return
+        self.pulse_at = now + min(PULSE, self.manager.interval or PULSE)
+        stuck = self.stuck(now)
+        write_health(self.health_files, f"{now:.1f} {stuck or 'ok'}")
+        states = [service.phase for service in self.watchdog.services.values()]
+        down = sum(phase in (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP) for phase in states)
+        where = f"the engine does not answer ({self.watchdog.lost_why})" if self.watchdog.lost_at is not None else (
+            f"watching {counted(len(states), 'service')}, {down} down")
+        self.manager.say(f"STATUS={stuck or where}", *(["WATCHDOG=1"] if not stuck else []))
+        if self.settings.heartbeat_url and now >= self.heartbeat_at and not stuck:
+            self.heartbeat_at = now + HEARTBEAT_EVERY
+            self.lanes["heartbeat"].put(self.settings.heartbeat_url)
+
+    def _fail_heartbeat(self) -> None:
+        if self.settings.heartbeat_url:
+            self.lanes["heartbeat"].put(self.settings.heartbeat_url + "/fail")
+
+    def _asked(self, seen: Asked) -> None:
+        """Answer the local HTTP server; words of others are answered for once they are durable."""
+        now = time.monotonic()
+        if seen.words:
+            if len(self.notes) == NOTES and now - self.notes[0] < NOTES_SPAN:
+                seen.reply((429, "text/plain", "too many; try again in a minute\n"))
+                return
+            self.notes.append(now)
+            self._tell(replace(seen.words, at=now))
+            self.replies.append(lambda: seen.reply((202, "text/plain", "taken\n")))
+        elif seen.path == "/healthz":
+            stuck = self.stuck(now)
+            seen.reply((503 if stuck else 200, "text/plain", f"{stuck or 'ok'}\n"))
+        elif seen.path == "/metrics":
+            seen.reply((200, "text/plain; version=0.0.4", metrics(self.watchdog, self.outboxes, self.figures, now)))
+        else:
+            document = status_document(self.watchdog, self.outboxes, time.time() - now)
+            seen.reply((200, "application/json", json.dumps(document, ensure_ascii=False) + "\n"))
 
     # What is told
 
@@ -4502,9 +5029,17 @@ class Daemon:
             notice = self._keep(notice, number)
             for outbox in self.outboxes.values():
                 outbox.amend(notice, now)
+            if notice.verdict is Verdict.GAVE_UP and notice.open:
+                self._gave_up(notice)
             if not notice.open:
                 del self.reds[notice.incident]
                 self._let_go({number})
+
+    def _gave_up(self, notice: Notice) -> None:
+        if notice.incident not in self.given_up:
+            self.given_up.add(notice.incident)
+            self.log("error", f"[{notice.verdict}] {headline(notice)}")
+            self._fail_heartbeat()
 
     def _let_go(self, numbers: set[int]) -> None:
         """Notices that no channel needs any more are kept by the ledger alone."""
@@ -4518,6 +5053,10 @@ class Daemon:
         notice = self._keep(notice, self.notices)
         if notice.open:
             self.reds[notice.incident] = notice.id
+        if notice.container and notice.uptime is not None and notice.container.finished_time:
+            self.figures.detection.add(time.time() - notice.container.finished_time)
+        if notice.verdict is Verdict.GAVE_UP:
+            self._gave_up(notice)
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
         self.log("info" if notice.verdict in COLOURS else "error", ". ".join(filter(None, words)))
         for outbox in list(self.outboxes.values())[: 1 if self.settings.chain else None]:
@@ -4528,11 +5067,13 @@ class Daemon:
         """A message's fate: note who has been told, and tell the others of a channel that is lost."""
         seen = replace(seen, why=self.mask(seen.why))  # a bridge may well quote its token
         outbox = self.outboxes[seen.channel]
+        self.began[seen.channel].clear()
         lost_before = outbox.dead
         done, logs = outbox.settle(seen, time.monotonic())
         told = [notice.id for notice in done]
         for number in told:
             state = {"message": seen.message, "why": seen.why if seen.fate is not Fate.SENT else ""}
+            self.figures.delivery.add(time.monotonic() - next(notice.at for notice in done if notice.id == number))
             self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
         if self.settings.chain and seen.channel != Drop.name:
             for other in self.outboxes.values():
@@ -4586,6 +5127,10 @@ class Daemon:
         position, remind = at(meta, "position"), at(meta, "remind")
         self.watchdog.restore(services, outages, text_at(meta, "engine"),
                               position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
+        goodbye = at(meta, "goodbye")
+        if isinstance(goodbye, float) and goodbye:
+            self.watchdog.resume_goodbye(goodbye, now)
+        self.ledger.put("meta", "goodbye", 0.0, now_time)
         if isinstance(remind, float) and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - offset
         self._read_mutes(now)
@@ -4668,16 +5213,30 @@ class Daemon:
     def _leave(self, actions: list[Action]) -> int:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
         self.log("info", "asked to stop")
+        self.manager.say("STOPPING=1")
+        self._hear_out()
         self.engine.close_stream()
         until = time.monotonic() + 1.5
-        self._decided([action for action in actions if isinstance(action, Tell | Log)])
+        self._decided([action for action in actions if isinstance(action, WORDS)])
         while any(outbox.busy for outbox in self.outboxes.values()) and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 if isinstance(seen := self.inbox.get(timeout=left), Delivered):
                     self._decided(list(self._delivered(seen)))
+        goodbye = self.watchdog.goodbye()
+        self.ledger.put("meta", "goodbye", goodbye if goodbye < math.inf else 0.0, time.time())
+        self._save(time.monotonic())
         if waiting := sum(len(outbox.waiting) for outbox in self.outboxes.values()):
             self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
         return ExitCode.OK
+
+    def _hear_out(self) -> None:
+        """A last look at the stream: an engine that shuts down stops Sentinel's own container with all others."""
+        until = time.monotonic() + LAST_WORDS
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                seen = self.inbox.get(timeout=left)
+                if isinstance(seen, Heard | Delivered):
+                    self._decided([action for action in self._observed(seen) if isinstance(action, WORDS)])
 
     def mask(self, text: str) -> str:
         """Text without Sentinel's own secrets: a container may well print them, too."""
@@ -4686,7 +5245,8 @@ class Daemon:
     def log(self, level: str, text: str) -> None:
         """One line to standard error, without any secret."""
         with contextlib.suppress(OSError):
-            print(log_line(level, self.mask(text), time.time(), self.settings.log), file=sys.stderr, flush=True)
+            form = "journal" if self.journal and self.settings.log == "text" else self.settings.log
+            print(log_line(level, self.mask(text), time.time(), form), file=sys.stderr, flush=True)
 
     # Workers: each takes one job, does one blocking thing, puts one value in the inbox
 
@@ -4694,9 +5254,12 @@ class Daemon:
         for lane, workers in LANES.items():
             for index in range(workers):
                 self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
-        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time(), self.inbox.put))
+        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time, self.inbox.put))
         for name, channel in self.channels.items():
             self._worker(name, name, functools.partial(send, channel))
+        self._worker("heartbeat", "heartbeat", lambda url: ping(self.web, url))
+        if self.settings.listen:
+            serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
 
     def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
         jobs = self.lanes[lane]
@@ -4759,29 +5322,39 @@ def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, boo
             for container, policy in watched]
 
 
-def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], as_json: bool) -> int:
-    """Look once: print a table, exit as a Nagios plugin does (0 ok, 1 warning, 2 critical, 3 unknown)."""
-    engine = Engine(settings.docker_host or default_docker_host(environment))
+def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
+    """Look once: print a table, JSON, or what Nagios reads (`form`); exit as its plugins do: 0 ok, 1 warning, 2 critical,
+    3 unknown."""
+    states: list[State] = []
     try:
-        watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
-    except EngineError as error:
-        print(f"UNKNOWN: {error}", file=sys.stderr)
-        return 3
-    called = [container.called for container, _ in watched]
-    missing = [name for name in wanted if not any(name in words for words in called)]
-    for name in missing:
-        print(f"UNKNOWN: no watched service is called {name}", file=sys.stderr)
-    states = [state_of(container, job, ends.get(container.id))
-              for (container, job), words in zip(watched, called, strict=True) if not wanted or words & set(wanted)]
-    if not states and not missing:
-        print("UNKNOWN: nothing is watched; compose containers are by default, see SENTINEL_WATCH", file=sys.stderr)
-    states.sort(key=lambda state: (-state.severity, state.name))
-    if as_json:
+        engine = engine_of(settings, environment)
+        states, trouble = states_now(engine, settings, wanted)
+    except (EngineError, SettingError) as error:
+        trouble = [str(error)]
+    worst = max((state.severity for state in states), default=3)
+    worst = worst if worst == 2 or not trouble else 3
+    if form == "nagios":
+        print(nagios_text(states, worst, trouble))
+        return worst
+    for words in trouble:
+        print(f"UNKNOWN: {words}", file=sys.stderr)
+    if form == "json":
         print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
     elif states:
         print(state_table(states, time.time(), sys.stdout.isatty() and not environment.get("NO_COLOR")))
-    worst = max((state.severity for state in states), default=3)
-    return worst if worst == 2 or not missing else 3
+    return worst
+
+
+def states_now(engine: Engine, settings: Settings, wanted: list[str]) -> tuple[list[State], list[str]]:
+    """How what is watched stands, worst first, as far as it is wanted by its names; and what could not be found."""
+    watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
+    trouble = [f"no watched service is called {name}" for name in wanted
+               if not any(name in container.called for container, _ in watched)]
+    states = [state_of(container, job, ends.get(container.id)) for container, job in watched
+              if not wanted or container.called & set(wanted)]
+    if not states and not trouble:
+        trouble = ["nothing is watched; compose containers are by default, see SENTINEL_WATCH"]
+    return sorted(states, key=lambda state: (-state.severity, state.name)), trouble
 
 
 EPILOGUE = """\
@@ -4881,7 +5454,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
 
 
-COMMANDS = ("watch", "check", "test", "history", "mute", "unmute", "explain")
+COMMANDS = ("watch", "check", "test", "health", "history", "mute", "unmute", "explain")
 
 
 def command_line() -> Parser:
@@ -4894,6 +5467,7 @@ def command_line() -> Parser:
     parser.add_argument("names", nargs="*", metavar="NAME", help="containers, services or projects: check and explain these"
                         " alone; mute NAME… DURATION, unmute NAME…, where `all` means all")
     parser.add_argument("--json", action="store_true", help="check, history: as JSON")
+    parser.add_argument("--nagios", action="store_true", help="check: one line, figures, and more lines, as Nagios reads")
     for name, meta in options():
         if not meta["secret"]:
             parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
@@ -4913,18 +5487,21 @@ def main(argv: list[str] | None = None) -> int:
         relaunch()
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    if arguments.command == "check":
-        return check(settings, os.environ, arguments.names, arguments.json)
-    if arguments.command == "test":
-        return test_channels(settings, os.environ)
-    if arguments.command == "history":
-        return history(settings, os.environ, arguments.json)
-    if arguments.command in ("mute", "unmute"):
-        return mute_command(settings, arguments.names, arguments.command == "mute")
-    if arguments.command == "explain":
-        return explain(settings, os.environ, arguments.names)
+    commands: dict[str, Callable[[], int]] = {
+        "check": lambda: check(settings, os.environ, arguments.names,
+                               "nagios" if arguments.nagios else "json" if arguments.json else "table"),
+        "test": lambda: test_channels(settings, os.environ),
+        "health": lambda: health(settings, os.environ),
+        "history": lambda: history(settings, os.environ, arguments.json),
+        "mute": lambda: mute_command(settings, arguments.names, True),
+        "unmute": lambda: mute_command(settings, arguments.names, False),
+        "explain": lambda: explain(settings, os.environ, arguments.names),
+        "watch": lambda: Daemon(settings, os.environ).run()}
     try:
-        return Daemon(settings, os.environ).run()
+        return commands[arguments.command]()
+    except SettingError as error:
+        print("\n".join(error.args), file=sys.stderr)
+        return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
     except Exception:
         print(redact(traceback.format_exc()), file=sys.stderr)
         return ExitCode.CRASHED
@@ -4947,7 +5524,7 @@ def mute_command(settings: Settings, words: list[str], on: bool) -> int:
 
 def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
     """For each container what is done about it and why, then the settings; 1 if the engine can't be asked."""
-    engine = Engine(settings.docker_host or default_docker_host(environment))
+    engine = engine_of(settings, environment)
     try:
         me, containers = own_container(engine), engine.containers()
     except EngineError as error:
@@ -4982,12 +5559,6 @@ def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: 
                 watchdog.enter(service)
         watchdog.mutes = mutes_of(ledger, offset)
     return watchdog
-
-
-def read_setting_file(path: str) -> str:
-    """A secret's file, without the newline at its end."""
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
 
 
 def relaunch() -> None:

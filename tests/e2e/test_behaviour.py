@@ -333,14 +333,14 @@ def test_an_unhealthy_service_is_restarted_and_green_only_when_healthy(stage: Ma
     assert scene.state("web")["Health"]["Status"] == "healthy"
 
 
-def test_a_crash_loop_is_told_once_and_then_that_it_was_given_up(stage: MakeStage) -> None:
+def test_what_does_not_come_up_is_given_up_and_that_is_told(stage: MakeStage) -> None:
     scene = stage(stack(web={"runs": BROKEN}, clock=CLOCK), SENTINEL_MAX_RESTARTS="2")
     scene.do("web", "exit 1")
     gave_up = scene.red("web", "GAVE UP", timeout=20)
     assert gave_up.log == "no such config" and "web" in sentinel.pasted(gave_up)
     last = scene.started("web")
     scene.settle()
-    assert scene.titles == ["[DEAD] web", "[CRASH LOOP] web", "[GAVE UP] web", "Stopped: clock"]
+    assert scene.titles == ["[DEAD] web", "[GAVE UP] web", "Stopped: clock"]
     assert scene.started("web") == last and not scene.state("web")["Running"]
 
 

@@ -98,6 +98,12 @@ class Engine:
         state: dict[str, Any] = self.inspect(name)["State"]
         return state
 
+    def log_of(self, name: str) -> str:
+        """What a container has written to standard output and standard error."""
+        done = subprocess.run(["docker", "logs", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.env,
+                              timeout=60, check=False)  # fmt: skip
+        return done.stdout.decode(errors="replace")
+
     def exists(self, name: str) -> bool:
         """Whether there is such a container."""
         with contextlib.suppress(DockerError):
