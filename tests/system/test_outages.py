@@ -73,7 +73,7 @@ class Whole(Life):
 
     def _perform(self, actions: Iterable[Action]) -> None:
         self.daemon._read_mutes(self.now)
-        super()._perform([*actions, *self.daemon._greet()])
+        super()._perform([*actions, *self.watchdog._take_actions(), *self.daemon._greet()])
 
 
 def add(engine: FakeEngine, name: str, needs: str = "", **facts: Any) -> Fake:
@@ -193,8 +193,6 @@ def test_a_root_that_is_given_up_is_said_by_an_edit_and_by_no_second_message(
         assert len(engine.called("POST", made["flux"].id)) <= 1, "it burns no budget against a wall"
 
 
-@pytest.mark.xfail(strict=True, reason="where two that were told apart turn out to have one root, the second message says"
-                   " `Folded: ROOT` and that the root is a consequence of itself")  # fmt: skip
 def test_what_was_told_apart_is_folded_into_the_root_when_that_turns_out_to_be_dead(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path
 ) -> None:
@@ -609,7 +607,7 @@ UNCHECKED = pytest.mark.xfail(strict=True, reason="what is in it is not checked 
 
 
 @pytest.mark.parametrize("kind", [pytest.param("service", marks=UNCHECKED), "outage", "outbox",
-                                  pytest.param("notice", marks=UNCHECKED), pytest.param("meta", marks=UNCHECKED)])
+                                  pytest.param("notice", marks=UNCHECKED), "meta"])
 def test_a_record_with_a_value_of_another_kind_ends_no_life(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, kind: str
 ) -> None:
