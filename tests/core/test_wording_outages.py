@@ -286,8 +286,8 @@ def test_long_lists_of_names_are_taken_by_discord(notice: Notice) -> None:
     assert refusals(message_of(notice)) == [] and refusals(message_of(notice, edit=True), True) == []
 
 
-UNCLIPPED = pytest.mark.xfail(strict=True, reason="lists of names in a line (Takes with it, Back with it, Services, Stopped)"
-                              " are not clipped: they push out what comes after, and are cut inside of their code")  # fmt: skip
+UNCLIPPED = pytest.mark.xfail(strict=True, reason="lists of names in a line (Takes with it, Back with it, Services, and"
+                              " Stopped) are not clipped: they push out what comes after, and are cut inside of code")
 
 
 @pytest.mark.parametrize("notice", [pytest.param(notice, marks=UNCLIPPED if place != 2 else ()) for place, notice in

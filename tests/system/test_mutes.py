@@ -776,19 +776,6 @@ def test_explain_shows_no_password_in_an_address(plain_engine: FakeEngine, tmp_p
     assert done.returncode == 0 and "hunter2hunter2" not in done.stdout
 
 
-@pytest.mark.xfail(strict=True, reason="nothing finds out that restarts are forbidden before the first one: the greeting"
-                   " does not say so")  # fmt: skip
-def test_the_start_says_that_nothing_can_be_restarted(
-    engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path
-) -> None:
-    add(engine, "web")
-    engine.answer("/start", 403, "<html><body>403 Forbidden</body></html>", times=None, method="POST")
-    engine.answer("/restart", 403, "<html><body>403 Forbidden</body></html>", times=None, method="POST")
-    with Whole(engine, tmp_path, clock, greet=True, **hook(discord)) as life:
-        life.run(15)
-    assert "Degraded" in text(discord)
-
-
 @pytest.mark.xfail(strict=True, reason="a greeting that is an empty list ends the daemon with 70 at each start")
 def test_a_greeting_that_makes_no_sense_in_the_ledger_ends_no_daemon(plain_engine: FakeEngine, tmp_path: Path) -> None:
     a_ledger(tmp_path)
