@@ -231,8 +231,6 @@ def test_a_mute_outlives_sentinel(
     assert sum(title.startswith(("[DEAD]", "[STILL DOWN]")) for title in titles(discord)) <= 2
 
 
-@pytest.mark.xfail(strict=True, reason="that a mute is over is not written for the services that it was about: in the next"
-                   " life a stop reads as one that a mute hid")  # fmt: skip
 def test_a_mute_that_is_over_is_over_in_the_next_life_too(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path
 ) -> None:
