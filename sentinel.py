@@ -1062,6 +1062,24 @@ def speaks_through(container: Container, host: str) -> bool:
     return bool(name) and name in (container.name, container.service)
 
 
+def recovery_command(container: Container) -> str:
+    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
+    files = container.labels.get("com.docker.compose.project.config_files", "")
+    if container.auto_remove and container.status != "running":
+        return ""
+    verbs = ["restart"] if container.sick else ["up", "-d"]
+    if container.status == "running" and not container.sick:
+        verbs.append("--force-recreate")  # it runs in a network that is gone
+    if swarm := container.labels.get("com.docker.swarm.service.name"):
+        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
+    if not container.service or container.oneoff:
+        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
+    words = ["docker", "compose", "-p", container.project]
+    for file in filter(None, files.split(",")):
+        words += ["-f", file]
+    return shlex.join([*words, *verbs, container.service])
+
+
 # ─── Deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
@@ -1079,6 +1097,7 @@ HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still doe
 OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
+GOODBYE = 20.0  # an engine that shuts down gives its containers 15 s, and goes at most 5 s after the last
 BURST = 2.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
@@ -1414,8 +1433,10 @@ class Watchdog:
         if self.lost_at is not None or self.initial is None or (self.graced_at is not None and rule != "look"):
             return now + 0.5
         service = self.services.get(key)
-        if service is None or rule not in ("phase", "dependants", "network"):
+        if service is None or rule not in ("phase", "dependants", "network", "forget"):
             return 0.0
+        if rule == "phase" and service.phase in (Phase.SUSPECT, Phase.GONE) and service.container.id not in self.looks:
+            return 0.0  # what became of it is found out; a mute keeps it from being told
         return now + 0.5 if rule == "phase" and service.container.id in self.looks else self.muted_until(service, now)
 
     def next_due_at(self) -> float | None:
@@ -1483,6 +1504,8 @@ class Watchdog:
             self.refused, self.reconnect_delay = True, 60.0
         else:
             self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
+            if seen.why:
+                self._engine_lost(seen.why, now)
         self.due["subscribe", ""] = now + self.reconnect_delay
         if seen.why:
             self._list_due("", now)  # the listing says whether the engine is gone, or only its events
@@ -1518,6 +1541,7 @@ class Watchdog:
             self._look(container_id)
         for service in self.services.values():
             if service.container.network_target and service.alive:
+                self._find_network(service)
                 self._check_network(service, now)
         self.ignored &= ids
         self.grown = {row.id for row in seen.rows if not row.young}
@@ -1548,24 +1572,32 @@ class Watchdog:
         if self.lost_at is None:
             self.lost_at = now
             self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
-            goodbye = self._goodbye()
+            goodbye = self.goodbye()
             self.graceful = goodbye < math.inf
             self.engine_gap = (min(self.position, goodbye), math.inf)
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
 
-    def _goodbye(self) -> float:
-        """When an engine that is lost now began to stop all containers, by its own clock; infinity if it did not.
+    def goodbye(self) -> float:
+        """When the engine began to stop all containers, by its own clock; infinity if it did not.
 
-        It sends all of them the stop signal at once, and leaves when the last has ended; nobody else's stops leave
-        not one container running.
+        It sends all of them the stop signal at once, and leaves when the last has ended. Nobody else's stops leave not
+        one container unasked.
         """
-        asked = [max((when for number, when in service.death.run.kills if number in ASKING_SIGNALS), default=0.0)
-                 for service in self.services.values() if service.phase is Phase.SUSPECT and service.death]
-        if not any(asked) or any(service.alive for service in self.services.values()):
-            return math.inf
-        return min(when for when in asked if when >= max(asked) - BURST) - 0.001
+        asked = {}
+        for service in self.services.values():
+            if service.alive or (service.phase is Phase.SUSPECT and service.death):
+                run = self.runs.get(service.container.id, Run()) if service.alive or not service.death else service.death.run
+                asked[service.key] = max((when for number, when in run.kills if number in ASKING_SIGNALS), default=0.0)
+        last = max(asked.values(), default=0.0)
+        unasked = [key for key, when in asked.items() if self.services[key].alive and when < last - BURST]
+        return math.inf if unasked or not last else min(when for when in asked.values() if when >= last - BURST) - 0.001
+
+    def resume_goodbye(self, goodbye: float, now: float) -> None:
+        """Sentinel ended when all containers were being stopped: take it that the engine did that, and is back."""
+        self.engine_known, self.lost_at, self.graceful = True, now, True
+        self.engine_gap = (goodbye, math.inf)
 
     def _engine_due(self, _: str, now: float) -> None:
         """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
@@ -1651,6 +1683,8 @@ class Watchdog:
         if len(self.seen) > MEMORY_OF_EVENTS:
             del self.seen[next(iter(self.seen))]
         self.position = max(self.position, event.time)
+        if self.absence[0] and event.time <= self.absence[0] and self.graceful:
+            self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
         if event.id in self.ignored:
             return
         self.touched.add(self.by_id.get(event.id, ""))
@@ -1971,7 +2005,7 @@ class Watchdog:
         return self._notice(
             service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
             uptime=ended - began if lived else None,
-            downtime=now - recent[0] if verdict is Verdict.CRASH_LOOP else None,
+            **({"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}),
             error=container.error if cause is Cause.CANT_START else service.known_error,
             logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
@@ -1979,7 +2013,7 @@ class Watchdog:
         """What is done about a service that is down."""
         container, policy = service.container, service.policy
         if self._network_is(service) == "gone":
-            return Plan("Not restarted: only compose can put it back.", None)
+            return Plan(f"Not restarted: only compose can put it back: {recovery_command(container)}.", None)
         runs = container.status == "running" and not container.sick and self._network_is(service) != "stale"
         if container.status == "restarting" or runs:
             return Plan(f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE)
@@ -2100,7 +2134,7 @@ class Watchdog:
         """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
         if now < service.back_at + service.proof:
             return
-        if service.container.health is Health.STARTING:
+        if service.container.health is Health.STARTING or (service.incident and self._holders(service, now)):
             self.due["phase", service.key] = now + 5.0
             return
         service.move(Phase.UP)
@@ -2134,10 +2168,13 @@ class Watchdog:
     def _suspect_due(self, service: Watched, now: float) -> None:
         death = service.death
         assert death is not None
+        settle = service.policy.settle
+        if death.heard and settle < GOODBYE and self.goodbye() < math.inf:
+            settle = GOODBYE  # all were stopped at once: the engine itself may be about to leave
         if death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
             self._judge(service, service.container, now)
-        elif now < death.at + service.policy.settle:
-            self.due["phase", service.key] = death.at + service.policy.settle
+        elif now < death.at + settle:
+            self.due["phase", service.key] = death.at + settle
         else:
             self._settle(service, Cause.STOP, now)
 
@@ -2229,6 +2266,8 @@ class Watchdog:
     def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
         """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
         container, found = child.container, dict[str, Dependency]()
+        if container.network_target and not child.network_parent:
+            self._find_network(child)
         for name, dependency in depends_on(container.labels).items():
             if dependency.condition != "service_completed_successfully":
                 found |= dict.fromkeys(self.groups.get((container.project, name), ()), dependency)
@@ -2349,8 +2388,12 @@ class Watchdog:
 
     def _network_due(self, key: str, now: float) -> None:
         service = self.services.get(key)
+        del self.due["network", key]
         if service and service.alive and self._network_is(service) == "gone":
             self._fall(service, Verdict.ORPHANED, Cause.ORPHAN, Death(0.0, now, None, Run(), times=0), now)
+        parent = self.services.get(service.network_parent) if service else None
+        if parent and parent.incident:
+            self._check_over(parent.incident.outage, now)
 
     # Outages: incidents with one cause are one story
 
@@ -2368,14 +2411,15 @@ class Watchdog:
     def _gather(self, service: Watched, now: float) -> None:
         """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before that's."""
         assert service.incident
-        for child, _ in self._children(service):
+        children = [child for child, _ in self._children(service) if child.incident]
+        for child in sorted(children, key=lambda child: child.incident.outage.number if child.incident else 0):
             outage = service.incident.outage
             if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
                 self._merge(child.incident.outage, outage, outage.root)
         for parent, _ in self.parents(service):
-            outage = service.incident.outage
-            if parent.incident and not self._is_back(parent) and self._leads_another(service, parent.incident.outage):
-                self._merge(outage, parent.incident.outage, parent.incident.outage.root)
+            outage, above = service.incident.outage, parent.incident.outage if parent.incident else None
+            if above and self._leads_another(service, above) and not (self._is_back(parent) and above.flaps):
+                self._merge(outage, above, above.root)
 
     def _leads_another(self, service: Watched, outage: Outage) -> bool:
         """Whether a service is down, and the root of another outage than this."""
@@ -2434,7 +2478,7 @@ class Watchdog:
         assert notice, f"outage {outage.number} has nothing to tell"
         if incident:
             attempts = notice.attempts if notice.verdict is Verdict.GAVE_UP else incident.attempts
-            notice = replace(notice, deaths=incident.deaths, attempts=attempts)
+            notice = replace(notice, deaths=max(notice.deaths, incident.deaths), attempts=attempts)
         consequences = [self._consequence(member, outage) for member in self._members(outage) if member is not root]
         consequences.sort(key=lambda consequence: len(consequence.chain))
         return replace(notice, incident=outage.number, consequences=tuple(consequences), open=True, flaps=outage.flaps)
@@ -2477,6 +2521,7 @@ class Watchdog:
         if back_at is None or outage.number not in self.outages:
             return
         waiting = [member for member in members if not self._is_back(member) and member.phase is not Phase.GAVE_UP]
+        waiting += [child for member in members for child, _ in self._children(member) if ("network", child.key) in self.due]
         until = max(back_at + FLAP_SPAN if outage.flaps else now, back_at + OUTAGE_PATIENCE if waiting else now)
         if until > now:
             self.due["outage", str(outage.number)] = until
@@ -2857,24 +2902,6 @@ def shown_lines(lines: Iterable[str]) -> list[str]:
     return [line for line in shown if line.strip()]
 
 
-def recovery_command(container: Container) -> str:
-    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
-    files = container.labels.get("com.docker.compose.project.config_files", "")
-    if container.auto_remove and container.status != "running":
-        return ""
-    verbs = ["restart"] if container.sick else ["up", "-d"]
-    if container.status == "running" and not container.sick:
-        verbs.append("--force-recreate")  # it runs in a network that is gone
-    if swarm := container.labels.get("com.docker.swarm.service.name"):
-        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
-    if not container.service or container.oneoff:
-        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
-    words = ["docker", "compose", "-p", container.project]
-    for file in filter(None, files.split(",")):
-        words += ["-f", file]
-    return shlex.join([*words, *verbs, container.service])
-
-
 def exit_words(exit_code: int | None) -> str:
     """`exit 137 (SIGKILL)`: codes over 128 name a signal, up to the last of the ordinary ones."""
     if exit_code is None:
@@ -2911,7 +2938,8 @@ def headline(notice: Notice) -> str:
         return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
-            return f"{name} is back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+            are = "are" if name.endswith(" services") else "is"
+            return f"{name} {are} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
             return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
@@ -2973,7 +3001,6 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
     return [
         ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
         ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
-        ("Not back", missing if notice.verdict is Verdict.RECOVERED else ""),
         ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
         ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else ""),
     ]
@@ -2981,14 +3008,15 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text, the
-    command to paste, log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text under
+    a word of their own, the command to paste, log lines."""
     kind: str
     title: str
     colour: int
     headline: str
     lines: tuple[tuple[str, str], ...]
     consequences: tuple[tuple[str, str], ...]
+    listing: str
     command: str
     logs: tuple[str, ...]
     footer: str
@@ -3019,7 +3047,9 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else one_line(notice.plan),
         lines=tuple((label, one_line(text)) for label, text in lines if text),
         consequences=tuple((one_line(chain), one_line(text)) for chain, text in (
-            consequence_words(consequence, moment) for consequence in notice.consequences)) if not recovered else (),
+            consequence_words(consequence, moment) for consequence in notice.consequences
+            if not (recovered and consequence.back))),
+        listing=LISTINGS.get(notice.verdict, "Took with it" if notice.container else "These"),
         command=one_line(recovery_command(notice.container)) if red and notice.container else "",
         logs=tuple(shown_lines(notice.logs)) if not recovered else (),
         footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))),
@@ -3034,6 +3064,7 @@ def log_block(lines: tuple[str, ...], room: int) -> str:
     return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
 
 
+LISTINGS = {Verdict.ENGINE_DOWN: "Not brought back", Verdict.STILL_DOWN: "Down", Verdict.RECOVERED: "Not back"}
 FOREIGN = ("Services", "Engine says", "Stopped", "Gone", "Back with it", "Not back", "Takes with it", "Already down")
 
 
@@ -3052,7 +3083,7 @@ def consequence_lines(card: Card, room: int) -> list[str]:
         lines.append(line)
     if rest := len(card.consequences) - len(lines):
         lines.append(f"• … and {rest} more: `sentinel.py history`")
-    return ["**Took with it:**", *lines] if card.consequences else []
+    return [f"**{card.listing}:**", *lines] if card.consequences else []
 
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
@@ -3103,7 +3134,7 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
 def digest_line(card: Card, most: int) -> str:
     """One card in at most so many characters: name and end first, then the command, then the last log line."""
     names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
-    took = f"took with it: {names}" if names else ""
+    took = f"{card.listing.lower()}: {names}" if names else ""
     words = card.headline
     for extra in (took, card.command, card.logs[-1] if card.logs else ""):
         if extra and len(words) + len(extra) + 5 <= most:
@@ -3181,7 +3212,7 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
     body = [card.headline, *(f"{label}: {text}" if label else text for label, text in card.lines)]
     if card.consequences:
-        body += ["Took with it:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
+        body += [f"{card.listing}:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
     if card.command:
         body.append(f"Recover: {card.command}")
     if card.logs:
@@ -4169,10 +4200,10 @@ class Engine:
             return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
         return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
 
-    def events(self, since: float, now_time: float, put: Callable[[Observation], None]) -> StreamClosed:
+    def events(self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]) -> StreamClosed:
         """Put every event of the stream into the inbox until it ends. A reader that pauses would lose events
-        without notice and slow the whole engine, so nothing else is done here."""
-        start = since or now_time - 30.0
+        without notice and slow the whole engine, so nothing else is done here. `clock` gives Unix seconds."""
+        start = since or clock() - 30.0
         connection = self.connect(10.0)
         try:
             connection.request("GET", f"/events?since={start:.9f}&filters={EVENT_FILTER}")
@@ -4180,7 +4211,7 @@ class Engine:
             response = connection.getresponse()
             if response.status != 200:
                 return StreamClosed(error_text(response.status, response.read(4000)), refused=True)
-            put(StreamOpened(start, now_time))
+            put(StreamOpened(start, clock()))  # an engine that starts answers late: what it does before is not news
             assert self.stream
             self.stream.settimeout(None)
             for line in response:
@@ -4632,6 +4663,8 @@ GREET_AGAIN = 600.0
 PULSE, PULSE_LIMIT = 5.0, 30.0  # how often it is noted that all goes on, and how old that note may be
 LOOK_LIMIT, COURIER_LIMIT, LIST_LIMIT = 90.0, 150.0, 90.0  # how long a look, a message, or the next listing may take
 HEARTBEAT_EVERY = 60.0
+LAST_WORDS = 0.3
+WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
 NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
@@ -5094,6 +5127,10 @@ class Daemon:
         position, remind = at(meta, "position"), at(meta, "remind")
         self.watchdog.restore(services, outages, text_at(meta, "engine"),
                               position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
+        goodbye = at(meta, "goodbye")
+        if isinstance(goodbye, float) and goodbye:
+            self.watchdog.resume_goodbye(goodbye, now)
+        self.ledger.put("meta", "goodbye", 0.0, now_time)
         if isinstance(remind, float) and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - offset
         self._read_mutes(now)
@@ -5177,16 +5214,29 @@ class Daemon:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
         self.log("info", "asked to stop")
         self.manager.say("STOPPING=1")
+        self._hear_out()
         self.engine.close_stream()
         until = time.monotonic() + 1.5
-        self._decided([action for action in actions if isinstance(action, Tell | Log)])
+        self._decided([action for action in actions if isinstance(action, WORDS)])
         while any(outbox.busy for outbox in self.outboxes.values()) and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 if isinstance(seen := self.inbox.get(timeout=left), Delivered):
                     self._decided(list(self._delivered(seen)))
+        goodbye = self.watchdog.goodbye()
+        self.ledger.put("meta", "goodbye", goodbye if goodbye < math.inf else 0.0, time.time())
+        self._save(time.monotonic())
         if waiting := sum(len(outbox.waiting) for outbox in self.outboxes.values()):
             self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
         return ExitCode.OK
+
+    def _hear_out(self) -> None:
+        """A last look at the stream: an engine that shuts down stops Sentinel's own container with all others."""
+        until = time.monotonic() + LAST_WORDS
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                seen = self.inbox.get(timeout=left)
+                if isinstance(seen, Heard | Delivered):
+                    self._decided([action for action in self._observed(seen) if isinstance(action, WORDS)])
 
     def mask(self, text: str) -> str:
         """Text without Sentinel's own secrets: a container may well print them, too."""
@@ -5204,7 +5254,7 @@ class Daemon:
         for lane, workers in LANES.items():
             for index in range(workers):
                 self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
-        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time(), self.inbox.put))
+        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time, self.inbox.put))
         for name, channel in self.channels.items():
             self._worker(name, name, functools.partial(send, channel))
         self._worker("heartbeat", "heartbeat", lambda url: ping(self.web, url))
