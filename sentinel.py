@@ -579,6 +579,7 @@ class Dependency:
     condition: str = "service_started"
     restart: bool = False
     network: bool = False
+    direct: bool = True  # not only through others
 
 
 # Observations: what the edges report. Past participles.
@@ -987,11 +988,17 @@ def event_of(document: JSON) -> Heard | None:
     )
 
 
-def depends_on(labels: Mapping[str, str]) -> dict[str, Dependency]:
+@functools.lru_cache(4096)
+def dependencies_in(label: str) -> Mapping[str, Dependency]:
     """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no third part, before
     2.3 no second one. A living container is restarted only where the label says so."""
-    parts = (item.split(":") for item in labels.get("com.docker.compose.depends_on", "").split(",") if item)
+    parts = (item.split(":") for item in label.split(",") if item)
     return {part[0]: Dependency(part[1] if len(part) > 1 else "service_started", part[2:3] == ["true"]) for part in parts}
+
+
+def depends_on(labels: Mapping[str, str]) -> Mapping[str, Dependency]:
+    """Compose's dependencies of a service, from its labels."""
+    return dependencies_in(labels.get("com.docker.compose.depends_on", ""))
 
 
 def waits_for_end(container: Container) -> list[str]:
@@ -1098,7 +1105,7 @@ OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequenc
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
 GOODBYE = 20.0  # an engine that shuts down gives its containers 15 s, and goes at most 5 s after the last
-BURST = 2.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
+BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -1135,6 +1142,7 @@ class Outage:
     members: list[str] = field(default_factory=list)  # services, in the order in which they fell
     told: bool = False
     flaps: int = 0
+    moved_at: float = 0.0  # when one of them came back last
     notice: Notice | None = None  # what there is to tell of a root that is no service
     back_at: float | None = None  # since when such a root is back
 
@@ -1332,6 +1340,7 @@ class Watchdog:
         self.by_id: dict[str, str] = {}  # container → service
         self.runs: dict[str, Run] = {}  # container → evidence of its run
         self.groups: dict[tuple[str, str], dict[str, None]] = {}  # (project, compose service or "") → services
+        self.dependants: dict[str, list[tuple[str, Dependency]]] | None = None  # service → what depends on it; None: unknown
         self.outages: dict[int, Outage] = {}
         self.news: dict[int, Outage] = {}  # outages of which something new is to be told
         self.mutes: dict[str, float] = {}  # who is muted by command → until when
@@ -1416,8 +1425,8 @@ class Watchdog:
             "engine": self._engine_due, "grace": self._grace_due, "dependants": self._dependants_due,
             "network": self._network_due, "outage": self._outage_due, "remind": self._remind_due, "mutes": self._mutes_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
-            if timer not in self.due:
-                continue  # another rule has put it off
+            if self.due.get(timer, math.inf) > now:
+                continue  # another rule has ended it, or put it off
             self.touched.add(timer[1])
             if timer[1] and (put_off := self._put_off(*timer, now)):
                 self.due[timer] = put_off
@@ -1536,7 +1545,7 @@ class Watchdog:
         ids = {row.id for row in seen.rows}
         if self.initial is None:
             self.initial, self.missed = ids, set(self.by_id) - ids
-            self._mutes_due("", now)
+            self.due["mutes", ""] = now + 0.5
         for container_id in [row.id for row in seen.rows if self._differs(row)] + [i for i in self.by_id if i not in ids]:
             self._look(container_id)
         for service in self.services.values():
@@ -1555,6 +1564,7 @@ class Watchdog:
             self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
             for memory in (self.services, self.by_id, self.runs, self.groups, self.outages):
                 memory.clear()
+            self.dependants = None
         self.engine_id = engine_id
 
     def _differs(self, row: Row) -> bool:
@@ -1574,7 +1584,9 @@ class Watchdog:
             self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
             goodbye = self.goodbye()
             self.graceful = goodbye < math.inf
-            self.engine_gap = (min(self.position, goodbye), math.inf)
+            before = self.engine_gap[0] if self.graced_at is not None else math.inf  # it goes again before all was clear
+            self.engine_gap, self.graced_at = (min(self.position, goodbye, before), math.inf), None
+            self.due.pop(("grace", ""), None)
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
@@ -1639,14 +1651,21 @@ class Watchdog:
             return
         back_at, self.graced_at = self.graced_at, None
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
-        for service in taken:
+        for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
             death = service.death or self._found_death(service.container, now)
             service.death, service.judged_time = None, service.container.started_time
-            self._fall(service, Verdict.DEAD, Cause.ENGINE, death, now, outage)
+            outage = self._fall_with(outage, service, Verdict.DEAD, Cause.ENGINE, death, now)
         if outage := self.engine_outage:
             outage.back_at = back_at
             self._check_over(outage, now)
+
+    def _fall_with(self, outage: Outage | None, service: Watched, verdict: Verdict, cause: Cause, death: Death,
+                   now: float) -> Outage | None:
+        """One of several that are told as one; which outage that is, changes where it merges with another."""
+        self._fall(service, verdict, cause, death, now, outage)
+        merged = outage and outage.number not in self.outages and service.incident
+        return service.incident.outage if merged and service.incident else outage
 
     def _left_behind(self, services: list[Watched], at: float) -> Outage | None:
         """The outage of what the engine did not bring back: its own, if that was told; else one for all of them."""
@@ -1788,6 +1807,7 @@ class Watchdog:
             service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
         self.enter(service)
         self._begin_mute(service, now)
+        self._mind_windows(service, now)
         self._log("info", f"watching {container.name} ({container.status})")
         return service
 
@@ -1799,15 +1819,10 @@ class Watchdog:
                 service.container = container
                 self._find_network(service)
 
-    def _find_network(self, service: Watched) -> None:
-        """Whose network it shares: remembered, for when that container is replaced."""
-        container = service.container
-        service.network_parent = self._key_of(container.network_target, container.project) or service.network_parent
-
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
         before, standing = service.container, service.standing
         self.touched.add(service.key)
-        if container.id != before.id and not self._succeeds(service, container):
+        if container.id != before.id and not self._succeeds(service, container, now):
             return
         service.container, service.logs = container, logs or service.logs
         self._find_network(service)
@@ -1824,7 +1839,7 @@ class Watchdog:
         else:
             self._down(service, before, now)
 
-    def _succeeds(self, service: Watched, container: Container) -> bool:
+    def _succeeds(self, service: Watched, container: Container, now: float) -> bool:
         """A second container under the same key: true if it is now the service's container."""
         if container.status == "created" and service.phase is not Phase.GONE:
             service.successor, service.replacing = container, True
@@ -1832,6 +1847,8 @@ class Watchdog:
         if container.status not in ("running", "restarting", "created"):
             return False
         service.policy, _ = policy_of(container, self.settings, self.me)
+        self.dependants = None
+        self._mind_windows(service, now)
         service.successor, service.death, service.replacing = None, None, container.status == "created"
         service.refund()
         return True
@@ -1839,7 +1856,8 @@ class Watchdog:
     def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
         container = service.container
         same_run = container.started_time == before.started_time
-        still_sick = container.sick and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
+        ill = container.sick or self._network_is(service)
+        still_sick = ill and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
         if service.phase in DOWN and not still_sick:
             docker_did = before.status == "restarting" or container.restart_count > before.restart_count
             self._came_back(service, now, ours=same_run or docker_did or now < service.pending_until)
@@ -1975,8 +1993,7 @@ class Watchdog:
             self._rest(service)
             return
         incident = service.incident
-        if service.proved_at and (incident is None or incident.back_at) and death.at - service.proved_at >= REFUND_AFTER:
-            service.refund()
+        self._refund_if_proven(service, death.at)
         if cause not in (Cause.CANT_START, Cause.ORPHAN):
             service.deaths.extend([now] * death.times)
         if incident is None:
@@ -1994,6 +2011,11 @@ class Watchdog:
         exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
         incident.notice = self._red(service, verdict, cause, death, exit_code, "", now)
         self._wait(service, now)
+
+    def _refund_if_proven(self, service: Watched, at: float) -> None:
+        """Ten minutes of proven life give the restart budget back."""
+        if self._is_back(service) and service.proved_at and at - service.proved_at >= REFUND_AFTER:
+            service.refund()
 
     def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
              plan: str, now: float) -> Notice:
@@ -2049,8 +2071,9 @@ class Watchdog:
 
     def if_it_died(self, service: Watched, now: float) -> str:
         """What would be done at its death with an error, in words."""
-        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="")
-        own = dead.restart_policy != "no" and service.policy.heal
+        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="",
+                       finished_time=now + self.calendar_offset)
+        own = dead.restart_policy != "no"
         first = f"Docker's own restart policy ({dead.restart_policy}) brings it back; where that gives up: " if own else ""
         if self.is_job(service) and not service.policy.insist:
             return "Not restarted: it is a job."
@@ -2058,9 +2081,10 @@ class Watchdog:
 
     def _attempt(self, service: Watched, now: float) -> None:
         container = service.container
-        until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0
-        if container.status == "running" and now < until:
-            self.due["phase", service.key] = until  # somebody is stopping it
+        until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0  # somebody is stopping it
+        until = max(until if container.status == "running" else 0.0, self.muted_until(service, now))
+        if now < until:
+            self.due["phase", service.key] = until
             return
         service.attempts += 1
         if service.incident:
@@ -2103,7 +2127,10 @@ class Watchdog:
             words = service.container.error or seen.why
             service.hopeless = "the engine can't start it" if words == service.known_error else ""
             service.known_error = words
-            self._wait(service, now)
+            if service.incident is None:  # it ran, and was to be restarted with another
+                self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, None, Run()), now)
+            else:
+                self._wait(service, now)
         else:
             service.pending_until = now + UNKNOWN_PATIENCE if seen.outcome is Outcome.UNKNOWN else 0.0
             self._came_back(service, now, ours=True)
@@ -2142,11 +2169,9 @@ class Watchdog:
         self.due.pop(("phase", service.key), None)
         self._dependants_due(service.key, now)
         if incident := service.incident:
-            outage, incident.back_at = incident.outage, service.back_at
+            incident.back_at, incident.outage.moved_at = service.back_at, now
             self._update(service, "It is back.")
-            if not outage.root and outage is not self.engine_outage and all(map(self._is_back, self._members(outage))):
-                outage.back_at = service.back_at
-            self._check_over(outage, now)
+            self._check_over(incident.outage, now)
 
     def _phase_due(self, key: str, now: float) -> None:
         """The rule of each phase that has a due time."""
@@ -2228,7 +2253,7 @@ class Watchdog:
             service.container = replace(service.container, status="gone", finished_time=0.0)
             self._judge(service, service.container, now)
         if service.successor:
-            service.container, service.successor = service.successor, None
+            service.container, service.successor, self.dependants = service.successor, None, None
             service.refund()
             return
         told = service.container.auto_remove or service.container.status == "gone"
@@ -2246,7 +2271,9 @@ class Watchdog:
     def _forget_due(self, key: str, now: float) -> None:
         service = self.services[key]
         if service.phase is Phase.GONE:
+            self._leave(service, "It was removed.", now)
             del self.services[key]
+            self.dependants = None
             for name in {"", service.container.service}:
                 self.groups.get((service.container.project, name), {}).pop(key, None)
 
@@ -2255,13 +2282,21 @@ class Watchdog:
     def enter(self, service: Watched) -> None:
         """Make a service findable by its container, its project, and its name in that."""
         self.services[service.key], self.by_id[service.container.id] = service, service.key
-        for name in {"", service.container.service}:
+        self.dependants = None
+        for name in {"", "" if service.container.oneoff else service.container.service}:
             self.groups.setdefault((service.container.project, name), {})[service.key] = None
 
     def _key_of(self, name: str, project: str) -> str:
         """The service that a container's id or name, or a compose service of a project, means; empty for none."""
-        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "") if name else ""
-        return found or next((key for key, service in self.services.items() if name and service.container.name == name), "")
+        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "")
+        return found or next((key for key, service in self.services.items() if service.container.name == name), "")
+
+    def _find_network(self, service: Watched) -> None:
+        """Whose network it shares: remembered, for when that container is replaced."""
+        target, before = service.container.network_target, service.network_parent
+        service.network_parent = (self._key_of(target, service.container.project) or before) if target else ""
+        if service.network_parent != before:
+            self.dependants = None
 
     def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
         """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
@@ -2279,43 +2314,69 @@ class Watchdog:
                 if key in self.services and key != child.key]
 
     def _children(self, parent: Watched) -> list[tuple[Watched, Dependency]]:
-        """What depends on a service: among those of its project, and those with a tie beyond that."""
-        near = self.groups.get((parent.container.project, ""), {})
-        far = (key for key, other in self.services.items()
-               if key not in near and (other.network_parent or other.container.links))
-        return [(self.services[key], dependency) for key in [*near, *far]
-                for other, dependency in self.parents(self.services[key]) if other is parent]
+        """What depends on a service; worked out for all at once, when containers have changed."""
+        while self.dependants is None:
+            self.dependants = found = dict[str, list[tuple[str, Dependency]]]()
+            for child in self.services.values():
+                for other, dependency in self.parents(child):
+                    found.setdefault(other.key, []).append((child.key, dependency))
+        return [(self.services[key], dependency) for key, dependency in self.dependants.get(parent.key, ())]
+
+    def _all(self, step: Callable[[Watched], list[tuple[Watched, Dependency]]],
+             start: Watched) -> list[tuple[Watched, Dependency]]:
+        """All of a service's `parents` or `_children`, through others too, the near ones first."""
+        found = {other.key: (other, dependency) for other, dependency in step(start)}
+        ahead = deque(found)
+        while ahead:
+            for other, _ in step(self.services[ahead.popleft()]):
+                if other.key not in found and other is not start:
+                    found[other.key] = other, Dependency(direct=False)
+                    ahead.append(other.key)
+        return list(found.values())
 
     def _needs(self, child: Watched, parent: Watched) -> bool:
         """Whether a service depends on another, through others too."""
-        seen, ahead = {child.key}, [child]
-        while ahead:
-            for other, _ in self.parents(ahead.pop()):
-                if other is parent:
-                    return True
-                if other.key not in seen:
-                    seen.add(other.key)
-                    ahead.append(other)
-        return False
+        return any(other is parent for other, _ in self._all(self.parents, child))
 
     def _holders(self, child: Watched, now: float) -> list[Watched]:
-        """What a service has to wait for. In a circle, those that fell first go first."""
-        return [parent for parent, dependency in self.parents(child)
-                if self._holds(parent, dependency, child, now) and not (
-                    self._needs(parent, child) and self._fell_before(child, parent))]
+        """What a service has to wait for: what it names itself, else what stands behind that. In a circle, those that
+        fell first go first; of replicas one is enough."""
+        holders = [(parent, dependency.direct) for parent, dependency in self._all(self.parents, child)
+                   if self._holds(parent, dependency, child, now)
+                   and not (self._needs(parent, child) and self._fell_before(child, parent))
+                   and not any(self._steady(other, dependency, now) for other in self._replicas(parent))]
+        return [parent for parent, direct in holders if direct] or [parent for parent, _ in holders]
+
+    def _replicas(self, service: Watched) -> list[Watched]:
+        """The other containers of the same compose service."""
+        name = service.container.project, service.container.service
+        return [self.services[key] for key in self.groups.get(name, ()) if name[1] and key != service.key]
 
     def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
         """Whether a restart of a dependant would be wasted. What was stopped on purpose long before holds nobody
         but those that live on its network: they have lived without it."""
         if parent.alive:
             return not self._steady(parent, dependency, now)
-        if parent.incident or dependency.network or parent.phase is Phase.SUSPECT:
+        if parent.incident or dependency.network:
             return True
+        if not dependency.direct or self._finished(parent):
+            return False
         ended = parent.container.finished_time
-        return bool(ended) and child.container.finished_time - ended <= STOP_SHADOW
+        fell = child.container.finished_time if child.container.status != "running" else self.position
+        return parent.phase is Phase.SUSPECT or (bool(ended) and fell - ended <= STOP_SHADOW)
+
+    def _finished(self, service: Watched) -> bool:
+        """Whether it has ended as it should, with nobody asking."""
+        container = service.container
+        done = container.status == "exited" and container.exit_code == 0
+        return done and (container.restart_policy == "on-failure" or self.is_job(service))
 
     def _fell_before(self, one: Watched, other: Watched) -> bool:
         return one.incident is not None and (other.incident is None or one.incident.began_at <= other.incident.began_at)
+
+    def _roots_first(self, services: list[Watched]) -> list[Watched]:
+        """Services that fell together, what others depend on first."""
+        return sorted(services, key=lambda service: len(self._all(self.parents, service)))
 
     def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
         """Whether a service lives well enough for those that depend on it: longer than it lived last, and healthy
@@ -2333,25 +2394,36 @@ class Watchdog:
         parent = self.services.get(key)
         if parent is None or not parent.alive:
             return
-        steady = True
-        for child, dependency in self._children(parent):
-            if not self._steady(parent, dependency, now):
-                steady = False
-            elif child.incident and (child.held or (child.phase is Phase.GAVE_UP and parent.incident)):
-                child.refund()
-                self._wait(child, now)
-            elif dependency.network and child.alive and self._network_is(child):
-                self._check_network(child, now)
-            elif dependency.restart and parent.fell and child.alive and older(child, parent):
-                self._refresh(child, parent, Cause.TOGETHER, now)
-        if not steady:
-            self.due["dependants", key] = now + 1.0
+        again = [now + 1.0 for child, dependency in self._all(self._children, parent)
+                 if not self._go_on(child, parent, dependency, now)]
+        if again:
+            self.due["dependants", key] = min(again)
         elif parent.incident is None or parent.phase is Phase.UP:
             parent.fell = False
 
+    def _go_on(self, child: Watched, parent: Watched, dependency: Dependency, now: float) -> bool:
+        """Do for a dependant what the life of its parent allows; false if that is to be asked again."""
+        if not self._steady(parent, dependency, now):
+            return False
+        lost = child.phase is Phase.GAVE_UP and parent.incident and not child.hopeless and child.policy.heal
+        if self.muted_until(child, now):
+            return False
+        if child.incident and ((child.held and child.phase is Phase.WAITING) or lost):
+            child.refund()
+            self._wait(child, now)
+        elif child.incident and child.phase is Phase.PROVING and len(child.deaths) > 1:
+            child.deaths.clear()  # it died of its parent, which says nothing of it
+            self.due["phase", child.key] = max(now + 0.001, child.back_at + child.proof)
+        elif dependency.network and child.alive and self._network_is(child):
+            self._check_network(child, now)
+        elif dependency.restart and parent.fell and child.alive and older(child, parent):
+            self._refresh(child, parent, Cause.TOGETHER, now)
+        return True
+
     def _refresh(self, child: Watched, parent: Watched, cause: Cause, now: float) -> None:
         """Restart a service that runs, after what it can't live without was restarted."""
-        if not child.policy.heal or child.attempts >= child.policy.max_restarts:
+        self._refund_if_proven(child, now)
+        if not child.policy.heal or self.forbidden or child.attempts >= child.policy.max_restarts:
             if cause is Cause.STALE:
                 self._fall(child, Verdict.ORPHANED, cause, Death(0.0, now, None, Run(), times=0), now)
             return
@@ -2411,12 +2483,12 @@ class Watchdog:
     def _gather(self, service: Watched, now: float) -> None:
         """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before that's."""
         assert service.incident
-        children = [child for child, _ in self._children(service) if child.incident]
+        children = [child for child, _ in self._all(self._children, service) if child.incident]
         for child in sorted(children, key=lambda child: child.incident.outage.number if child.incident else 0):
             outage = service.incident.outage
             if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
                 self._merge(child.incident.outage, outage, outage.root)
-        for parent, _ in self.parents(service):
+        for parent, _ in self._all(self.parents, service):
             outage, above = service.incident.outage, parent.incident.outage if parent.incident else None
             if above and self._leads_another(service, above) and not (self._is_back(parent) and above.flaps):
                 self._merge(outage, above, above.root)
@@ -2434,7 +2506,7 @@ class Watchdog:
         for member in self._members(drop):
             if member.incident:
                 member.incident.outage = keep
-        keep.members += drop.members
+        keep.members += [key for key in drop.members if key not in keep.members]
         self.incidents -= not drop.told and drop.number == self.incidents
         self.engine_outage = keep if drop is self.engine_outage else self.engine_outage
         del self.outages[drop.number]
@@ -2452,14 +2524,16 @@ class Watchdog:
             return
         outage = incident.outage
         outage.members.remove(service.key)
-        left = [member.key for member in self._members(outage) if not self._is_back(member)]
+        left = [member for member in self._members(outage) if not self._is_back(member)]
         if outage.root == service.key and left:
-            outage.root = next((key for key in left if not any(
-                parent.key in left for parent, _ in self.parents(self.services[key]))), left[0])
-        elif outage.root == service.key:
-            story = replace(incident.notice, incident=outage.number, plan=why or incident.notice.plan, open=False)
+            outage.root = self._roots_first(left)[0].key
+        elif outage.root == service.key or not (outage.members or outage is self.engine_outage):
+            notice = incident.notice if outage.root else outage.notice or incident.notice
+            story = replace(notice, incident=outage.number, plan=why or notice.plan, open=False)
             self.actions.append(Amend(story) if outage.told else Tell(story))
             self._end(outage)
+            for member in self._members(outage):
+                member.incident = None
             return
         self.news[outage.number] = outage
         self._check_over(outage, now)
@@ -2500,7 +2574,7 @@ class Watchdog:
             for parent, _ in self.parents(way[-1]):
                 if parent.key == outage.root:
                     return tuple(step.container.short for step in (*way, parent))
-                if parent.key in outage.members and parent.key not in seen:
+                if parent.key not in seen:
                     seen.add(parent.key)
                     ways.append((*way, parent))
         return service.container.short, self.services[outage.root].container.short
@@ -2516,40 +2590,59 @@ class Watchdog:
 
     def _check_over(self, outage: Outage, now: float) -> None:
         """End an outage once its root is proven, and its consequences are too, or had their time, or are given up."""
-        root, members = self.services.get(outage.root), self._members(outage)
-        back_at = root.incident.back_at if root and root.incident else outage.back_at
+        back_at, members = self._back_at(outage), self._members(outage)
         if back_at is None or outage.number not in self.outages:
             return
-        waiting = [member for member in members if not self._is_back(member) and member.phase is not Phase.GAVE_UP]
-        waiting += [child for member in members for child, _ in self._children(member) if ("network", child.key) in self.due]
-        until = max(back_at + FLAP_SPAN if outage.flaps else now, back_at + OUTAGE_PATIENCE if waiting else now)
+        waits = [self._patience(member, outage, back_at, now) for member in members]
+        until = max(back_at + FLAP_SPAN if outage.flaps else now, now, *waits)
         if until > now:
             self.due["outage", str(outage.number)] = until
             return
-        story = self._story(outage)
+        root, story = self.services.get(outage.root), self._story(outage)
         downtime = back_at - (root.incident.began_at if root and root.incident else outage.began_at)
         self.actions.append(Tell(replace(story, verdict=Verdict.RECOVERED, at=back_at, cause=Cause.EXIT, downtime=downtime,
                                          exit_code=None, uptime=None, error="", logs=(), plan="", open=False)))
         self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
         self._end(outage)
+        missing = [member for member in members if not self._is_back(member)]
         for member in members:
-            assert member.incident
-            if member.incident.back_at is None:
-                self._carry_on(member, member.incident)
-            else:
+            if member not in missing:
                 member.incident = None
                 member.recoveries.append(now)
+        if missing:
+            self._carry_on(outage, missing)
 
-    def _carry_on(self, member: Watched, incident: Incident) -> None:
-        """It is not back, as the green one says: from here on it is a story of its own, told when something happens."""
-        incident.outage = self._new_outage(member.key, incident.began_at)
-        incident.outage.told = True
-        incident.outage.members.append(member.key)
+    def _back_at(self, outage: Outage) -> float | None:
+        """Since when the root of an outage is back. One that is no service is, when all that it took is."""
+        root = self.services.get(outage.root)
+        if root and root.incident:
+            return root.incident.back_at
+        backs = [member.incident.back_at for member in self._members(outage) if member.incident]
+        if outage is self.engine_outage or None in backs:
+            return outage.back_at
+        return max((back for back in backs if back is not None), default=outage.back_at)
+
+    def _patience(self, member: Watched, outage: Outage, back_at: float, now: float) -> float:
+        """Until when the green of an outage waits for one of its members, its root being back."""
+        if any(("network", child.key) in self.due for child, _ in self._children(member)):
+            return now + 1.0
+        if self._is_back(member) or member.phase is Phase.GAVE_UP:
+            return now
+        return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
+
+    def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
+        """Some are not back, as the green one says. Their story goes on under its number, and is told in a new red one
+        when something happens."""
+        outage.members, outage.told, outage.flaps = [member.key for member in missing], False, 0
+        outage.root, outage.notice = self._roots_first(missing)[0].key, None
+        self.outages[outage.number] = outage
 
     def _end(self, outage: Outage) -> None:
-        self.outages.pop(outage.number, None)
-        self.news.pop(outage.number, None)
+        for memory in (self.outages, self.news):
+            memory.pop(outage.number, None)
         self.due.pop(("outage", str(outage.number)), None)
+        if not any(other.told for other in self.outages.values()):
+            self.due.pop(("remind", ""), None)
         if outage is self.engine_outage:
             self.engine_outage = None
 
@@ -2559,13 +2652,13 @@ class Watchdog:
 
     def _remind_due(self, _: str, now: float) -> None:
         """Say what is still down, all of it in one message; nothing is said of what is muted."""
-        down = [service for service in self.services.values()
-                if service.incident and service.incident.outage.told and not self._is_back(service) and not service.muted]
+        down = [service for service in self.services.values() if not self._is_back(service) and not service.muted]
         lines = [(service.incident.notice.name, service.incident.began_at) for service in down if service.incident]
         if self.lost_at is not None:
-            lines = [(self.host, self.lost_at)]
-        if lines:
+            lines = [(self.host, self.lost_at)] if self.engine_outage and not self.mutes.get("all") else []
+        if self.outages:
             self.due["remind", ""] = now + self.settings.remind
+        if lines:
             self.actions.append(Tell(self._still_down(lines, now)))
 
     def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
@@ -2581,6 +2674,8 @@ class Watchdog:
         """Take over who is muted by command, and until when."""
         self.mutes = dict(mutes)
         self._mutes_due("", now)
+        if self.lost_at is not None and ("engine", "") in self.due:
+            self.due["engine", ""] = max(now, self.lost_at + ENGINE_PATIENCE)
 
     def muted_until(self, service: Watched, now: float) -> float:
         """Until when a service is left alone, 0 if it is not."""
@@ -2593,6 +2688,11 @@ class Watchdog:
         if not service.muted and self.muted_until(service, now):
             standing = service.phase in (Phase.UP, Phase.SUSPECT, Phase.PROVING, Phase.RESTARTING)
             service.muted = "standing" if standing else "down"
+
+    def _mind_windows(self, service: Watched, now: float) -> None:
+        """Its label may have windows that nobody has looked at yet."""
+        if service.policy.quiet:
+            self.due["mutes", ""] = min(self.due.get(("mutes", ""), math.inf), now + 0.5)
 
     def _mutes_due(self, _: str, now: float) -> None:
         """Begin and end mutes; what has become of those that end is told in one message."""
@@ -2610,34 +2710,35 @@ class Watchdog:
             self.due["mutes", ""] = max(now + 0.001, min(changes))
 
     def _unmute(self, ended: list[Watched], now: float) -> None:
-        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone."""
-        died = [service for service in ended if service.muted == "died" and service.phase is Phase.STOPPED]
-        stopped = [service for service in ended if service.muted == "standing" and service.container.status not in (
-                   "running", "paused") and service.phase in (Phase.STOPPED, Phase.SUSPECT)]
-        gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE]
+        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone. What may still
+        turn out to be a deploy is told when that is clear."""
+        rested = [service for service in ended if service.phase is Phase.STOPPED and service.container.status != "paused"]
+        died = [service for service in rested if service.muted == "died"]
+        stopped = [service for service in rested if service.muted == "standing" and not self._finished(service)]
+        gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE and service.settled]
         for service in ended:
             service.muted = ""
-            if ("phase", service.key) in self.due:
-                self.due["phase", service.key] = now
-        for service in (*stopped, *gone):
-            service.settled = True
-            self._rest(service)
-            if service in gone:
-                self.due["forget", service.key] = now + FORGET_AFTER
+            for rule in ("phase", "dependants", "network"):
+                if (rule, service.key) in self.due and service.phase not in (Phase.SUSPECT, Phase.GONE):
+                    self.due[rule, service.key] = now + 0.001
+        if self.settings.stops == "ignore":
+            stopped, gone = [], []
         if not (down := [*died, *stopped, *gone]):
             return
-        names = (("Stopped", listed(s.container.name for s in stopped)), ("Gone", listed(s.container.name for s in gone)))
-        title = down[0].container.name if len(down) == 1 else counted(len(down), "service")
-        notice = Notice(Verdict.STILL_DOWN, title, now, incident=self.incidents + 1, plan="The mute is over.",
-                        facts=names, mention=self.settings.mention)
-        if not died:
+        names = (("Stopped", listed(s.container.title for s in stopped)), ("Gone", listed(s.container.title for s in gone)))
+        title = down[0].container.title if len(down) == 1 else counted(len(down), "service")
+        notice = Notice(Verdict.STILL_DOWN, title, now, plan="The mute is over.", facts=names, mention=self.settings.mention)
+        fresh = [service for service in died if service.incident is None]
+        outage = self._new_outage("", now) if fresh else None
+        if outage:
+            outage.notice = notice
+        elif stopped or gone:
             self.actions.append(Tell(replace(notice, incident=self._number())))
-            return
-        outage = self._new_outage("", now)
-        outage.notice = notice
-        for service in died:
-            cause = Cause.OOM if service.container.oom_killed else Cause.EXIT
-            self._fall(service, Verdict.DEAD, cause, self._found_death(service.container, now), now, outage)
+        for service in self._roots_first(died):
+            death = self._found_death(service.container, now)
+            cause = Cause.OOM if service.container.oom_killed else Cause.UNHEALTHY if service.container.sick else Cause.EXIT
+            verdict = Verdict.UNHEALTHY if service.container.sick else Verdict.DEAD
+            outage = self._fall_with(outage, service, verdict, cause, death, now)
 
     # Notes
 
@@ -3800,7 +3901,7 @@ def incident_of(document: JSON, key: str, outages: dict[int, Outage], offset: fl
 def outage_record(outage: Outage, offset: float) -> JSON:
     """An outage as the ledger keeps it; its members are told by the services."""
     return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "flaps": outage.flaps,
-            "members": outage.members, "back": outage.back_at and outage.back_at + offset,
+            "moved": outage.moved_at + offset, "members": outage.members, "back": outage.back_at and outage.back_at + offset,
             "notice": notice_record(outage.notice, offset) if outage.notice else None}
 
 
@@ -3809,7 +3910,7 @@ def outage_of(number: int, document: JSON, offset: float) -> Outage:
     notice = notice_of(document["notice"], offset) if document["notice"] else None
     back = document["back"]
     return Outage(number, document["began"] - offset, document["root"], [str(key) for key in document["members"]],
-                  document["told"], document["flaps"], notice, back and back - offset)
+                  document["told"], document["flaps"], document["moved"] - offset, notice, back and back - offset)
 
 
 def example_service() -> JSON:
