@@ -913,7 +913,7 @@ def fits(value: JSON, example: JSON, optional: tuple[str, ...] = ()) -> bool:
         return isinstance(value, list) and len(value) == len(example) and all(map(fits, value, example))
     if isinstance(example, bool) or not isinstance(example, int | float):
         return isinstance(value, str if isinstance(example, str) else type(example))
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
@@ -1796,7 +1796,8 @@ class Watchdog:
     def _found_death(self, container: Container, now: float) -> Death:
         """A death as a look shows it."""
         at = self._moment(container.finished_time, now)
-        return Death(container.finished_time, at, container.exit_code, self.runs[container.id])
+        run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
+        return Death(container.finished_time, at, container.exit_code, run)
 
     def _destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self.looks.pop(event.id, None)
@@ -2512,6 +2513,7 @@ class Watchdog:
 
     def _update(self, service: Watched, plan: str) -> None:
         """Something new is to be told of a service's incident."""
+        self.touched.add(service.key)
         if incident := service.incident:
             incident.notice = replace(incident.notice, plan=plan)
             self.news[incident.outage.number] = incident.outage
@@ -2538,6 +2540,7 @@ class Watchdog:
         """Make two outages one. The one that was told first goes on; what was told of the other points to it."""
         keep, drop = sorted((one, other), key=lambda outage: (not outage.told, outage.number))
         told = self._story(drop)
+        self.touched |= {*keep.members, *drop.members}
         keep.root, keep.notice, keep.back_at = root, keep.notice or drop.notice, keep.back_at or drop.back_at
         for member in self._members(drop):
             if member.incident:
@@ -2678,6 +2681,7 @@ class Watchdog:
         self.outages[outage.number] = outage
 
     def _end(self, outage: Outage) -> None:
+        self.touched |= set(outage.members)
         for memory in (self.outages, self.news):
             memory.pop(outage.number, None)
         self.due.pop(("outage", str(outage.number)), None)
@@ -2692,6 +2696,9 @@ class Watchdog:
 
     def _remind_due(self, _: str, now: float) -> None:
         """Say what is still down, all of it in one message; nothing is said of what is muted."""
+        if self.catching_up:
+            self.due["remind", ""] = now + 1.0
+            return
         down = [service for service in self.services.values() if not self._is_back(service) and not service.muted]
         lines = [(service.incident.notice.name, service.incident.began_at) for service in down if service.incident]
         if self.lost_at is not None:
@@ -2728,6 +2735,7 @@ class Watchdog:
         if not service.muted and self.muted_until(service, now):
             standing = service.phase in (Phase.UP, Phase.SUSPECT, Phase.PROVING, Phase.RESTARTING)
             service.muted = "standing" if standing else "down"
+            self.touched.add(service.key)
 
     def _mind_windows(self, service: Watched, now: float) -> None:
         """Its label may have windows that nobody has looked at yet."""
@@ -2757,6 +2765,7 @@ class Watchdog:
         stopped = [service for service in rested if service.muted == "standing" and not self._finished(service)]
         gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE and service.settled]
         for service in ended:
+            self.touched.add(service.key)
             service.muted = ""
             for rule in ("phase", "dependants", "network"):
                 if (rule, service.key) in self.due and service.phase not in (Phase.SUSPECT, Phase.GONE):
@@ -2809,6 +2818,7 @@ class Message:
     notices: list[Notice]
     sent_at: float
     why_late: str = ""
+    plain: bool = False
 
 
 class Outbox:
@@ -2829,9 +2839,11 @@ class Outbox:
         self.editing = ""  # the message that is being edited
         self.size = BATCH
         self.batch = 0  # how many at the front make the message that is under way, or to be repeated
-        self.busy = False
+        self.busy = self.unsure = False
         self.held_until = self.failing_since = 0.0
         self.failures = self.handed_on = 0  # handed on: the newest notice that the next channel in a chain has
+        self.edit_failures = 0
+        self.unclear = False  # the message to be repeated may have arrived
         self.plain = False  # the channel refused the message's form: say the same in the plainest one
         self.dead = self.last_why = self.why_late = ""
         self.sent_at: deque[float] = deque(maxlen=PACE)
@@ -2847,6 +2859,7 @@ class Outbox:
             return self._take_edit(host)
         self.size = max(self.size, -(-len(self.waiting) // FLOOD) if len(self.waiting) > BATCH * FLOOD else BATCH)
         if not self.batch or len(self.sent) != self.batch:
+            self.unsure = self.batch > 0  # it was under way in another life: what it said is not known
             self.batch = self.batch or min(len(self.waiting), self.size)
             self.sent = tuple(self.waiting[: self.batch])
         nonce, self.why_late = f"{self.sent[0].id}-{self.sent[-1].id}", self.last_why
@@ -2857,15 +2870,15 @@ class Outbox:
         del self.stale[self.editing]
         message = self.posted[self.editing]
         self.sent = tuple(message.notices)
-        return Deliver(self.channel, self.sent, host, why_late=message.why_late, message=self.editing,
-                       sent_at=message.sent_at)
+        return Deliver(self.channel, self.sent, host, "", message.plain, message.why_late, self.editing, message.sent_at)
 
     def next_due_at(self, now: float) -> float | None:
         """When the next message or edit may be sent; None if there is none."""
         if self.busy or self.dead or not (self.waiting or self.stale):
             return None
-        full = len(self.sent_at) == PACE
-        may = max(self.held_until, self.sent_at[0] + PACE_SPAN if full else now)
+        places = PACE if self.waiting else PACE // 2  # edits leave room for what is new
+        full = len(self.sent_at) >= places
+        may = max(self.held_until, self.sent_at[-places] + PACE_SPAN if full else now)
         return may if self.waiting else max(may, min(self.stale.values()))
 
     def amend(self, notice: Notice, now: float) -> None:
@@ -2883,6 +2896,11 @@ class Outbox:
         if not self.edits:
             self.posted = {key: message for key, message in self.posted.items()
                            if any(other.open for other in message.notices)}
+
+    def knows(self, number: int) -> bool:
+        """Whether a notice waits here, or stands in a message that may still change."""
+        told = (notice for message in self.posted.values() for notice in message.notices)
+        return any(notice.id == number for notice in (*self.waiting, *told))
 
     def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
         """Have a message edited; where it can't be, have said again what is worth that."""
@@ -2909,17 +2927,18 @@ class Outbox:
         if seen.fate is Fate.MALFORMED:
             self.plain = True
             return [], [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
-        self.batch = self.batch if seen.fate is Fate.UNCLEAR else 0
-        self._hold(seen, now)
+        self.unclear = self.unclear or seen.fate is Fate.UNCLEAR
+        self.batch = self.batch if self.unclear else 0
+        self.failures += 1
+        self.held_until = now + self._pause(seen, self.failures)
         return [], [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
 
-    def _hold(self, seen: Delivered, now: float) -> None:
-        self.failures += 1
-        self.held_until = now + max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (self.failures - 1)))
+    def _pause(self, seen: Delivered, failures: int) -> float:
+        return max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (failures - 1)))
 
     def _arrived(self, seen: Delivered, now: float) -> bool:
         """A request arrived: whether that is news."""
-        again, self.failures = self.failures > 0, 0
+        again, self.failures, self.edit_failures = self.failures > 0, 0, 0
         self.failing_since, self.held_until = 0.0, now + seen.hold
         self.sent_at.append(now)
         return again
@@ -2927,13 +2946,16 @@ class Outbox:
     def _sent(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
         done, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
         again = self._arrived(seen, now)
-        self.batch, self.plain = 0, False
+        plain, unsure = self.plain, self.unsure
+        self.batch, self.plain, self.unclear, self.unsure = 0, False, False, False
         self.size = self.size if self.waiting else BATCH
         if seen.fate is Fate.MALFORMED:
             return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
-        message = seen.message if self.edits else "-".join(str(notice.id) for notice in done[:1])
+        message = seen.message if self.edits else f"{done[0].id}-{done[-1].id}" if done else ""
         if message and (any(notice.open for notice in done) or tuple(done) != self.sent):
-            self.posted[message] = Message(done, now, self.why_late)
+            self.posted[message] = Message(done, now, self.why_late, plain)
+            if unsure and self.edits:
+                self.stale[message] = now + EDIT_SOON
             for old, new in zip(self.sent, done, strict=True):
                 if old != new:
                     self._mark(message, old, new, now)
@@ -2942,10 +2964,11 @@ class Outbox:
     def _edited(self, seen: Delivered, now: float) -> list[Log]:
         """An edit arrived, has to wait, or can't be made any more. What was refused is not said in another form."""
         message, self.editing = self.editing, ""
-        if seen.fate in (Fate.UNSENT, Fate.UNCLEAR):
-            self._hold(seen, now)
-            self.stale[message] = now
-            return []
+        if seen.fate in (Fate.UNSENT, Fate.UNCLEAR):  # what is new does not wait for that
+            self.edit_failures += 1
+            pause = self._pause(seen, self.edit_failures)
+            self.stale = {key: max(due, now + pause) for key, due in {**self.stale, message: now}.items()}
+            return [Log("warning", f"{self.channel}: edits wait: {seen.why}")] if self.edit_failures == 1 else []
         self._arrived(seen, now)
         notices = self.posted[message].notices
         if seen.fate is not Fate.SENT:
@@ -2987,6 +3010,7 @@ ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
 NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
+LINE_TEXT = 600  # characters of one line of a card
 CONSEQUENCES = 20  # that are listed by name in a message
 
 # What gives a secret away: its name before it, its well-known form, or its place in an address.
@@ -3186,8 +3210,8 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         title=clip(one_line(notice.name if notice.verdict in OTHERS else f"{kind} {notice.name}"), EMBED_TITLE),
         colour=COLOURS.get(notice.verdict, RED),
         headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else one_line(notice.plan),
-        lines=tuple((label, one_line(text)) for label, text in lines if text),
-        consequences=tuple((one_line(chain), one_line(text)) for chain, text in (
+        lines=tuple((label, clip(one_line(redact(text)), LINE_TEXT)) for label, text in lines if text),
+        consequences=tuple((one_line(chain), one_line(redact(text))) for chain, text in (
             consequence_words(consequence, moment) for consequence in notice.consequences
             if not (recovered and consequence.back))),
         listing=LISTINGS.get(notice.verdict, "Took with it" if notice.container else "These"),
@@ -3432,7 +3456,7 @@ def settings_lines(settings: Settings) -> list[str]:
             return ", ".join(value)
         return span(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
-    return [f"{meta['variable']}={words(getattr(settings, name), meta)}" for name, meta in options()]
+    return [redact(f"{meta['variable']}={words(getattr(settings, name), meta)}") for name, meta in options()]
 
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
@@ -3620,9 +3644,9 @@ def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
 
 NO_INCIDENT = (Verdict.WATCHING, *OTHERS)
 ENDS = (*NO_INCIDENT, Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST,
-        Verdict.RESTARTED, Verdict.STILL_DOWN)
+        Verdict.RESTARTED, Verdict.STILL_DOWN, Verdict.FOLDED)
 EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
-                  "exit_code": 0, "deaths": 0, "attempts": 0}
+                  "exit_code": 0, "deaths": 0, "attempts": 0, "consequences": []}
 
 
 def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]) -> list[JSON]:
@@ -3643,7 +3667,9 @@ def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], ou
         incident = found.setdefault(str(notice["incident"] or f"notice {place}"), {
             "incident": notice["incident"], "name": notice["name"], "project": notice["project"], "start": notice["at"],
             "end": None, "downtime": None, "verdict": notice["verdict"], "cause": notice["cause"],
-            "exit_code": notice["exit_code"], "deaths": 0, "restarts": 0, "notices": []})
+            "exit_code": notice["exit_code"], "deaths": 0, "restarts": 0, "consequences": [], "notices": []})
+        took = [" ← ".join(item["chain"]) for item in notice["consequences"] if fits(at(item, "chain"), [""])]
+        incident["consequences"] += [chain for chain in took if chain not in incident["consequences"]]
         if notice["verdict"] in ENDS:
             incident |= {"end": notice["at"], "downtime": notice["downtime"]}
         incident["deaths"] = max(incident["deaths"], notice["deaths"])
@@ -3662,7 +3688,8 @@ def history_table(incidents: list[JSON]) -> str:
         told = ", ".join(f"{channel} {state}" for channel, state in incident["notices"][-1]["delivery"].items())
         how = exit_words(incident["exit_code"]) if incident["verdict"] not in NO_INCIDENT else ""
         cause = incident["cause"].partition(":")[0] or how
-        rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]", start, end,
+        took = f" +{len(incident['consequences'])}" if incident["consequences"] else ""
+        rows.append((str(incident["incident"] or "–"), f"{incident['name']}{took} [{incident['verdict']}]", start, end,
                      span(incident["downtime"]) if incident["downtime"] is not None else "–",
                      str(incident["deaths"]), str(incident["restarts"]), cause, told))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -3683,6 +3710,11 @@ LEDGER_RETRY = 10.0
 
 class LedgerError(Exception):
     """The ledger is not ours to use: another daemon has it, or a newer Sentinel wrote it."""
+
+
+def not_finite(text: str) -> NoReturn:
+    """Refuse NaN and Infinity, which JSON does not have and Python reads."""
+    raise ValueError(f"{text} is no number")
 
 
 class Ledger:
@@ -3798,9 +3830,9 @@ class Ledger:
     def changed_outside(self) -> bool:
         """Whether another process (`mute`) has written to the file since this was asked last."""
         with contextlib.suppress(sqlite3.Error):
-            before, (self.version,) = self.version, self.database.execute("PRAGMA data_version").fetchone() if (
-                self.database) else (0,)
-            return bool(before != self.version)
+            if self.database:
+                before, (self.version,) = self.version, self.database.execute("PRAGMA data_version").fetchone()
+                return bool(before != self.version)
         return False
 
     def release(self, kind: str, key: str) -> None:
@@ -3865,11 +3897,13 @@ class Ledger:
         found: dict[str, JSON] = {}
         try:
             query = "SELECT key, at, value FROM record WHERE kind = ?"
-            rows = self.database.execute(query, (kind,)) if self.database else ()
+            rows = self.database.execute(query, (kind,)).fetchall() if self.database else []
+            if kind == "mute":  # written and deleted by others
+                self.alive = {name: value for name, value in self.alive.items() if name[0] != kind}
             for key, at_time, text in rows:
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
-                    found[key] = json.loads(text)
-                    if kind not in ("notice", "delivery", "mute"):
+                    found[key] = json.loads(text, parse_constant=not_finite)
+                    if kind not in ("notice", "delivery"):
                         self.alive[kind, key] = at_time, text
         except sqlite3.Error as error:
             self._give_up(error)
@@ -3895,7 +3929,7 @@ def container_record(container: Container) -> JSON:
 
 def container_from(document: JSON) -> Container:
     """The way back from `container_record`; KeyError, TypeError or ValueError where it is none."""
-    if not fits(document, container_record(Container(""))):
+    if not fits(document, container_record(Container(""))) or labels_at(document, "labels") != document["labels"]:
         raise ValueError("its container has another shape")
     return Container(**document | {"health": Health(document["health"]), "links": tuple(document["links"])})
 
@@ -3942,7 +3976,7 @@ def incident_record(incident: Incident, offset: float) -> JSON:
 def incident_of(document: JSON, key: str, outages: dict[int, Outage], offset: float) -> Incident:
     """The way back from `incident_record`. An outage that can't be read any more is made up for."""
     began_at, back = document["began"] - offset, document["back"]
-    number = document["outage"]
+    number = int(document["outage"])
     outage = outages.setdefault(number, Outage(number, began_at, key, told=True))
     outage.members += [key] if key not in outage.members else []
     return Incident(outage, began_at, notice_of(document["notice"], offset), document["deaths"], document["attempts"],
@@ -3959,6 +3993,8 @@ def outage_record(outage: Outage, offset: float) -> JSON:
 
 def outage_of(number: int, document: JSON, offset: float) -> Outage:
     """The way back from `outage_record`; KeyError, TypeError or ValueError where it is none."""
+    if not fits(document, outage_record(Outage(0, 0.0), 0.0) | {"back": 0.0, "notice": example_notice()}, OPTIONAL):
+        raise ValueError("it has another shape")
     notice = notice_of(document["notice"], offset) if document["notice"] else None
     back = document["back"]
     return Outage(number, document["began"] - offset, document["root"], [str(key) for key in document["members"]],
@@ -3966,6 +4002,16 @@ def outage_of(number: int, document: JSON, offset: float) -> Outage:
                   back and back - offset)
 
 
+@functools.cache
+def example_notice() -> JSON:
+    """The record of a notice with everything that one can have."""
+    consequence = Consequence(("",), Verdict.DEAD, 0.0, 0)
+    return json.loads(json.dumps(notice_record(Notice(
+        Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, logs=("",), names=("",),
+        consequences=(consequence,), recovered=0.0), 0.0)))
+
+
+@functools.cache
 def example_service() -> JSON:
     """The record of a service with everything that one can have."""
     policy = Policy(True, True, False, "", None, 0, 0.0, "")
@@ -3978,7 +4024,8 @@ def example_service() -> JSON:
     return service_record(service, 1.0, 0.0)
 
 
-OPTIONAL = ("death", "incident", "due", "code", "back", "container", "exit_code", "uptime", "downtime", "recovered")
+OPTIONAL = ("death", "incident", "due", "code", "back", "container", "exit_code", "uptime", "downtime", "recovered",
+            "notice")
 
 
 def service_of(key: str, document: JSON, offset: float, settings: Settings,
@@ -4013,6 +4060,8 @@ def notice_record(notice: Notice, offset: float) -> JSON:
 
 def notice_of(document: JSON, offset: float) -> Notice:
     """The way back from `notice_record`; KeyError, TypeError or ValueError where it is none."""
+    if not fits(document, example_notice(), OPTIONAL):
+        raise ValueError("it has another shape")
     consequences = tuple(
         Consequence(**item | {"chain": tuple(item["chain"]), "at": item["at"] - offset, "cause": Cause(item["cause"]),
                               "verdict": Verdict(item["verdict"])}) for item in document["consequences"])
@@ -4034,8 +4083,8 @@ OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
 
 def outbox_record(outbox: Outbox, offset: float) -> JSON:
     """An outbox as the ledger keeps it: ids of what waits, and for how long the channel is to be left alone."""
-    posted = [[key, [notice.id for notice in message.notices], message.sent_at + offset, message.why_late]
-              for key, message in outbox.posted.items()]
+    posted = [[key, [notice.id for notice in told.notices], told.sent_at + offset, told.why_late, told.plain]
+              for key, told in outbox.posted.items()]
     return {"waiting": [notice.id for notice in outbox.waiting], "posted": posted,
             "stale": [*outbox.stale, *filter(None, [outbox.editing])],
             "held_until": round(outbox.held_until + offset, 1) if outbox.failures else 0,
@@ -4049,15 +4098,16 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
     for name in OUTBOX_FIELDS:
         setattr(outbox, name, document[name])
     for number in document["waiting"]:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             outbox.waiting.append(notice_of(notices[str(number)], offset))
     for row in document["posted"]:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            key, numbers, sent_at, why_late = row
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            key, numbers, sent_at, why_late, plain = row
             told = [notice_of(notices[str(number)], offset) for number in numbers]
-            outbox.posted[str(key)] = Message(told, sent_at - offset, str(why_late))
-    outbox.stale = {message: 0.0 for message in document["stale"] if message in outbox.posted}
-    outbox.batch = min(outbox.batch, len(outbox.waiting))
+            outbox.posted[str(key)] = Message(told, sent_at - offset, str(why_late), bool(plain))
+    outbox.stale = {message: 0.0 for message in map(str, document["stale"]) if message in outbox.posted}
+    outbox.batch = max(0, min(int(outbox.batch), len(outbox.waiting)))
+    outbox.unclear = outbox.batch > 0
     outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
 
 
@@ -4439,7 +4489,7 @@ def own_container(engine: Engine) -> str:
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
 # Unknown channel, message target or webhook; no access, no permission, wrong token; a channel without messages.
 GONE_CODES = (10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027)
-FORUM_WANTS_NAME, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL = 220001, 10008, 10003
+FORUM_WANTS_NAME, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL, TOO_MANY_EDITS = 220001, 10008, 10003, 30046
 EDGE_PAUSE = 600.0  # Discord's edge blocks an address for longer the more it is asked
 ADVICE = {
     10003: "the channel no longer exists", 10015: "the webhook was deleted: make a new one", 50001: "the bot is not in that"
@@ -4600,9 +4650,11 @@ def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
 
 
 def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
-    """What the answer means for an edit: what can't be edited (deleted, or a token that no longer fits) stays as it is."""
+    """What the answer means for an edit: what can't be edited (deleted, a token that no longer fits, too many edits of an
+    old message) stays as it is."""
     verdict = verdict_on(channel, answer)
-    return replace(verdict, fate=Fate.GONE) if verdict.fate in (Fate.DEAD, Fate.MALFORMED) else verdict
+    over = verdict.fate in (Fate.DEAD, Fate.MALFORMED) or whole_at(answer.document, "code") == TOO_MANY_EDITS
+    return replace(verdict, fate=Fate.GONE, why=verdict.why or "too many edits") if over else verdict
 
 
 def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
@@ -5186,13 +5238,16 @@ class Daemon:
         """What was told of an outage reads otherwise now, wherever that can be."""
         if number := self.reds.get(notice.incident):
             notice = self._keep(notice, number)
+            live = [outbox for outbox in self.outboxes.values() if not outbox.dead]
+            if self.settings.chain and notice.open and live and not any(outbox.knows(number) for outbox in live):
+                live[0].waiting.append(notice)  # the channel that told it is lost
             for outbox in self.outboxes.values():
                 outbox.amend(notice, now)
             if notice.verdict is Verdict.GAVE_UP and notice.open:
                 self._gave_up(notice)
             if not notice.open:
                 del self.reds[notice.incident]
-                self._let_go({number})
+                self._let_go({int(key) for kind, key in self.ledger.alive if kind == "notice" and key.isdigit()})
 
     def _gave_up(self, notice: Notice) -> None:
         if notice.incident not in self.given_up:
@@ -5249,9 +5304,10 @@ class Daemon:
             return []
         self.greeted = True
         notice = greeting(self.watchdog, [*self.channels], self._degraded(), now, now_time)
-        before, said = self.ledger.records("meta").get("greeting"), json.dumps(notice.facts)
+        before = self.ledger.records("meta").get("greeting")
+        said = re.sub(r"\d+[smhd]\w*", "", json.dumps(notice.facts))  # but for how long
         self.ledger.put("meta", "greeting", [said, now_time], now_time)
-        again = isinstance(before, list) and before[0] == said and now_time - before[1] < GREET_AGAIN
+        again = fits(before, ["", 0.0]) and before[0] == said and now_time - before[1] < GREET_AGAIN  # type: ignore[index]
         return [] if again else [Tell(notice)]
 
     def _degraded(self) -> str:
@@ -5290,15 +5346,17 @@ class Daemon:
         if isinstance(goodbye, float) and goodbye:
             self.watchdog.resume_goodbye(goodbye, now)
         self.ledger.put("meta", "goodbye", 0.0, now_time)
-        if isinstance(remind, float) and self.settings.remind:
+        if isinstance(remind, float) and 0 < remind < 1e11 and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - offset
         self._read_mutes(now)
 
     def _remember_outages(self, offset: float) -> dict[int, Outage]:
         outages: dict[int, Outage] = {}
         for key, document in self.ledger.records("outage").items():
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            try:
                 outages[int(key)] = outage_of(int(key), document, offset)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.log("warning", f"ledger: the record of outage {key} makes no sense ({error!r}) and is left out")
         self.kept = set(outages)
         return outages
 
