@@ -408,8 +408,8 @@ def test_tell_only_is_said_in_the_greeting(engine: FakeEngine, tmp_path: Path, s
     add(engine, "web")
     with Front(engine, denies=no_posts(status)) as front:
         with (tmp_path / "out").open("wb") as out:
-            daemon = subprocess.Popen([sys.executable, str(PROGRAM)], stdout=out, stderr=subprocess.DEVNULL,
-                                      env={"DOCKER_HOST": front.host, "SENTINEL_STATE": str(tmp_path / "state")})  # fmt: skip
+            environment = {"DOCKER_HOST": front.host, "SENTINEL_STATE": str(tmp_path / "state")}
+            daemon = subprocess.Popen([sys.executable, str(PROGRAM)], stdout=out, stderr=subprocess.DEVNULL, env=environment)
         try:
             until(lambda: "Degraded: tell only: the proxy forbids it" in (tmp_path / "out").read_text(), 15)
         finally:
