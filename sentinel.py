@@ -216,6 +216,11 @@ def address(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def secret_address(text: str) -> Secret:
+    """An address that is a key to what it leads to."""
+    return Secret(address(text))
+
+
 def listen_address(text: str) -> str:
     """HOST:PORT to listen on; a port alone means this machine only."""
     match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", text.strip())
@@ -224,11 +229,16 @@ def listen_address(text: str) -> str:
     return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
 
 
+SHORTEST_TOKEN = 8
+
+
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
     if re.search(r"[^\x21-\x7e]", word):
         raise ValueError("this is no token: it holds blanks or characters that no token has")
+    if 0 < len(word) < SHORTEST_TOKEN:
+        raise ValueError(f"this is no token: it has less than {SHORTEST_TOKEN} characters")
     return Secret(word)
 
 
@@ -250,7 +260,7 @@ def mention(text: str) -> str:
 def option(variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = "") -> Any:
     """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
     metadata = {"variable": variable, "default": default, "meaning": meaning, "parse": parse,
-                "shown": shown or default, "secret": parse in (webhook, token)}
+                "shown": shown or default, "secret": parse in (webhook, token, secret_address)}
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
@@ -292,8 +302,8 @@ class Settings:
                         shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
     keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
     host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
-    heartbeat_url: str = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes on,"
-                                " with `/fail` when something is given up.", address)
+    heartbeat_url: Secret = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes"
+                                   " on, with `/fail` when something is given up.", secret_address)
     listen: str = option("SENTINEL_LISTEN", "", "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.", listen_address)
     notify_token: Secret = option("SENTINEL_NOTIFY_TOKEN", "", "Lets others send their own words: `POST /notify` there.",
                                   token)
@@ -336,7 +346,16 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
         errors.append("DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID, to know where to post")
     if errors:
         raise SettingError(*errors)
-    return settings, unknown_settings(environment)
+    return settings, [*unknown_settings(environment), *idle_settings(settings)]
+
+
+def idle_settings(settings: Settings) -> list[str]:
+    """A warning for each setting that does nothing without another."""
+    pairs = (("SENTINEL_NOTIFY_TOKEN", settings.notify_token, "SENTINEL_LISTEN", settings.listen),
+             ("DISCORD_CHANNEL_ID", settings.channel_id, "DISCORD_BOT_TOKEN", settings.bot_token),
+             ("DISCORD_GUILD_ID", settings.guild_id, "DISCORD_BOT_TOKEN", settings.bot_token),
+             ("DISCORD_BRIDGE_TOKEN", settings.bridge_token, "DISCORD_BRIDGE_URL", settings.bridge_url))
+    return [f"{name}: does nothing without {other}" for name, value, other, needed in pairs if value and not needed]
 
 
 def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None], environment: Mapping[str, str],
@@ -355,7 +374,7 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
 def mask(text: str, settings: Settings) -> str:
     """Text without the secrets that are set."""
     hook, *tokens = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token,
-                                      settings.notify_token))
+                                      settings.notify_token, settings.heartbeat_url))
     for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], *tokens)):
         text = text.replace(secret, "***")
     return text
@@ -452,7 +471,7 @@ class Cause(StrEnum):
     CANT_START = "the engine can't start it"
     STOP = "stopped on purpose"
     REMOVED = "removed"
-    UNSEEN = "it ended or was stopped, which can't be told apart here: no event says (Podman sends none)"
+    UNSEEN = "it ended or was stopped: no event says which"
     OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
@@ -504,12 +523,19 @@ class Container:
     @property
     def project(self) -> str:
         """Compose project, or Swarm stack."""
-        return self.labels.get("com.docker.compose.project") or self.labels.get("com.docker.stack.namespace", "")
+        return self.compose("project") or self.labels.get("com.docker.stack.namespace", "")
 
     @property
     def service(self) -> str:
         """Compose service."""
-        return self.labels.get("com.docker.compose.service", "")
+        return self.compose("service")
+
+    def compose(self, name: str) -> str:
+        """A label of compose's. Images that compose built hand on three of them (project, service, version) to every
+        container that is made of them; those that compose made itself have more."""
+        labels = {label for label in self.labels if label.startswith("com.docker.compose.")}
+        inherited = labels == {f"com.docker.compose.{word}" for word in ("project", "service", "version")}
+        return self.labels.get(f"com.docker.compose.{name}", "") if not inherited else ""
 
     @property
     def short(self) -> str:
@@ -579,6 +605,7 @@ class Dependency:
     condition: str = "service_started"
     restart: bool = False
     network: bool = False
+    direct: bool = True  # not only through others
 
 
 # Observations: what the edges report. Past participles.
@@ -787,6 +814,7 @@ class Notice:
     open: bool = False  # its outage goes on, so what is told of it may change
     recovered: float | None = None  # how long it was down, where it is over
     flaps: int = 0  # incidents of this service within an hour, where that is too many
+    decided_at: float = 0.0  # when it was decided to tell it, where that is later than what it tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -987,11 +1015,17 @@ def event_of(document: JSON) -> Heard | None:
     )
 
 
-def depends_on(labels: Mapping[str, str]) -> dict[str, Dependency]:
+@functools.lru_cache(4096)
+def dependencies_in(label: str) -> Mapping[str, Dependency]:
     """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no third part, before
     2.3 no second one. A living container is restarted only where the label says so."""
-    parts = (item.split(":") for item in labels.get("com.docker.compose.depends_on", "").split(",") if item)
+    parts = (item.split(":") for item in label.split(",") if item)
     return {part[0]: Dependency(part[1] if len(part) > 1 else "service_started", part[2:3] == ["true"]) for part in parts}
+
+
+def depends_on(labels: Mapping[str, str]) -> Mapping[str, Dependency]:
+    """Compose's dependencies of a service, from its labels."""
+    return dependencies_in(labels.get("com.docker.compose.depends_on", ""))
 
 
 def waits_for_end(container: Container) -> list[str]:
@@ -1062,6 +1096,24 @@ def speaks_through(container: Container, host: str) -> bool:
     return bool(name) and name in (container.name, container.service)
 
 
+def recovery_command(container: Container) -> str:
+    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
+    files = container.labels.get("com.docker.compose.project.config_files", "")
+    if container.auto_remove and container.status != "running":
+        return ""
+    verbs = ["restart"] if container.sick else ["up", "-d"]
+    if container.status == "running" and not container.sick:
+        verbs.append("--force-recreate")  # it runs in a network that is gone
+    if swarm := container.labels.get("com.docker.swarm.service.name"):
+        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
+    if not container.service or container.oneoff:
+        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
+    words = ["docker", "compose", "-p", container.project]
+    for file in filter(None, files.split(",")):
+        words += ["-f", file]
+    return shlex.join([*words, *verbs, container.service])
+
+
 # ─── Deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
@@ -1077,9 +1129,11 @@ SHADOW = 120.0  # a dependant that died so long before what it depends on died o
 STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
 HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does
 OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
+LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
-BURST = 2.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
+GOODBYE = 20.0  # an engine that shuts down gives its containers 15 s, and goes at most 5 s after the last
+BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -1115,7 +1169,9 @@ class Outage:
     root: str = ""
     members: list[str] = field(default_factory=list)  # services, in the order in which they fell
     told: bool = False
+    left: bool = False  # of another, whose green named it as not back: nothing is told until one more falls
     flaps: int = 0
+    moved_at: float = 0.0  # when one of them came back last
     notice: Notice | None = None  # what there is to tell of a root that is no service
     back_at: float | None = None  # since when such a root is back
 
@@ -1313,6 +1369,7 @@ class Watchdog:
         self.by_id: dict[str, str] = {}  # container → service
         self.runs: dict[str, Run] = {}  # container → evidence of its run
         self.groups: dict[tuple[str, str], dict[str, None]] = {}  # (project, compose service or "") → services
+        self.dependants: dict[str, list[tuple[str, Dependency]]] | None = None  # service → what depends on it; None: unknown
         self.outages: dict[int, Outage] = {}
         self.news: dict[int, Outage] = {}  # outages of which something new is to be told
         self.mutes: dict[str, float] = {}  # who is muted by command → until when
@@ -1397,8 +1454,8 @@ class Watchdog:
             "engine": self._engine_due, "grace": self._grace_due, "dependants": self._dependants_due,
             "network": self._network_due, "outage": self._outage_due, "remind": self._remind_due, "mutes": self._mutes_due}
         for timer in [timer for timer, when in self.due.items() if when <= now]:
-            if timer not in self.due:
-                continue  # another rule has put it off
+            if self.due.get(timer, math.inf) > now:
+                continue  # another rule has ended it, or put it off
             self.touched.add(timer[1])
             if timer[1] and (put_off := self._put_off(*timer, now)):
                 self.due[timer] = put_off
@@ -1414,8 +1471,10 @@ class Watchdog:
         if self.lost_at is not None or self.initial is None or (self.graced_at is not None and rule != "look"):
             return now + 0.5
         service = self.services.get(key)
-        if service is None or rule not in ("phase", "dependants", "network"):
+        if service is None or rule not in ("phase", "dependants", "network", "forget"):
             return 0.0
+        if rule == "phase" and service.phase in (Phase.SUSPECT, Phase.GONE) and service.container.id not in self.looks:
+            return 0.0  # what became of it is found out; a mute keeps it from being told
         return now + 0.5 if rule == "phase" and service.container.id in self.looks else self.muted_until(service, now)
 
     def next_due_at(self) -> float | None:
@@ -1424,7 +1483,7 @@ class Watchdog:
 
     def _take_actions(self) -> list[Action]:
         news, self.news = self.news, {}
-        told = [self._tell_outage(outage) for outage in news.values() if outage.number in self.outages]
+        told = [self._tell_outage(outage) for outage in news.values() if outage.number in self.outages and not outage.left]
         actions, self.actions = self.actions, []
         return [*told, *actions]
 
@@ -1483,6 +1542,8 @@ class Watchdog:
             self.refused, self.reconnect_delay = True, 60.0
         else:
             self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
+            if seen.why:
+                self._engine_lost(seen.why, now)
         self.due["subscribe", ""] = now + self.reconnect_delay
         if seen.why:
             self._list_due("", now)  # the listing says whether the engine is gone, or only its events
@@ -1513,11 +1574,12 @@ class Watchdog:
         ids = {row.id for row in seen.rows}
         if self.initial is None:
             self.initial, self.missed = ids, set(self.by_id) - ids
-            self._mutes_due("", now)
+            self.due["mutes", ""] = now + 0.5
         for container_id in [row.id for row in seen.rows if self._differs(row)] + [i for i in self.by_id if i not in ids]:
             self._look(container_id)
         for service in self.services.values():
             if service.container.network_target and service.alive:
+                self._find_network(service)
                 self._check_network(service, now)
         self.ignored &= ids
         self.grown = {row.id for row in seen.rows if not row.young}
@@ -1531,6 +1593,7 @@ class Watchdog:
             self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
             for memory in (self.services, self.by_id, self.runs, self.groups, self.outages):
                 memory.clear()
+            self.dependants = None
         self.engine_id = engine_id
 
     def _differs(self, row: Row) -> bool:
@@ -1548,24 +1611,34 @@ class Watchdog:
         if self.lost_at is None:
             self.lost_at = now
             self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
-            goodbye = self._goodbye()
+            goodbye = self.goodbye()
             self.graceful = goodbye < math.inf
-            self.engine_gap = (min(self.position, goodbye), math.inf)
+            before = self.engine_gap[0] if self.graced_at is not None else math.inf  # it goes again before all was clear
+            self.engine_gap, self.graced_at = (min(self.position, goodbye, before), math.inf), None
+            self.due.pop(("grace", ""), None)
         if why != self.lost_why:
             self._log("warning", f"waiting for the engine: {why}")
             self.lost_why = why
 
-    def _goodbye(self) -> float:
-        """When an engine that is lost now began to stop all containers, by its own clock; infinity if it did not.
+    def goodbye(self) -> float:
+        """When the engine began to stop all containers, by its own clock; infinity if it did not.
 
-        It sends all of them the stop signal at once, and leaves when the last has ended; nobody else's stops leave
-        not one container running.
+        It sends all of them the stop signal at once, and leaves when the last has ended. Nobody else's stops leave not
+        one container unasked.
         """
-        asked = [max((when for number, when in service.death.run.kills if number in ASKING_SIGNALS), default=0.0)
-                 for service in self.services.values() if service.phase is Phase.SUSPECT and service.death]
-        if not any(asked) or any(service.alive for service in self.services.values()):
-            return math.inf
-        return min(when for when in asked if when >= max(asked) - BURST) - 0.001
+        asked = {}
+        for service in self.services.values():
+            if service.alive or (service.phase is Phase.SUSPECT and service.death):
+                run = self.runs.get(service.container.id, Run()) if service.alive or not service.death else service.death.run
+                asked[service.key] = max((when for number, when in run.kills if number in ASKING_SIGNALS), default=0.0)
+        last = max(asked.values(), default=0.0)
+        unasked = [key for key, when in asked.items() if self.services[key].alive and when < last - BURST]
+        return math.inf if unasked or not last else min(when for when in asked.values() if when >= last - BURST) - 0.001
+
+    def resume_goodbye(self, goodbye: float, now: float) -> None:
+        """Sentinel ended when all containers were being stopped: take it that the engine did that, and is back."""
+        self.engine_known, self.lost_at, self.graceful = True, now, True
+        self.engine_gap = (goodbye, math.inf)
 
     def _engine_due(self, _: str, now: float) -> None:
         """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
@@ -1607,14 +1680,21 @@ class Watchdog:
             return
         back_at, self.graced_at = self.graced_at, None
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
-        for service in taken:
+        for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
             death = service.death or self._found_death(service.container, now)
             service.death, service.judged_time = None, service.container.started_time
-            self._fall(service, Verdict.DEAD, Cause.ENGINE, death, now, outage)
+            outage = self._fall_with(outage, service, Verdict.DEAD, Cause.ENGINE, death, now)
         if outage := self.engine_outage:
             outage.back_at = back_at
             self._check_over(outage, now)
+
+    def _fall_with(self, outage: Outage | None, service: Watched, verdict: Verdict, cause: Cause, death: Death,
+                   now: float) -> Outage | None:
+        """One of several that are told as one; which outage that is, changes where it merges with another."""
+        self._fall(service, verdict, cause, death, now, outage)
+        merged = outage and outage.number not in self.outages and service.incident
+        return service.incident.outage if merged and service.incident else outage
 
     def _left_behind(self, services: list[Watched], at: float) -> Outage | None:
         """The outage of what the engine did not bring back: its own, if that was told; else one for all of them."""
@@ -1651,6 +1731,8 @@ class Watchdog:
         if len(self.seen) > MEMORY_OF_EVENTS:
             del self.seen[next(iter(self.seen))]
         self.position = max(self.position, event.time)
+        if self.absence[0] and event.time <= self.absence[0] and self.graceful:
+            self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
         if event.id in self.ignored:
             return
         self.touched.add(self.by_id.get(event.id, ""))
@@ -1754,6 +1836,7 @@ class Watchdog:
             service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
         self.enter(service)
         self._begin_mute(service, now)
+        self._mind_windows(service, now)
         self._log("info", f"watching {container.name} ({container.status})")
         return service
 
@@ -1765,15 +1848,10 @@ class Watchdog:
                 service.container = container
                 self._find_network(service)
 
-    def _find_network(self, service: Watched) -> None:
-        """Whose network it shares: remembered, for when that container is replaced."""
-        container = service.container
-        service.network_parent = self._key_of(container.network_target, container.project) or service.network_parent
-
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
         before, standing = service.container, service.standing
         self.touched.add(service.key)
-        if container.id != before.id and not self._succeeds(service, container):
+        if container.id != before.id and not self._succeeds(service, container, now):
             return
         service.container, service.logs = container, logs or service.logs
         self._find_network(service)
@@ -1790,7 +1868,7 @@ class Watchdog:
         else:
             self._down(service, before, now)
 
-    def _succeeds(self, service: Watched, container: Container) -> bool:
+    def _succeeds(self, service: Watched, container: Container, now: float) -> bool:
         """A second container under the same key: true if it is now the service's container."""
         if container.status == "created" and service.phase is not Phase.GONE:
             service.successor, service.replacing = container, True
@@ -1798,6 +1876,8 @@ class Watchdog:
         if container.status not in ("running", "restarting", "created"):
             return False
         service.policy, _ = policy_of(container, self.settings, self.me)
+        self.dependants = None
+        self._mind_windows(service, now)
         service.successor, service.death, service.replacing = None, None, container.status == "created"
         service.refund()
         return True
@@ -1805,7 +1885,8 @@ class Watchdog:
     def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
         container = service.container
         same_run = container.started_time == before.started_time
-        still_sick = container.sick and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
+        ill = container.sick or self._network_is(service)
+        still_sick = ill and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
         if service.phase in DOWN and not still_sick:
             docker_did = before.status == "restarting" or container.restart_count > before.restart_count
             self._came_back(service, now, ours=same_run or docker_did or now < service.pending_until)
@@ -1941,8 +2022,7 @@ class Watchdog:
             self._rest(service)
             return
         incident = service.incident
-        if service.proved_at and (incident is None or incident.back_at) and death.at - service.proved_at >= REFUND_AFTER:
-            service.refund()
+        self._refund_if_proven(service, death.at)
         if cause not in (Cause.CANT_START, Cause.ORPHAN):
             service.deaths.extend([now] * death.times)
         if incident is None:
@@ -1956,10 +2036,16 @@ class Watchdog:
         incident.back_at, service.fell = None, True
         incident.looped |= len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
         self._gather(service, now)
+        incident.outage.left = False
         verdict = Verdict.CRASH_LOOP if incident.looped and cause is not Cause.ORPHAN else verdict
         exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
         incident.notice = self._red(service, verdict, cause, death, exit_code, "", now)
         self._wait(service, now)
+
+    def _refund_if_proven(self, service: Watched, at: float) -> None:
+        """Ten minutes of proven life give the restart budget back."""
+        if self._is_back(service) and service.proved_at and at - service.proved_at >= REFUND_AFTER:
+            service.refund()
 
     def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
              plan: str, now: float) -> Notice:
@@ -1971,7 +2057,7 @@ class Watchdog:
         return self._notice(
             service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
             uptime=ended - began if lived else None,
-            downtime=now - recent[0] if verdict is Verdict.CRASH_LOOP else None,
+            **({"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}),
             error=container.error if cause is Cause.CANT_START else service.known_error,
             logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
 
@@ -1979,7 +2065,7 @@ class Watchdog:
         """What is done about a service that is down."""
         container, policy = service.container, service.policy
         if self._network_is(service) == "gone":
-            return Plan("Not restarted: only compose can put it back.", None)
+            return Plan(f"Not restarted: only compose can put it back: {recovery_command(container)}.", None)
         runs = container.status == "running" and not container.sick and self._network_is(service) != "stale"
         if container.status == "restarting" or runs:
             return Plan(f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE)
@@ -2015,8 +2101,9 @@ class Watchdog:
 
     def if_it_died(self, service: Watched, now: float) -> str:
         """What would be done at its death with an error, in words."""
-        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="")
-        own = dead.restart_policy != "no" and service.policy.heal
+        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="",
+                       finished_time=now + self.calendar_offset)
+        own = dead.restart_policy != "no"
         first = f"Docker's own restart policy ({dead.restart_policy}) brings it back; where that gives up: " if own else ""
         if self.is_job(service) and not service.policy.insist:
             return "Not restarted: it is a job."
@@ -2024,9 +2111,10 @@ class Watchdog:
 
     def _attempt(self, service: Watched, now: float) -> None:
         container = service.container
-        until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0
-        if container.status == "running" and now < until:
-            self.due["phase", service.key] = until  # somebody is stopping it
+        until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0  # somebody is stopping it
+        until = max(until if container.status == "running" else 0.0, self.muted_until(service, now))
+        if now < until:
+            self.due["phase", service.key] = until
             return
         service.attempts += 1
         if service.incident:
@@ -2044,7 +2132,8 @@ class Watchdog:
         """Stop trying. It is told where something was tried; else the first red has said it already."""
         service.move(Phase.GAVE_UP)
         self.due.pop(("phase", service.key), None)
-        if (incident := service.incident) and service.attempts:
+        orphan = service.incident and service.incident.notice.verdict is Verdict.ORPHANED
+        if (incident := service.incident) and service.attempts and not orphan:
             exit_code = None if service.known_error else incident.notice.exit_code
             incident.notice = replace(incident.notice, verdict=Verdict.GAVE_UP, exit_code=exit_code, plan=plan,
                                       error=service.known_error, attempts=service.attempts)
@@ -2069,7 +2158,10 @@ class Watchdog:
             words = service.container.error or seen.why
             service.hopeless = "the engine can't start it" if words == service.known_error else ""
             service.known_error = words
-            self._wait(service, now)
+            if service.incident is None:  # it ran, and was to be restarted with another
+                self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, None, Run()), now)
+            else:
+                self._wait(service, now)
         else:
             service.pending_until = now + UNKNOWN_PATIENCE if seen.outcome is Outcome.UNKNOWN else 0.0
             self._came_back(service, now, ours=True)
@@ -2100,7 +2192,7 @@ class Watchdog:
         """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
         if now < service.back_at + service.proof:
             return
-        if service.container.health is Health.STARTING:
+        if service.container.health is Health.STARTING or (service.incident and self._in_shadow(service)):
             self.due["phase", service.key] = now + 5.0
             return
         service.move(Phase.UP)
@@ -2108,11 +2200,9 @@ class Watchdog:
         self.due.pop(("phase", service.key), None)
         self._dependants_due(service.key, now)
         if incident := service.incident:
-            outage, incident.back_at = incident.outage, service.back_at
+            incident.back_at, incident.outage.moved_at = service.back_at, now
             self._update(service, "It is back.")
-            if not outage.root and outage is not self.engine_outage and all(map(self._is_back, self._members(outage))):
-                outage.back_at = service.back_at
-            self._check_over(outage, now)
+            self._check_over(incident.outage, now)
 
     def _phase_due(self, key: str, now: float) -> None:
         """The rule of each phase that has a due time."""
@@ -2134,10 +2224,13 @@ class Watchdog:
     def _suspect_due(self, service: Watched, now: float) -> None:
         death = service.death
         assert death is not None
+        settle = service.policy.settle
+        if death.heard and settle < GOODBYE and self.goodbye() < math.inf:
+            settle = GOODBYE  # all were stopped at once: the engine itself may be about to leave
         if death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
             self._judge(service, service.container, now)
-        elif now < death.at + service.policy.settle:
-            self.due["phase", service.key] = death.at + service.policy.settle
+        elif now < death.at + settle:
+            self.due["phase", service.key] = death.at + settle
         else:
             self._settle(service, Cause.STOP, now)
 
@@ -2191,7 +2284,7 @@ class Watchdog:
             service.container = replace(service.container, status="gone", finished_time=0.0)
             self._judge(service, service.container, now)
         if service.successor:
-            service.container, service.successor = service.successor, None
+            service.container, service.successor, self.dependants = service.successor, None, None
             service.refund()
             return
         told = service.container.auto_remove or service.container.status == "gone"
@@ -2209,7 +2302,9 @@ class Watchdog:
     def _forget_due(self, key: str, now: float) -> None:
         service = self.services[key]
         if service.phase is Phase.GONE:
+            self._leave(service, "It was removed.", now)
             del self.services[key]
+            self.dependants = None
             for name in {"", service.container.service}:
                 self.groups.get((service.container.project, name), {}).pop(key, None)
 
@@ -2218,17 +2313,27 @@ class Watchdog:
     def enter(self, service: Watched) -> None:
         """Make a service findable by its container, its project, and its name in that."""
         self.services[service.key], self.by_id[service.container.id] = service, service.key
-        for name in {"", service.container.service}:
+        self.dependants = None
+        for name in {"", "" if service.container.oneoff else service.container.service}:
             self.groups.setdefault((service.container.project, name), {})[service.key] = None
 
     def _key_of(self, name: str, project: str) -> str:
         """The service that a container's id or name, or a compose service of a project, means; empty for none."""
-        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "") if name else ""
-        return found or next((key for key, service in self.services.items() if name and service.container.name == name), "")
+        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "")
+        return found or next((key for key, service in self.services.items() if service.container.name == name), "")
+
+    def _find_network(self, service: Watched) -> None:
+        """Whose network it shares: remembered, for when that container is replaced."""
+        target, before = service.container.network_target, service.network_parent
+        service.network_parent = (self._key_of(target, service.container.project) or before) if target else ""
+        if service.network_parent != before:
+            self.dependants = None
 
     def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
         """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
         container, found = child.container, dict[str, Dependency]()
+        if container.network_target and not child.network_parent:
+            self._find_network(child)
         for name, dependency in depends_on(container.labels).items():
             if dependency.condition != "service_completed_successfully":
                 found |= dict.fromkeys(self.groups.get((container.project, name), ()), dependency)
@@ -2240,43 +2345,74 @@ class Watchdog:
                 if key in self.services and key != child.key]
 
     def _children(self, parent: Watched) -> list[tuple[Watched, Dependency]]:
-        """What depends on a service: among those of its project, and those with a tie beyond that."""
-        near = self.groups.get((parent.container.project, ""), {})
-        far = (key for key, other in self.services.items()
-               if key not in near and (other.network_parent or other.container.links))
-        return [(self.services[key], dependency) for key in [*near, *far]
-                for other, dependency in self.parents(self.services[key]) if other is parent]
+        """What depends on a service; worked out for all at once, when containers have changed."""
+        while self.dependants is None:
+            self.dependants = found = dict[str, list[tuple[str, Dependency]]]()
+            for child in self.services.values():
+                for other, dependency in self.parents(child):
+                    found.setdefault(other.key, []).append((child.key, dependency))
+        return [(self.services[key], dependency) for key, dependency in self.dependants.get(parent.key, ())]
+
+    def _all(self, step: Callable[[Watched], list[tuple[Watched, Dependency]]],
+             start: Watched) -> list[tuple[Watched, Dependency]]:
+        """All of a service's `parents` or `_children`, through others too, the near ones first."""
+        found = {other.key: (other, dependency) for other, dependency in step(start)}
+        ahead = deque(found)
+        while ahead:
+            for other, _ in step(self.services[ahead.popleft()]):
+                if other.key not in found and other is not start:
+                    found[other.key] = other, Dependency(direct=False)
+                    ahead.append(other.key)
+        return list(found.values())
 
     def _needs(self, child: Watched, parent: Watched) -> bool:
         """Whether a service depends on another, through others too."""
-        seen, ahead = {child.key}, [child]
-        while ahead:
-            for other, _ in self.parents(ahead.pop()):
-                if other is parent:
-                    return True
-                if other.key not in seen:
-                    seen.add(other.key)
-                    ahead.append(other)
-        return False
+        return any(other is parent for other, _ in self._all(self.parents, child))
 
     def _holders(self, child: Watched, now: float) -> list[Watched]:
-        """What a service has to wait for. In a circle, those that fell first go first."""
-        return [parent for parent, dependency in self.parents(child)
-                if self._holds(parent, dependency, child, now) and not (
-                    self._needs(parent, child) and self._fell_before(child, parent))]
+        """What a service has to wait for: what it names itself, else what stands behind that. In a circle, those that
+        fell first go first; of replicas one is enough."""
+        holders = [(parent, dependency.direct) for parent, dependency in self._all(self.parents, child)
+                   if self._holds(parent, dependency, child, now)
+                   and not (self._needs(parent, child) and self._fell_before(child, parent))
+                   and not any(self._steady(other, dependency, now) for other in self._replicas(parent))]
+        return [parent for parent, direct in holders if direct] or [parent for parent, _ in holders]
+
+    def _in_shadow(self, child: Watched) -> bool:
+        """Whether something that it depends on, and that did not die of it, is not back."""
+        return any(not self._is_back(parent) and not (self._needs(parent, child) and self._fell_before(child, parent))
+                   for parent, _ in self._all(self.parents, child))
+
+    def _replicas(self, service: Watched) -> list[Watched]:
+        """The other containers of the same compose service."""
+        name = service.container.project, service.container.service
+        return [self.services[key] for key in self.groups.get(name, ()) if name[1] and key != service.key]
 
     def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
         """Whether a restart of a dependant would be wasted. What was stopped on purpose long before holds nobody
         but those that live on its network: they have lived without it."""
         if parent.alive:
             return not self._steady(parent, dependency, now)
-        if parent.incident or dependency.network or parent.phase is Phase.SUSPECT:
+        if parent.incident or dependency.network:
             return True
+        if not dependency.direct or self._finished(parent):
+            return False
         ended = parent.container.finished_time
-        return bool(ended) and child.container.finished_time - ended <= STOP_SHADOW
+        fell = child.container.finished_time if child.container.status != "running" else self.position
+        return parent.phase is Phase.SUSPECT or (bool(ended) and fell - ended <= STOP_SHADOW)
+
+    def _finished(self, service: Watched) -> bool:
+        """Whether it has ended as it should, with nobody asking."""
+        container = service.container
+        done = container.status == "exited" and container.exit_code == 0
+        return done and (container.restart_policy == "on-failure" or self.is_job(service))
 
     def _fell_before(self, one: Watched, other: Watched) -> bool:
         return one.incident is not None and (other.incident is None or one.incident.began_at <= other.incident.began_at)
+
+    def _roots_first(self, services: list[Watched]) -> list[Watched]:
+        """Services that fell together, what others depend on first."""
+        return sorted(services, key=lambda service: len(self._all(self.parents, service)))
 
     def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
         """Whether a service lives well enough for those that depend on it: longer than it lived last, and healthy
@@ -2294,25 +2430,36 @@ class Watchdog:
         parent = self.services.get(key)
         if parent is None or not parent.alive:
             return
-        steady = True
-        for child, dependency in self._children(parent):
-            if not self._steady(parent, dependency, now):
-                steady = False
-            elif child.incident and (child.held or (child.phase is Phase.GAVE_UP and parent.incident)):
-                child.refund()
-                self._wait(child, now)
-            elif dependency.network and child.alive and self._network_is(child):
-                self._check_network(child, now)
-            elif dependency.restart and parent.fell and child.alive and older(child, parent):
-                self._refresh(child, parent, Cause.TOGETHER, now)
-        if not steady:
-            self.due["dependants", key] = now + 1.0
+        again = [now + 1.0 for child, dependency in self._all(self._children, parent)
+                 if not self._go_on(child, parent, dependency, now)]
+        if again:
+            self.due["dependants", key] = min(again)
         elif parent.incident is None or parent.phase is Phase.UP:
             parent.fell = False
 
+    def _go_on(self, child: Watched, parent: Watched, dependency: Dependency, now: float) -> bool:
+        """Do for a dependant what the life of its parent allows; false if that is to be asked again."""
+        if not self._steady(parent, dependency, now):
+            return False
+        lost = child.phase is Phase.GAVE_UP and parent.incident and not child.hopeless and child.policy.heal
+        if self.muted_until(child, now):
+            return False
+        if child.incident and ((child.held and child.phase is Phase.WAITING) or lost):
+            child.refund()
+            self._wait(child, now)
+        elif child.incident and child.phase is Phase.PROVING and len(child.deaths) > 1:
+            child.deaths.clear()  # it died of its parent, which says nothing of it
+            self.due["phase", child.key] = max(now + 0.001, child.back_at + child.proof)
+        elif dependency.network and child.alive and self._network_is(child):
+            self._check_network(child, now)
+        elif dependency.restart and parent.fell and child.alive and older(child, parent):
+            self._refresh(child, parent, Cause.TOGETHER, now)
+        return True
+
     def _refresh(self, child: Watched, parent: Watched, cause: Cause, now: float) -> None:
         """Restart a service that runs, after what it can't live without was restarted."""
-        if not child.policy.heal or child.attempts >= child.policy.max_restarts:
+        self._refund_if_proven(child, now)
+        if not child.policy.heal or self.forbidden or child.attempts >= child.policy.max_restarts:
             if cause is Cause.STALE:
                 self._fall(child, Verdict.ORPHANED, cause, Death(0.0, now, None, Run(), times=0), now)
             return
@@ -2349,8 +2496,12 @@ class Watchdog:
 
     def _network_due(self, key: str, now: float) -> None:
         service = self.services.get(key)
+        del self.due["network", key]
         if service and service.alive and self._network_is(service) == "gone":
             self._fall(service, Verdict.ORPHANED, Cause.ORPHAN, Death(0.0, now, None, Run(), times=0), now)
+        parent = self.services.get(service.network_parent) if service else None
+        if parent and parent.incident:
+            self._check_over(parent.incident.outage, now)
 
     # Outages: incidents with one cause are one story
 
@@ -2368,14 +2519,15 @@ class Watchdog:
     def _gather(self, service: Watched, now: float) -> None:
         """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before that's."""
         assert service.incident
-        for child, _ in self._children(service):
+        children = [child for child, _ in self._all(self._children, service) if child.incident]
+        for child in sorted(children, key=lambda child: child.incident.outage.number if child.incident else 0):
             outage = service.incident.outage
             if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
                 self._merge(child.incident.outage, outage, outage.root)
-        for parent, _ in self.parents(service):
-            outage = service.incident.outage
-            if parent.incident and not self._is_back(parent) and self._leads_another(service, parent.incident.outage):
-                self._merge(outage, parent.incident.outage, parent.incident.outage.root)
+        for parent, _ in self._all(self.parents, service):
+            outage, above = service.incident.outage, parent.incident.outage if parent.incident else None
+            if above and self._leads_another(service, above) and not (self._is_back(parent) and above.flaps):
+                self._merge(outage, above, above.root)
 
     def _leads_another(self, service: Watched, outage: Outage) -> bool:
         """Whether a service is down, and the root of another outage than this."""
@@ -2390,7 +2542,7 @@ class Watchdog:
         for member in self._members(drop):
             if member.incident:
                 member.incident.outage = keep
-        keep.members += drop.members
+        keep.members += [key for key in drop.members if key not in keep.members]
         self.incidents -= not drop.told and drop.number == self.incidents
         self.engine_outage = keep if drop is self.engine_outage else self.engine_outage
         del self.outages[drop.number]
@@ -2408,14 +2560,16 @@ class Watchdog:
             return
         outage = incident.outage
         outage.members.remove(service.key)
-        left = [member.key for member in self._members(outage) if not self._is_back(member)]
+        left = [member for member in self._members(outage) if not self._is_back(member)]
         if outage.root == service.key and left:
-            outage.root = next((key for key in left if not any(
-                parent.key in left for parent, _ in self.parents(self.services[key]))), left[0])
-        elif outage.root == service.key:
-            story = replace(incident.notice, incident=outage.number, plan=why or incident.notice.plan, open=False)
+            outage.root = self._roots_first(left)[0].key
+        elif outage.root == service.key or not (outage.members or outage is self.engine_outage):
+            notice = incident.notice if outage.root else outage.notice or incident.notice
+            story = replace(notice, incident=outage.number, plan=why or notice.plan, open=False)
             self.actions.append(Amend(story) if outage.told else Tell(story))
             self._end(outage)
+            for member in self._members(outage):
+                member.incident = None
             return
         self.news[outage.number] = outage
         self._check_over(outage, now)
@@ -2434,7 +2588,7 @@ class Watchdog:
         assert notice, f"outage {outage.number} has nothing to tell"
         if incident:
             attempts = notice.attempts if notice.verdict is Verdict.GAVE_UP else incident.attempts
-            notice = replace(notice, deaths=incident.deaths, attempts=attempts)
+            notice = replace(notice, deaths=max(notice.deaths, incident.deaths), attempts=attempts)
         consequences = [self._consequence(member, outage) for member in self._members(outage) if member is not root]
         consequences.sort(key=lambda consequence: len(consequence.chain))
         return replace(notice, incident=outage.number, consequences=tuple(consequences), open=True, flaps=outage.flaps)
@@ -2456,7 +2610,7 @@ class Watchdog:
             for parent, _ in self.parents(way[-1]):
                 if parent.key == outage.root:
                     return tuple(step.container.short for step in (*way, parent))
-                if parent.key in outage.members and parent.key not in seen:
+                if parent.key not in seen:
                     seen.add(parent.key)
                     ways.append((*way, parent))
         return service.container.short, self.services[outage.root].container.short
@@ -2472,39 +2626,63 @@ class Watchdog:
 
     def _check_over(self, outage: Outage, now: float) -> None:
         """End an outage once its root is proven, and its consequences are too, or had their time, or are given up."""
-        root, members = self.services.get(outage.root), self._members(outage)
-        back_at = root.incident.back_at if root and root.incident else outage.back_at
+        back_at, members = self._back_at(outage), self._members(outage)
         if back_at is None or outage.number not in self.outages:
             return
-        waiting = [member for member in members if not self._is_back(member) and member.phase is not Phase.GAVE_UP]
-        until = max(back_at + FLAP_SPAN if outage.flaps else now, back_at + OUTAGE_PATIENCE if waiting else now)
+        waits = [self._patience(member, outage, back_at, now) for member in members]
+        until = max(back_at + FLAP_SPAN if outage.flaps else now, now, *waits)
         if until > now:
             self.due["outage", str(outage.number)] = until
             return
-        story = self._story(outage)
+        root, story = self.services.get(outage.root), self._story(outage)
         downtime = back_at - (root.incident.began_at if root and root.incident else outage.began_at)
+        late = now if now > back_at + LATE_GREEN and not self.catching_up else 0.0
         self.actions.append(Tell(replace(story, verdict=Verdict.RECOVERED, at=back_at, cause=Cause.EXIT, downtime=downtime,
-                                         exit_code=None, uptime=None, error="", logs=(), plan="", open=False)))
-        self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
+                                         exit_code=None, uptime=None, error="", logs=(), plan="", open=False,
+                                         decided_at=late)))
+        if outage.told:
+            self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
         self._end(outage)
+        missing = [member for member in members if not self._is_back(member)]
         for member in members:
-            assert member.incident
-            if member.incident.back_at is None:
-                self._carry_on(member, member.incident)
-            else:
+            if member not in missing:
                 member.incident = None
                 member.recoveries.append(now)
+        if missing:
+            self._carry_on(outage, missing)
 
-    def _carry_on(self, member: Watched, incident: Incident) -> None:
-        """It is not back, as the green one says: from here on it is a story of its own, told when something happens."""
-        incident.outage = self._new_outage(member.key, incident.began_at)
-        incident.outage.told = True
-        incident.outage.members.append(member.key)
+    def _back_at(self, outage: Outage) -> float | None:
+        """Since when the root of an outage is back. One that is no service is, when all that it took is, or given up."""
+        root = self.services.get(outage.root)
+        if root and root.incident:
+            return root.incident.back_at
+        backs = [member.incident.back_at for member in self._members(outage)
+                 if member.incident and member.phase is not Phase.GAVE_UP]
+        if outage is self.engine_outage or None in backs:
+            return outage.back_at
+        return max((back for back in backs if back is not None), default=outage.back_at)
+
+    def _patience(self, member: Watched, outage: Outage, back_at: float, now: float) -> float:
+        """Until when the green of an outage waits for one of its members, its root being back."""
+        if any(("network", child.key) in self.due for child, _ in self._children(member)):
+            return now + 1.0
+        if self._is_back(member) or member.phase in (Phase.GAVE_UP, Phase.STOPPED):
+            return now  # stopped with an open incident: paused
+        return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
+
+    def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
+        """Some are not back, as the green one says. Their story goes on under its number, and is told in a new red one
+        when something happens."""
+        outage.members, outage.told, outage.left, outage.flaps = [member.key for member in missing], False, True, 0
+        outage.root, outage.notice = self._roots_first(missing)[0].key, None
+        self.outages[outage.number] = outage
 
     def _end(self, outage: Outage) -> None:
-        self.outages.pop(outage.number, None)
-        self.news.pop(outage.number, None)
+        for memory in (self.outages, self.news):
+            memory.pop(outage.number, None)
         self.due.pop(("outage", str(outage.number)), None)
+        if not any(other.told for other in self.outages.values()):
+            self.due.pop(("remind", ""), None)
         if outage is self.engine_outage:
             self.engine_outage = None
 
@@ -2514,13 +2692,13 @@ class Watchdog:
 
     def _remind_due(self, _: str, now: float) -> None:
         """Say what is still down, all of it in one message; nothing is said of what is muted."""
-        down = [service for service in self.services.values()
-                if service.incident and service.incident.outage.told and not self._is_back(service) and not service.muted]
+        down = [service for service in self.services.values() if not self._is_back(service) and not service.muted]
         lines = [(service.incident.notice.name, service.incident.began_at) for service in down if service.incident]
         if self.lost_at is not None:
-            lines = [(self.host, self.lost_at)]
-        if lines:
+            lines = [(self.host, self.lost_at)] if self.engine_outage and not self.mutes.get("all") else lines
+        if self.outages:
             self.due["remind", ""] = now + self.settings.remind
+        if lines:
             self.actions.append(Tell(self._still_down(lines, now)))
 
     def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
@@ -2536,6 +2714,8 @@ class Watchdog:
         """Take over who is muted by command, and until when."""
         self.mutes = dict(mutes)
         self._mutes_due("", now)
+        if self.lost_at is not None and ("engine", "") in self.due:
+            self.due["engine", ""] = max(now, self.lost_at + ENGINE_PATIENCE)
 
     def muted_until(self, service: Watched, now: float) -> float:
         """Until when a service is left alone, 0 if it is not."""
@@ -2548,6 +2728,11 @@ class Watchdog:
         if not service.muted and self.muted_until(service, now):
             standing = service.phase in (Phase.UP, Phase.SUSPECT, Phase.PROVING, Phase.RESTARTING)
             service.muted = "standing" if standing else "down"
+
+    def _mind_windows(self, service: Watched, now: float) -> None:
+        """Its label may have windows that nobody has looked at yet."""
+        if service.policy.quiet:
+            self.due["mutes", ""] = min(self.due.get(("mutes", ""), math.inf), now + 0.5)
 
     def _mutes_due(self, _: str, now: float) -> None:
         """Begin and end mutes; what has become of those that end is told in one message."""
@@ -2565,34 +2750,35 @@ class Watchdog:
             self.due["mutes", ""] = max(now + 0.001, min(changes))
 
     def _unmute(self, ended: list[Watched], now: float) -> None:
-        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone."""
-        died = [service for service in ended if service.muted == "died" and service.phase is Phase.STOPPED]
-        stopped = [service for service in ended if service.muted == "standing" and service.container.status not in (
-                   "running", "paused") and service.phase in (Phase.STOPPED, Phase.SUSPECT)]
-        gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE]
+        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone. What may still
+        turn out to be a deploy is told when that is clear."""
+        rested = [service for service in ended if service.phase is Phase.STOPPED and service.container.status != "paused"]
+        died = [service for service in rested if service.muted == "died"]
+        stopped = [service for service in rested if service.muted == "standing" and not self._finished(service)]
+        gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE and service.settled]
         for service in ended:
             service.muted = ""
-            if ("phase", service.key) in self.due:
-                self.due["phase", service.key] = now
-        for service in (*stopped, *gone):
-            service.settled = True
-            self._rest(service)
-            if service in gone:
-                self.due["forget", service.key] = now + FORGET_AFTER
+            for rule in ("phase", "dependants", "network"):
+                if (rule, service.key) in self.due and service.phase not in (Phase.SUSPECT, Phase.GONE):
+                    self.due[rule, service.key] = now + 0.001
+        if self.settings.stops == "ignore":
+            stopped, gone = [], []
         if not (down := [*died, *stopped, *gone]):
             return
-        names = (("Stopped", listed(s.container.name for s in stopped)), ("Gone", listed(s.container.name for s in gone)))
-        title = down[0].container.name if len(down) == 1 else counted(len(down), "service")
-        notice = Notice(Verdict.STILL_DOWN, title, now, incident=self.incidents + 1, plan="The mute is over.",
-                        facts=names, mention=self.settings.mention)
-        if not died:
+        names = (("Stopped", listed(s.container.title for s in stopped)), ("Gone", listed(s.container.title for s in gone)))
+        title = down[0].container.title if len(down) == 1 else counted(len(down), "service")
+        notice = Notice(Verdict.STILL_DOWN, title, now, plan="The mute is over.", facts=names, mention=self.settings.mention)
+        fresh = [service for service in died if service.incident is None]
+        outage = self._new_outage("", now) if fresh else None
+        if outage:
+            outage.notice = notice
+        elif stopped or gone:
             self.actions.append(Tell(replace(notice, incident=self._number())))
-            return
-        outage = self._new_outage("", now)
-        outage.notice = notice
-        for service in died:
-            cause = Cause.OOM if service.container.oom_killed else Cause.EXIT
-            self._fall(service, Verdict.DEAD, cause, self._found_death(service.container, now), now, outage)
+        for service in self._roots_first(died):
+            death = self._found_death(service.container, now)
+            cause = Cause.OOM if service.container.oom_killed else Cause.UNHEALTHY if service.container.sick else Cause.EXIT
+            verdict = Verdict.UNHEALTHY if service.container.sick else Verdict.DEAD
+            outage = self._fall_with(outage, service, verdict, cause, death, now)
 
     # Notes
 
@@ -2857,24 +3043,6 @@ def shown_lines(lines: Iterable[str]) -> list[str]:
     return [line for line in shown if line.strip()]
 
 
-def recovery_command(container: Container) -> str:
-    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
-    files = container.labels.get("com.docker.compose.project.config_files", "")
-    if container.auto_remove and container.status != "running":
-        return ""
-    verbs = ["restart"] if container.sick else ["up", "-d"]
-    if container.status == "running" and not container.sick:
-        verbs.append("--force-recreate")  # it runs in a network that is gone
-    if swarm := container.labels.get("com.docker.swarm.service.name"):
-        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
-    if not container.service or container.oneoff:
-        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
-    words = ["docker", "compose", "-p", container.project]
-    for file in filter(None, files.split(",")):
-        words += ["-f", file]
-    return shlex.join([*words, *verbs, container.service])
-
-
 def exit_words(exit_code: int | None) -> str:
     """`exit 137 (SIGKILL)`: codes over 128 name a signal, up to the last of the ordinary ones."""
     if exit_code is None:
@@ -2911,7 +3079,8 @@ def headline(notice: Notice) -> str:
         return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
-            return f"{name} is back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+            are = "are" if name.endswith(" services") else "is"
+            return f"{name} {are} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
             return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
@@ -2973,7 +3142,6 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
     return [
         ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
         ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
-        ("Not back", missing if notice.verdict is Verdict.RECOVERED else ""),
         ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
         ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else ""),
     ]
@@ -2981,14 +3149,15 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text, the
-    command to paste, log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text under
+    a word of their own, the command to paste, log lines."""
     kind: str
     title: str
     colour: int
     headline: str
     lines: tuple[tuple[str, str], ...]
     consequences: tuple[tuple[str, str], ...]
+    listing: str
     command: str
     logs: tuple[str, ...]
     footer: str
@@ -3019,7 +3188,9 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else one_line(notice.plan),
         lines=tuple((label, one_line(text)) for label, text in lines if text),
         consequences=tuple((one_line(chain), one_line(text)) for chain, text in (
-            consequence_words(consequence, moment) for consequence in notice.consequences)) if not recovered else (),
+            consequence_words(consequence, moment) for consequence in notice.consequences
+            if not (recovered and consequence.back))),
+        listing=LISTINGS.get(notice.verdict, "Took with it" if notice.container else "These"),
         command=one_line(recovery_command(notice.container)) if red and notice.container else "",
         logs=tuple(shown_lines(notice.logs)) if not recovered else (),
         footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))),
@@ -3034,6 +3205,7 @@ def log_block(lines: tuple[str, ...], room: int) -> str:
     return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
 
 
+LISTINGS = {Verdict.ENGINE_DOWN: "Not brought back", Verdict.STILL_DOWN: "Down", Verdict.RECOVERED: "Not back"}
 FOREIGN = ("Services", "Engine says", "Stopped", "Gone", "Back with it", "Not back", "Takes with it", "Already down")
 
 
@@ -3052,7 +3224,7 @@ def consequence_lines(card: Card, room: int) -> list[str]:
         lines.append(line)
     if rest := len(card.consequences) - len(lines):
         lines.append(f"• … and {rest} more: `sentinel.py history`")
-    return ["**Took with it:**", *lines] if card.consequences else []
+    return [f"**{card.listing}:**", *lines] if card.consequences else []
 
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
@@ -3103,7 +3275,7 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
 def digest_line(card: Card, most: int) -> str:
     """One card in at most so many characters: name and end first, then the command, then the last log line."""
     names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
-    took = f"took with it: {names}" if names else ""
+    took = f"{card.listing.lower()}: {names}" if names else ""
     words = card.headline
     for extra in (took, card.command, card.logs[-1] if card.logs else ""):
         if extra and len(words) + len(extra) + 5 <= most:
@@ -3129,8 +3301,8 @@ def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
 
 
 def late_words(notice: Notice, now: float, why: str) -> str:
-    """`12m ago; Discord could not be reached`, empty where it is told in time."""
-    ago = now - notice.at
+    """`12m ago; Discord could not be reached`, empty where it is told in time. A green one may have waited for others."""
+    ago = now - (notice.decided_at or notice.at)
     return f"{span(ago)} ago; {why or 'Sentinel was away'}" if ago >= LATE else ""
 
 
@@ -3142,7 +3314,7 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     """
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
-    told_at = now if job.sent_at is None else job.sent_at
+    told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came, not how late it is
     cards = [card_of(notice, job.host, lambda at: f"<t:{int(at + calendar_offset)}:R>",
                      clip(late_words(notice, told_at, job.why_late), 200)) for notice in notices]
     if len(cards) <= EMBEDS:
@@ -3181,7 +3353,7 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
     body = [card.headline, *(f"{label}: {text}" if label else text for label, text in card.lines)]
     if card.consequences:
-        body += ["Took with it:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
+        body += [f"{card.listing}:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
     if card.command:
         body.append(f"Recover: {card.command}")
     if card.logs:
@@ -3241,7 +3413,8 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
     muted = f"for another {span(until - now)}" if until else f"daily at {windows}" if windows else "no"
     lines = (("watched", f"yes: {why}"), ("kind", job_words(service, watchdog)),
              ("depends on", listed([*parents, *jobs]) or "nothing that is watched"),
-             ("now", str(service.phase)), ("at its death", watchdog.if_it_died(service, now)),
+             ("now", str(service.phase)),
+             ("at its death", watchdog.if_it_died(service, now) if not until else "Nothing, until the mute is over."),
              ("restarts left", f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}"),
              ("muted", muted))
     return [service.container.name, *(f"  {label + ':':15}{text}" for label, text in lines)]
@@ -3249,9 +3422,17 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
 
 def settings_lines(settings: Settings) -> list[str]:
     """The settings that count, secrets masked."""
-    values = {meta["variable"]: (getattr(settings, name), meta) for name, meta in options()}
-    return [f"{variable}={'***' if meta['secret'] and value else value if value != '' and value != () else meta['shown']}"
-            for variable, (value, meta) in values.items()]
+
+    def words(value: Any, meta: Mapping[str, Any]) -> str:
+        if value == meta["parse"](meta["default"]):
+            return meta["shown"].replace("`", "") or "–"
+        if meta["secret"]:
+            return "***"
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        return span(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+    return [f"{meta['variable']}={words(getattr(settings, name), meta)}" for name, meta in options()]
 
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
@@ -3437,8 +3618,9 @@ def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
     return "\n".join([f"{clip(first, 1000)} | {perfdata}", *rows])
 
 
-ENDS = (Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST, Verdict.RESTARTED,
-        Verdict.STILL_DOWN, Verdict.WATCHING)
+NO_INCIDENT = (Verdict.WATCHING, *OTHERS)
+ENDS = (*NO_INCIDENT, Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST,
+        Verdict.RESTARTED, Verdict.STILL_DOWN)
 EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
                   "exit_code": 0, "deaths": 0, "attempts": 0}
 
@@ -3478,7 +3660,8 @@ def history_table(incidents: list[JSON]) -> str:
         start, end = (datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else "open"
                       for moment in (incident["start"], incident["end"]))
         told = ", ".join(f"{channel} {state}" for channel, state in incident["notices"][-1]["delivery"].items())
-        cause = incident["cause"].partition(":")[0] or exit_words(incident["exit_code"])
+        how = exit_words(incident["exit_code"]) if incident["verdict"] not in NO_INCIDENT else ""
+        cause = incident["cause"].partition(":")[0] or how
         rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]", start, end,
                      span(incident["downtime"]) if incident["downtime"] is not None else "–",
                      str(incident["deaths"]), str(incident["restarts"]), cause, told))
@@ -3768,8 +3951,9 @@ def incident_of(document: JSON, key: str, outages: dict[int, Outage], offset: fl
 
 def outage_record(outage: Outage, offset: float) -> JSON:
     """An outage as the ledger keeps it; its members are told by the services."""
-    return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "flaps": outage.flaps,
-            "members": outage.members, "back": outage.back_at and outage.back_at + offset,
+    return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "left": outage.left,
+            "flaps": outage.flaps, "moved": outage.moved_at + offset, "members": outage.members,
+            "back": outage.back_at and outage.back_at + offset,
             "notice": notice_record(outage.notice, offset) if outage.notice else None}
 
 
@@ -3778,7 +3962,8 @@ def outage_of(number: int, document: JSON, offset: float) -> Outage:
     notice = notice_of(document["notice"], offset) if document["notice"] else None
     back = document["back"]
     return Outage(number, document["began"] - offset, document["root"], [str(key) for key in document["members"]],
-                  document["told"], document["flaps"], notice, back and back - offset)
+                  document["told"], document["left"], document["flaps"], document["moved"] - offset, notice,
+                  back and back - offset)
 
 
 def example_service() -> JSON:
@@ -3821,7 +4006,8 @@ def notice_record(notice: Notice, offset: float) -> JSON:
     """A notice as the ledger keeps it: nothing in it that may not be shown."""
     consequences = tuple(replace(consequence, at=consequence.at + offset) for consequence in notice.consequences)
     document = asdict(replace(notice, container=None, logs=tuple(shown_lines(notice.logs)), at=notice.at + offset,
-                              error=redact(clean(notice.error)), consequences=consequences))
+                              error=redact(clean(notice.error)), consequences=consequences,
+                              decided_at=notice.decided_at and notice.decided_at + offset))
     return document | {"container": container_record(notice.container) if notice.container else None}
 
 
@@ -3832,7 +4018,8 @@ def notice_of(document: JSON, offset: float) -> Notice:
                               "verdict": Verdict(item["verdict"])}) for item in document["consequences"])
     return Notice(**document | {
         "container": container_from(document["container"]) if document["container"] else None,
-        "at": document["at"] - offset, "names": tuple(document["names"]), "verdict": Verdict(document["verdict"]),
+        "at": document["at"] - offset, "decided_at": document["decided_at"] and document["decided_at"] - offset,
+        "names": tuple(document["names"]), "verdict": Verdict(document["verdict"]),
         "cause": Cause(document["cause"]), "logs": tuple(document["logs"]), "consequences": consequences,
         "facts": tuple((label, text) for label, text in document["facts"])})
 
@@ -4039,6 +4226,7 @@ class Engine:
     def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.host, self.tls = host, tls
         self.podman = False  # it says so in every answer
+        self.heals = False  # it is to be asked whether restarts are let through
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
         self.stream: socket.socket | None = None
@@ -4120,7 +4308,7 @@ class Engine:
         try:
             rows = self.list()
             if self.identity is None:
-                self.tell_only = self.forbids_restarts() if is_tcp(self.host) else ""
+                self.tell_only = self.forbids_restarts() if self.heals and is_tcp(self.host) else ""
                 self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
@@ -4169,10 +4357,10 @@ class Engine:
             return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
         return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
 
-    def events(self, since: float, now_time: float, put: Callable[[Observation], None]) -> StreamClosed:
+    def events(self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]) -> StreamClosed:
         """Put every event of the stream into the inbox until it ends. A reader that pauses would lose events
-        without notice and slow the whole engine, so nothing else is done here."""
-        start = since or now_time - 30.0
+        without notice and slow the whole engine, so nothing else is done here. `clock` gives Unix seconds."""
+        start = since or clock() - 30.0
         connection = self.connect(10.0)
         try:
             connection.request("GET", f"/events?since={start:.9f}&filters={EVENT_FILTER}")
@@ -4180,7 +4368,7 @@ class Engine:
             response = connection.getresponse()
             if response.status != 200:
                 return StreamClosed(error_text(response.status, response.read(4000)), refused=True)
-            put(StreamOpened(start, now_time))
+            put(StreamOpened(start, clock()))  # an engine that starts answers late: what it does before is not news
             assert self.stream
             self.stream.settimeout(None)
             for line in response:
@@ -4632,6 +4820,8 @@ GREET_AGAIN = 600.0
 PULSE, PULSE_LIMIT = 5.0, 30.0  # how often it is noted that all goes on, and how old that note may be
 LOOK_LIMIT, COURIER_LIMIT, LIST_LIMIT = 90.0, 150.0, 90.0  # how long a look, a message, or the next listing may take
 HEARTBEAT_EVERY = 60.0
+LAST_WORDS = 0.3
+WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
 NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
@@ -4700,7 +4890,8 @@ HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
 
 
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
-    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides."""
+    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides.
+    OSError where the address can't be had."""
     from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
 
     def ask(path: str, words: Notice | None = None) -> tuple[int, str, str]:
@@ -4714,10 +4905,7 @@ def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     server = type("Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
-    try:
-        listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
-    except OSError as error:
-        raise SettingError(f"SENTINEL_LISTEN: {address}: {error.strerror or error}") from None
+    listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
     threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
 
 
@@ -4762,10 +4950,13 @@ def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], byte
     if size > BODY_LIMIT:
         return 413, "text/plain", f"at most {BODY_LIMIT} bytes\n"
     try:
-        words = words_of(json.loads(read(size)))
-    except (ValueError, RecursionError, OSError) as error:
+        document = json.loads(read(size))
+    except (ValueError, RecursionError, OSError):
+        return 400, "text/plain", 'the body is no JSON; send {"title": "…", "message": "…", "level": "info"}\n'
+    try:
+        return ask("/notify", words_of(document))
+    except ValueError as error:
         return 400, "text/plain", f"{error}\n"
-    return ask("/notify", words)
 
 
 def words_of(document: JSON) -> Notice:
@@ -4787,6 +4978,7 @@ class Daemon:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
         self.engine = engine_of(settings, environment)
+        self.engine.heals = settings.restart
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment), self.mask)
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
@@ -4857,7 +5049,7 @@ class Daemon:
         """End with the reason, so that the supervisor starts it again from durable state."""
         self.log("error", f"the worker {seen.worker} broke: {seen.report}")
         if self.settings.heartbeat_url:
-            ping(self.web, f"{self.settings.heartbeat_url}/fail")
+            ping(self.web, str.__str__(self.settings.heartbeat_url) + "/fail")
         return ExitCode.CRASHED
 
     def _decided(self, actions: list[Action]) -> None:
@@ -4955,11 +5147,11 @@ class Daemon:
         self.manager.say(f"STATUS={stuck or where}", *(["WATCHDOG=1"] if not stuck else []))
         if self.settings.heartbeat_url and now >= self.heartbeat_at and not stuck:
             self.heartbeat_at = now + HEARTBEAT_EVERY
-            self.lanes["heartbeat"].put(self.settings.heartbeat_url)
+            self.lanes["heartbeat"].put(str.__str__(self.settings.heartbeat_url))
 
     def _fail_heartbeat(self) -> None:
         if self.settings.heartbeat_url:
-            self.lanes["heartbeat"].put(self.settings.heartbeat_url + "/fail")
+            self.lanes["heartbeat"].put(str.__str__(self.settings.heartbeat_url) + "/fail")
 
     def _asked(self, seen: Asked) -> None:
         """Answer the local HTTP server; words of others are answered for once they are durable."""
@@ -5094,6 +5286,10 @@ class Daemon:
         position, remind = at(meta, "position"), at(meta, "remind")
         self.watchdog.restore(services, outages, text_at(meta, "engine"),
                               position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
+        goodbye = at(meta, "goodbye")
+        if isinstance(goodbye, float) and goodbye:
+            self.watchdog.resume_goodbye(goodbye, now)
+        self.ledger.put("meta", "goodbye", 0.0, now_time)
         if isinstance(remind, float) and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - offset
         self._read_mutes(now)
@@ -5177,16 +5373,29 @@ class Daemon:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
         self.log("info", "asked to stop")
         self.manager.say("STOPPING=1")
+        self._hear_out()
         self.engine.close_stream()
         until = time.monotonic() + 1.5
-        self._decided([action for action in actions if isinstance(action, Tell | Log)])
+        self._decided([action for action in actions if isinstance(action, WORDS)])
         while any(outbox.busy for outbox in self.outboxes.values()) and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 if isinstance(seen := self.inbox.get(timeout=left), Delivered):
                     self._decided(list(self._delivered(seen)))
+        goodbye = self.watchdog.goodbye()
+        self.ledger.put("meta", "goodbye", goodbye if goodbye < math.inf else 0.0, time.time())
+        self._save(time.monotonic())
         if waiting := sum(len(outbox.waiting) for outbox in self.outboxes.values()):
             self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
         return ExitCode.OK
+
+    def _hear_out(self) -> None:
+        """A last look at the stream: an engine that shuts down stops Sentinel's own container with all others."""
+        until = time.monotonic() + LAST_WORDS
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                seen = self.inbox.get(timeout=left)
+                if isinstance(seen, Heard | Delivered):
+                    self._decided([action for action in self._observed(seen) if isinstance(action, WORDS)])
 
     def mask(self, text: str) -> str:
         """Text without Sentinel's own secrets: a container may well print them, too."""
@@ -5204,12 +5413,16 @@ class Daemon:
         for lane, workers in LANES.items():
             for index in range(workers):
                 self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
-        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time(), self.inbox.put))
+        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time, self.inbox.put))
         for name, channel in self.channels.items():
             self._worker(name, name, functools.partial(send, channel))
         self._worker("heartbeat", "heartbeat", lambda url: ping(self.web, url))
         if self.settings.listen:
-            serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
+            try:
+                serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
+            except OSError as error:  # no reason to stop watching
+                self.log("error", f"SENTINEL_LISTEN: {self.settings.listen} can't be had ({error.strerror or error});"
+                                  " going on without it")
 
     def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
         jobs = self.lanes[lane]
@@ -5366,6 +5579,10 @@ def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], 
     try:
         database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
         known = known_names(database)
+        muted = {key for (key,) in database.execute("SELECT key FROM record WHERE kind = 'mute'")}
+        if not seconds and "all" not in wanted and (loud := [name for name in wanted if name in known - muted]):
+            others = f"; muted are {listed(sorted(muted))}" if muted else ""
+            raise LedgerError(f"no mute names {listed(loud)}{others}")
         if unknown := [name for name in wanted if name not in known]:
             near = difflib.get_close_matches(unknown[0], known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -5401,6 +5618,8 @@ class Parser(argparse.ArgumentParser):
     """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
 
     def error(self, message: str) -> NoReturn:
+        if "check" in sys.argv[1:] and "--nagios" in sys.argv[1:]:
+            print(f"SENTINEL UNKNOWN: {message}")
         self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
 
 
@@ -5431,7 +5650,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
     except SettingError as error:
-        print("\n".join(error.args), file=sys.stderr)
+        if arguments.command == "check" and arguments.nagios:
+            print(nagios_text([], 3, list(error.args)))
+        else:
+            print("\n".join(error.args), file=sys.stderr)
         return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
     if arguments.command == "watch" and __name__ == "__main__":
         relaunch()
@@ -5449,6 +5671,9 @@ def main(argv: list[str] | None = None) -> int:
         "watch": lambda: Daemon(settings, os.environ).run()}
     try:
         return commands[arguments.command]()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # as `check | head` ends it
+        return ExitCode.OK
     except SettingError as error:
         print("\n".join(error.args), file=sys.stderr)
         return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
@@ -5457,10 +5682,13 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.CRASHED
 
 
+LONGEST_MUTE = 366 * 86400.0
+
+
 def mute_command(settings: Settings, words: list[str], on: bool) -> int:
     """`mute NAME… DURATION`, `unmute NAME…`; 1 where it is called otherwise."""
     try:
-        seconds = interval(words[-1]) if on and len(words) > 1 else 0.0
+        seconds = min(interval(words[-1]), LONGEST_MUTE) if on and len(words) > 1 else 0.0
     except ValueError as error:
         print(f"mute: {error}", file=sys.stderr)
         return 1
@@ -5487,15 +5715,15 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
     for container in sorted(chosen, key=lambda container: container.name):
         watched, why = scope_of(container, settings, me)
         service = watchdog.services.get(container.key)
-        unwatched = [container.name, f"  {'watched:':16}no: {why}"]
+        unwatched = [container.name, f"  {'watched:':15}no: {why}"]
         lines = explanation(service, why, watchdog, now) if watched and service else unwatched
         print("\n".join(lines))
-    for name in wanted:
-        if not any(name in container.called for container in containers):
-            print(f"no container is called {name}", file=sys.stderr)
+    missing = [name for name in wanted if not any(name in container.called for container in containers)]
+    for name in missing:
+        print(f"no container is called {name}", file=sys.stderr)
     if not wanted:
         print("\n".join(["settings", *(f"  {line}" for line in settings_lines(settings))]))
-    return 0
+    return int(bool(missing))
 
 
 def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: str, now: float) -> Watchdog:

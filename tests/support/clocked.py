@@ -135,10 +135,10 @@ class Clocked:
                     heapq.heappush(self._jobs, (self.now + self.answer, next(self._order), action))
 
     def _subscribe(self, since: float) -> None:
-        when, before = self.wall(), set(self.server.open_streams)
+        before = set(self.server.open_streams)
 
         def read() -> None:
-            self._inbox.put(self.engine.events(since, when, self._inbox.put))
+            self._inbox.put(self.engine.events(since, self.wall, self._inbox.put))
 
         self._reading = True
         self.subscribed.append(self.now)

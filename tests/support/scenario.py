@@ -80,6 +80,8 @@ class World:
         self.order = itertools.count()
         self.stamps = (0.0, 0)
         self.up, self.open, self.deaf, self.refuses = True, False, False, False
+        self.carried: set[str] = set()  # what an engine that ended brings back at its return
+        self.muted: dict[str, float] = {}  # by name, project or "all": until when
         self.killed: dict[str, bool] = {}  # containers whose run got a signal: Docker's policy leaves them alone
         self.on_purpose: set[str] = set()  # stopped or paused by somebody, and Sentinel was told
         # what a scenario may set; by a container's name
@@ -124,7 +126,7 @@ class World:
             if following is None or following > until:
                 break
             steps = steps + 1 if following <= self.now else 0
-            assert steps < 500, "time stands still"
+            assert steps < 500 + 20 * len(self.containers), "time stands still"
             self.now = max(self.now, following)
             if soon is not None and soon <= self.now:
                 heapq.heappop(self.agenda)[2]()
@@ -184,8 +186,12 @@ class World:
         if isinstance(action, sentinel.Tell):
             self.notices.append(action.notice)
             self.check_notice(action.notice)
+            for item in action.notice.consequences if action.notice.verdict is Verdict.RECOVERED else ():
+                self.incidents.pop(item.chain[0], None)  # its own red has been folded into this story
         if action.notice.open or isinstance(action, sentinel.Amend):
             self.reds[action.notice.incident] = action.notice
+            if action.notice.open and self.incidents.get(action.notice.name):
+                self.incidents[action.notice.name] = action.notice.incident  # its own red may have been folded into this
 
     def line(self, action: sentinel.Action) -> str:
         """What is told or touched; of what is amended, a new title."""
@@ -307,7 +313,7 @@ class World:
         if container is None or container.status in ("running", "paused"):
             return container is not None
         self.on_purpose.discard(container_id)
-        if words := self.broken.get(container.name):
+        if words := self.broken.get(container.name) or self.no_network(container):
             self.change(container_id, error=words, exit_code=container.exit_code or 128,
                         status="exited" if container.started_time else "created")
             return False
@@ -325,6 +331,15 @@ class World:
             after, verb = (self.sick[container.name], self.unhealthy) if container.name in self.sick else (1.0, self.healthy)
             self.later(after, self.if_same(container, lambda: verb(container.name)))
         return True
+
+    def no_network(self, container: Container) -> str:
+        """Why it can't join the network that it shares, in the engine's words; empty if it can."""
+        if not (target := container.network_target):
+            return ""
+        owner = self.containers.get(target) or next((c for c in self.containers.values() if c.name == target), None)
+        if owner is None:
+            return f"joining network namespace of container: No such container: {target}"
+        return "" if owner.status == "running" else f"cannot join network namespace of a non running container: {target}"
 
     def if_same(self, container: Container, do: Callable[[], None]) -> Callable[[], None]:
         """Something that happens only if this run still goes on."""
@@ -568,6 +583,27 @@ class World:
         self.purpose(container)
         self.stop(name, lambda: self.later(0.01, lambda: self.destroy(container.id)))
 
+    def mute(self, name: str, span: str | float = 3600.0) -> None:
+        """sentinel mute NAME|PROJECT|all DURATION."""
+        self.muted[name] = self.now + float(span)
+        self.mutes_changed()
+
+    def unmute(self, name: str) -> None:
+        """sentinel unmute NAME|PROJECT|all."""
+        del self.muted[name]
+        self.mutes_changed()
+
+    def mutes_changed(self) -> None:
+        """Sentinel reads who is muted, and ticks, as the daemon does it."""
+        self.muted = {name: until for name, until in self.muted.items() if until > self.now}
+        self.watchdog.mute(self.muted, self.now)
+        self.tick()
+
+    def is_muted(self, container: Container) -> bool:
+        """Whether a command has muted it."""
+        names = {"all", container.name, container.project, container.service} - {""}
+        return any(until > self.now for name, until in self.muted.items() if name in names)
+
     # What befalls the stream and the engine
 
     def stream(self, what: str) -> None:
@@ -590,6 +626,32 @@ class World:
         if not self.up:
             self.stream("cut")
 
+    def goodbye(self) -> None:
+        """The engine shuts down: it sends all containers their stop signal, and leaves when the last has ended."""
+        running = [container for container in self.containers.values() if container.status == "running"]
+        for container in running:
+            self.event("kill", container.id, signal=container.stop_signal)
+        for container in running:
+            self.ended(container, 0)
+            self.event("stop", container.id)
+            self.event("die", container.id, exit_code=0)
+        self.carried = {c.id for c in running if c.restart_policy in ("always", "unless-stopped")}
+        self.later(0.05, lambda: self.engine("gone"))
+
+    def crash(self) -> None:
+        """The engine and all containers are killed. The new engine finds them dead; what it tells, nobody hears."""
+        running = [container for container in self.containers.values() if container.status == "running"]
+        self.engine("gone")
+        for container in running:
+            self.ended(container, 137)
+        self.carried = {c.id for c in running if c.restart_policy == "always"}
+
+    def returns(self) -> None:
+        """The engine is back, and brings back what its policies ask for, one after another."""
+        self.engine("back")
+        for index, container_id in enumerate(sorted(self.carried)):
+            self.later(0.05 * index, lambda it=container_id: self.run(it) and None)
+
     def forgets(self) -> None:
         """The engine's own buffer of events runs over."""
         self.events.clear()
@@ -606,6 +668,7 @@ class World:
             self.tries.pop(job.key, None)
         self.tries[job.key] = self.tries.get(job.key, 0) + 1
         policy, _ = sentinel.policy_of(container, self.settings, self.me)
+        assert not self.is_muted(container), f"{job.key} is muted"
         assert self.tries[job.key] <= policy.max_restarts, f"{job.key} is restarted {self.tries[job.key]} times"
         assert policy.watch and policy.heal, f"{job.key} is not to be restarted"
         unknown = job.id in self.looking

@@ -24,7 +24,7 @@ from support.docker import IMAGE, Engine, Project, wait
 from support.fake_discord import FakeDiscord, Message, Webhook
 
 PROGRAM = Path(__file__).resolve().parents[2] / "sentinel.py"
-RED, GREEN, GREY, AMBER = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C
+RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
 
 #: What the log says: the engine has been listed, and a container is watched from now on.
 LISTED = r"the engine .* answers"
