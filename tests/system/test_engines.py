@@ -387,11 +387,17 @@ def nothing_of(word: str, status: int = 403) -> Callable[[str, str], int]:
     return lambda method, path: status if path.startswith(word) else 0
 
 
-@pytest.mark.parametrize("status", [403, 405])
-def test_a_proxy_that_refuses_to_write_means_tell_only_from_the_start(engine: FakeEngine, status: int) -> None:
+@pytest.mark.parametrize(("status", "cut"), [(403, 0.0), (405, 0.0), (403, 3.0)])
+def test_a_proxy_that_refuses_to_write_means_tell_only_from_the_start_and_after_a_cut(
+    engine: FakeEngine, status: int, cut: float
+) -> None:
     web = add(engine, "web")
     with Front(engine, denies=no_posts(status)) as front, Clocked(front) as watch:  # type: ignore[arg-type]
+        watch.engine.heals = True
         watch.run(5)
+        if cut:
+            engine.cut_streams()
+            watch.run(cut)
         engine.crash(web, 3)
         watch.run(600)
         assert watch.told() == ["DEAD web"]
