@@ -93,6 +93,8 @@ class Process:
         ended = self.process.poll()
         self.process.kill()
         self.process.wait()
+        for path in sentinel.health_files(sentinel.Settings(state=self.environment["SENTINEL_STATE"]), {})[1:]:
+            Path(path).unlink(missing_ok=True)
         print(self.log)
         assert kind or ended in (None, 0, -signal.SIGKILL), self.log
 
@@ -195,16 +197,11 @@ def test_health_also_works_where_the_state_folder_can_not_be_written(engine: Fak
     state = str(tmp_path / "file" / "state")
     with Process(tmp_path, engine.host, quick=QUICK, SENTINEL_STATE=state) as daemon:
         daemon.watching()
-        try:
-            until(lambda: daemon.health()[0] == 0)
-            assert daemon.command("health", SENTINEL_STATE=f"{state}2")[0] == 1, "another daemon's"
-            daemon.signal(signal.SIGKILL)
-            daemon.ended()
-            until(lambda: daemon.health()[0] == 1)
-        finally:
-            for path in sentinel.health_files(sentinel.Settings(state=state), {}):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+        until(lambda: daemon.health()[0] == 0)
+        assert daemon.command("health", SENTINEL_STATE=f"{state}2")[0] == 1, "another daemon's"
+        daemon.signal(signal.SIGKILL)
+        daemon.ended()
+        until(lambda: daemon.health()[0] == 1)
 
 
 def test_the_note_is_never_written_through_somebodys_link(tmp_path: Path) -> None:
