@@ -1106,6 +1106,8 @@ def recovery_command(container: Container) -> str:
         verbs.append("--force-recreate")  # it runs in a network that is gone
     if swarm := container.labels.get("com.docker.swarm.service.name"):
         return f"docker service ps --no-trunc {shlex.quote(swarm)}"
+    if (not container.service or container.oneoff) and "--force-recreate" in verbs:
+        return ""
     if not container.service or container.oneoff:
         return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
     words = ["docker", "compose", "-p", container.project]
@@ -1415,7 +1417,8 @@ class Watchdog:
             if due is not None:
                 self.due["forget" if service.phase is Phase.GONE and service.settled else "phase", service.key] = due
         for number, outage in outages.items():
-            outage.members = [key for key in outage.members if key in self.services and self.services[key].incident]
+            found = {key: self.services[key].incident for key in outage.members if key in self.services}
+            outage.members = [key for key, incident in found.items() if incident and incident.outage is outage]
             if outage.members or outage.notice:
                 outage.root = outage.root if outage.root in outage.members else "" if outage.notice else outage.members[0]
                 self.outages[number] = outage
@@ -1483,7 +1486,7 @@ class Watchdog:
 
     def _take_actions(self) -> list[Action]:
         news, self.news = self.news, {}
-        told = [self._tell_outage(outage) for outage in news.values() if outage.number in self.outages and not outage.left]
+        told = [self._tell_outage(outage) for outage in news.values() if self._is_told(outage)]
         actions, self.actions = self.actions, []
         return [*told, *actions]
 
@@ -1501,6 +1504,9 @@ class Watchdog:
     def _number(self) -> int:
         self.incidents += 1
         return self.incidents
+
+    def _is_told(self, outage: Outage) -> bool:
+        return outage.number in self.outages and not outage.left
 
     def _notice(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
         """What there is to tell of a service."""
@@ -4007,7 +4013,7 @@ def example_notice() -> JSON:
     """The record of a notice with everything that one can have."""
     consequence = Consequence(("",), Verdict.DEAD, 0.0, 0)
     return json.loads(json.dumps(notice_record(Notice(
-        Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, logs=("",), names=("",),
+        Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, logs=("line",), names=("",),
         consequences=(consequence,), recovered=0.0), 0.0)))
 
 
@@ -4051,9 +4057,10 @@ def service_of(key: str, document: JSON, offset: float, settings: Settings,
 
 def notice_record(notice: Notice, offset: float) -> JSON:
     """A notice as the ledger keeps it: nothing in it that may not be shown."""
-    consequences = tuple(replace(consequence, at=consequence.at + offset) for consequence in notice.consequences)
+    consequences = tuple(replace(item, at=item.at + offset, state=redact(item.state)) for item in notice.consequences)
     document = asdict(replace(notice, container=None, logs=tuple(shown_lines(notice.logs)), at=notice.at + offset,
-                              error=redact(clean(notice.error)), consequences=consequences,
+                              error=redact(clean(notice.error)), consequences=consequences, plan=redact(notice.plan),
+                              facts=tuple((label, redact(text)) for label, text in notice.facts),
                               decided_at=notice.decided_at and notice.decided_at + offset))
     return document | {"container": container_record(notice.container) if notice.container else None}
 
@@ -4091,10 +4098,10 @@ def outbox_record(outbox: Outbox, offset: float) -> JSON:
             **{name: getattr(outbox, name) for name in OUTBOX_FIELDS}}
 
 
-def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], offset: float) -> None:
-    """Put back what waited; what can't be read any more is left out."""
+def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], offset: float) -> bool:
+    """Put back what waited; what can't be read any more is left out. False if there was any such."""
     if not fits(document, outbox_record(Outbox(""), 0.0)):
-        return
+        return False
     for name in OUTBOX_FIELDS:
         setattr(outbox, name, document[name])
     for number in document["waiting"]:
@@ -4108,6 +4115,7 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
     outbox.stale = {message: 0.0 for message in map(str, document["stale"]) if message in outbox.posted}
     outbox.batch = max(0, min(int(outbox.batch), len(outbox.waiting)))
     outbox.unclear = outbox.batch > 0
+    return len(outbox.waiting) == len(document["waiting"]) and len(outbox.posted) == len(document["posted"])
     outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
 
 
@@ -5324,7 +5332,9 @@ class Daemon:
         """Take over what `mute` and `unmute` have written, before anything else is decided."""
         self.watchdog.calendar_offset = offset = time.time() - now
         if self.ledger.changed_outside():
-            self.watchdog.mute(mutes_of(self.ledger, offset), now)
+            mutes = mutes_of(self.ledger, offset)
+            if self.ledger.database:  # else it could not be read, which ends no mute
+                self.watchdog.mute(mutes, now)
 
     def _remember(self) -> None:
         """Open the ledger and take up what it holds. LedgerError: it belongs to somebody else."""
@@ -5374,8 +5384,8 @@ class Daemon:
         notices = self.ledger.records("notice")
         self.notices = max([newest, *(int(key) for key in notices if key.isdigit())])
         for name, document in self.ledger.records("outbox").items():
-            if name in self.outboxes:
-                fill_outbox(self.outboxes[name], document, notices, offset)
+            if name in self.outboxes and not fill_outbox(self.outboxes[name], document, notices, offset):
+                self.log("warning", f"ledger: some alerts that waited for {name} make no sense and are left out")
         for notice in self._unfinished():
             self.ledger.put("notice", str(notice.id), notice_record(notice, offset), notice.at + offset)
         for key, document in notices.items():

@@ -169,8 +169,6 @@ def test_an_orphan_says_what_happened_and_the_command_that_helps() -> None:
     assert "was recreated" in text and message_of(orphan())["embeds"][0]["color"] == RED
 
 
-@pytest.mark.xfail(strict=True, reason="a container outside of compose that runs is told to be brought back by `docker"
-                   " start`, which does nothing to what runs")  # fmt: skip
 def test_the_command_for_a_lonely_container_that_lost_its_network_is_one_that_does_something() -> None:
     lonely = Container("a" * 64, "torrent", status="running", network_mode="container:" + "b" * 64)
     notice = replace(orphan(), container=lonely, cause=Cause.STALE)
@@ -286,11 +284,7 @@ def test_long_lists_of_names_are_taken_by_discord(notice: Notice) -> None:
     assert refusals(message_of(notice)) == [] and refusals(message_of(notice, edit=True), True) == []
 
 
-UNCLIPPED = pytest.mark.xfail(strict=True, reason="lists of names in a line (Takes with it, Back with it, Services, and"
-                              " Stopped) are not clipped: they push out what comes after, and are cut inside of code")
-
-
-@pytest.mark.parametrize("notice", [pytest.param(notice, marks=UNCLIPPED if place != 2 else ()) for place, notice in
+@pytest.mark.parametrize("notice", [notice for place, notice in
                                     enumerate(LONG)],
                          ids=["takes with it", "back with it", "not back", "services", "stopped"])  # fmt: skip
 def test_long_lists_of_names_are_clipped_and_push_nothing_out(notice: Notice) -> None:
@@ -408,11 +402,7 @@ def test_a_card_in_a_terminal_lists_the_consequences() -> None:
 SECRET = "hunter2hunter2"
 
 
-SHOWN = pytest.mark.xfail(strict=True, reason="the words of a proxy that forbids a restart get there, and are not redacted")
-
-
-@pytest.mark.parametrize("place", ["logs", "error", pytest.param("plan", marks=SHOWN), pytest.param("state", marks=SHOWN),
-                                   pytest.param("facts", marks=SHOWN)])
+@pytest.mark.parametrize("place", ["logs", "error", "plan", "state", "facts"])
 def test_a_secret_that_can_be_told_as_one_is_in_no_message_and_not_in_the_ledger(place: str) -> None:
     words = f"403 from the proxy: password={SECRET}"
     made: dict[str, Any] = {"logs": (words,), "error": words, "plan": words, "facts": (("Degraded", words),)}

@@ -253,8 +253,6 @@ def test_an_outage_is_told_once_and_its_message_kept_current_however_often_senti
     assert "flux and pulse" in words(green)
 
 
-@pytest.mark.xfail(strict=True, reason="what ended with an outage is not written to the ledger for its other members: the"
-                   " next life says green again")  # fmt: skip
 @pytest.mark.parametrize("lives", [1, 3])
 def test_an_outage_that_is_over_is_over_in_the_next_life_too(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, lives: int
@@ -278,8 +276,6 @@ def test_a_bot_that_is_killed_before_it_hears_the_answer_tells_nothing_twice(
     assert len(discord.messages) == 2, discord.story()
 
 
-@pytest.mark.xfail(strict=True, reason="the next life repeats the nonce with another text: Discord answers with what it has,"
-                   " and that is not edited")  # fmt: skip
 def test_what_was_under_way_at_the_kill_reads_the_newest_in_the_end(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path
 ) -> None:
@@ -468,11 +464,7 @@ def test_over_a_bridge_each_of_two_outages_of_one_message_is_told_again_when_it_
 # ── Nothing grows ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-GROWS = pytest.mark.xfail(strict=True, reason="a channel that can't edit: of a message of several notices only the one that"
-                          " ends last is let go, the others stay in memory for good")  # fmt: skip
-
-
-@pytest.mark.parametrize("channel", ["webhook", pytest.param("bridge", marks=GROWS), pytest.param("drop", marks=GROWS)])
+@pytest.mark.parametrize("channel", ["webhook", "bridge", "drop"])
 def test_dozens_of_outages_leave_nothing_in_memory(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, channel: str
 ) -> None:
@@ -604,11 +596,7 @@ def trial(engine: FakeEngine, discord: FakeDiscord, clock: Clock, folder: Path, 
     return wrong
 
 
-UNCHECKED = pytest.mark.xfail(strict=True, reason="what is in it is not checked far enough; see the next test")
-
-
-@pytest.mark.parametrize("kind", [pytest.param("service", marks=UNCHECKED), "outage", "outbox",
-                                  pytest.param("notice", marks=UNCHECKED), "meta"])
+@pytest.mark.parametrize("kind", ["service", "outage", "outbox", "notice", "meta"])
 def test_a_record_with_a_value_of_another_kind_ends_no_life(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, kind: str
 ) -> None:
@@ -629,7 +617,6 @@ FATAL: list[tuple[str, str, tuple[str, ...], Any]] = [
     ("meta", "remind", (), float("nan")), ("meta", "greeting", (), [])]  # fmt: skip
 
 
-@pytest.mark.xfail(strict=True, reason="a damaged record ends the daemon at each of its starts")
 @pytest.mark.parametrize(("kind", "key", "path", "odd"), FATAL, ids=lambda value: str(value)[-40:])
 def test_a_damaged_record_is_left_out(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, kind: str, key: str,
@@ -648,7 +635,6 @@ def test_a_damaged_record_is_left_out(
     survives(engine, discord, clock, tmp_path, made, **settings)
 
 
-@pytest.mark.xfail(strict=True, reason="an outage, outbox or notice that can't be read is left out without a word")
 @pytest.mark.parametrize(("kind", "key"), [("outage", "1"), ("outbox", "webhook"), ("notice", "2")])
 def test_a_record_that_is_left_out_is_a_line_in_the_log(
     engine: FakeEngine, discord: FakeDiscord, clock: Clock, tmp_path: Path, kind: str, key: str
