@@ -80,13 +80,13 @@ class Secret(str):
         return format("***" if self else "", spec)
 
 
-DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 
 
 def duration(text: str) -> float:
     """Seconds from `30s`, `5m`, `1h30m`, or plain seconds."""
     text = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     match = DURATION.fullmatch(text)
     if not text or not match:
@@ -121,19 +121,19 @@ def interval(text: str) -> float:
     return seconds
 
 
+BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+
+
 def boolean(text: str) -> bool:
     """True or False from the words that people write for them."""
-    word = text.strip().lower()
-    if word in ("true", "yes", "on", "1"):
-        return True
-    if word in ("false", "no", "off", "0"):
-        return False
+    if (word := text.strip().lower()) in BOOLEANS:
+        return BOOLEANS[word]
     raise ValueError(f"{text!r} is neither true nor false")
 
 
 def count(text: str) -> int:
     """A whole number, zero or more."""
-    if not re.fullmatch(r"\d{1,9}", text.strip()):
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
         raise ValueError(f"{text!r} is no whole number")
     return int(text)
 
@@ -223,7 +223,7 @@ def secret_address(text: str) -> Secret:
 
 def listen_address(text: str) -> str:
     """HOST:PORT to listen on; a port alone means this machine only."""
-    match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", text.strip())
+    match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", text.strip(), re.ASCII)
     if text.strip() and (not match or not 0 < int(match[2]) < 65536):
         raise ValueError(f"{text.strip()!r} is no address; write 127.0.0.1:9180, or a port alone")
     return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
@@ -541,7 +541,8 @@ class Container:
     def short(self) -> str:
         """What people call it among its siblings: compose's service, with its number unless that is 1."""
         number = self.labels.get("com.docker.compose.container-number", "1")
-        return (self.service if number == "1" else f"{self.service}-{number}") if self.service else self.title
+        name = self.service if number == "1" else f"{self.service}-{number}"
+        return name if self.service and not self.oneoff else self.title
 
     @property
     def title(self) -> str:
@@ -1045,8 +1046,8 @@ def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, s
     reasons = (
         (container.id == me, False, "it is Sentinel itself"),
         (HOOK_LABEL in container.labels, False, "it is a helper of compose's, made for a moment"),
-        (asked in ("false", "no", "off", "0"), False, "its label sentinel.watch is false"),
-        (asked in ("true", "yes", "on", "1"), True, "its label sentinel.watch is true"),
+        (BOOLEANS.get(asked) is False, False, "its label sentinel.watch is false"),
+        (BOOLEANS.get(asked) is True, True, "its label sentinel.watch is true"),
         (settings.projects and project not in settings.projects, False, "SENTINEL_PROJECTS does not name its project"),
         (settings.watch == "all", True, "SENTINEL_WATCH is `all`"),
         (chosen, True, f"it belongs to the compose project {project}"),
@@ -1374,6 +1375,7 @@ class Watchdog:
         self.dependants: dict[str, list[tuple[str, Dependency]]] | None = None  # service → what depends on it; None: unknown
         self.outages: dict[int, Outage] = {}
         self.news: dict[int, Outage] = {}  # outages of which something new is to be told
+        self.deaths: list[str] = []  # services that died, for whoever counts them
         self.mutes: dict[str, float] = {}  # who is muted by command → until when
         self.ignored: set[str] = set()  # containers that are not to be watched
         self.looks: dict[str, bool] = {}  # looks in flight; True: look again after it
@@ -1428,7 +1430,7 @@ class Watchdog:
                 if outage.back_at is None:  # it was away when Sentinel ended: how long it was, the next listing tells
                     self.engine_known, self.lost_at, self.engine_gap = True, outage.began_at, (position, math.inf)
         self.engine_id = engine_id
-        self.position, self.incidents = position, incidents
+        self.position, self.incidents = position, max([incidents, *outages])
         self.absence, self.history = (position, now_time), (0.0, position)
         self.began_at, self.calendar_offset = now, now_time - now
 
@@ -1500,6 +1502,9 @@ class Watchdog:
         else:
             self.looks[container_id] = False
             self.actions.append(Look(container_id))
+
+    def _cancel(self, service: Watched) -> None:
+        self.due.pop(("phase", service.key), None)
 
     def _number(self) -> int:
         self.incidents += 1
@@ -2040,6 +2045,7 @@ class Watchdog:
         else:
             self._log("warning", f"{service.container.name} died again ({incident.deaths + death.times} times)")
         incident.deaths += death.times
+        self.deaths += [service.key] * death.times
         incident.back_at, service.fell = None, True
         incident.looped |= len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
         self._gather(service, now)
@@ -2130,7 +2136,7 @@ class Watchdog:
         service.death, service.held = None, False
         service.move(Phase.RESTARTING)
         service.calling = container.id
-        self.due.pop(("phase", service.key), None)
+        self._cancel(service)
         self._log("info", f"restarting {container.name} (attempt {service.attempts} of {service.policy.max_restarts})")
         self.actions.append(Restart(service.key, container.id, container.started_time, container.status == "running",
                                     container.stop_timeout))
@@ -2138,7 +2144,7 @@ class Watchdog:
     def _give_up(self, service: Watched, plan: str, now: float) -> None:
         """Stop trying. It is told where something was tried; else the first red has said it already."""
         service.move(Phase.GAVE_UP)
-        self.due.pop(("phase", service.key), None)
+        self._cancel(service)
         orphan = service.incident and service.incident.notice.verdict is Verdict.ORPHANED
         if (incident := service.incident) and service.attempts and not orphan:
             exit_code = None if service.known_error else incident.notice.exit_code
@@ -2204,7 +2210,7 @@ class Watchdog:
             return
         service.move(Phase.UP)
         service.proved_at = now
-        self.due.pop(("phase", service.key), None)
+        self._cancel(service)
         self._dependants_due(service.key, now)
         if incident := service.incident:
             incident.back_at, incident.outage.moved_at = service.back_at, now
@@ -2272,7 +2278,7 @@ class Watchdog:
     def _rest(self, service: Watched) -> None:
         """Leave it alone until somebody starts it."""
         service.death = None
-        self.due.pop(("phase", service.key), None)
+        self._cancel(service)
         if service.phase is not Phase.GONE:
             service.move(Phase.STOPPED)
 
@@ -2286,7 +2292,8 @@ class Watchdog:
             if service and service.successor and service.successor.id == container_id:
                 service.successor = None
             return
-        if run.death and service.phase in (Phase.UP, Phase.PROVING) and service.unjudged(run.death):
+        told_apart = not self.podman or (run.death and run.death.code not in WORTHLESS_CODES)  # `rm -f`, to Podman
+        if run.death and told_apart and service.phase in (Phase.UP, Phase.PROVING) and service.unjudged(run.death):
             service.death = run.death  # it was removed before anyone could look
             service.container = replace(service.container, status="gone", finished_time=0.0)
             self._judge(service, service.container, now)
@@ -2297,7 +2304,7 @@ class Watchdog:
         told = service.container.auto_remove or service.container.status == "gone"
         quiet = told or service.phase in (Phase.STOPPED, Phase.GONE)
         service.move(Phase.GONE)
-        self.due.pop(("phase", service.key), None)
+        self._cancel(service)
         service.settled = quiet
         if quiet:
             self._leave(service, "" if told else "It was removed.", now)
@@ -3100,6 +3107,11 @@ HEADLINES = {
 }
 
 
+def be(name: str) -> str:
+    """`is`, or `are` for several."""
+    return "are" if name.endswith(" services") else "is"
+
+
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
@@ -3109,8 +3121,7 @@ def headline(notice: Notice) -> str:
         return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
-            are = "are" if name.endswith(" services") else "is"
-            return f"{name} {are} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+            return f"{name} {be(name)} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
             return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
@@ -3120,7 +3131,7 @@ def headline(notice: Notice) -> str:
             last = f" — {how}" if notice.exit_code is not None else ""
             return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
         case Verdict.STILL_DOWN:
-            return f"{name} {'are' if name.endswith(' services') else 'is'} still down"
+            return f"{name} {be(name)} still down"
     if notice.cause is Cause.CANT_START:
         return f"{name} is DEAD — can't start"
     if notice.container is None and notice.cause:
@@ -3458,9 +3469,8 @@ def settings_lines(settings: Settings) -> list[str]:
             return meta["shown"].replace("`", "") or "–"
         if meta["secret"]:
             return "***"
-        if isinstance(value, tuple):
-            return ", ".join(value)
-        return span(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+        forms: dict[type, Callable[[Any], str]] = {tuple: ", ".join, float: span, bool: lambda value: str(value).lower()}
+        return forms.get(type(value), str)(value)
 
     return [redact(f"{meta['variable']}={words(getattr(settings, name), meta)}") for name, meta in options()]
 
@@ -3510,9 +3520,11 @@ def metrics(watchdog: Watchdog, outboxes: Mapping[str, Outbox], figures: Figures
     """What Prometheus reads."""
     lines = [f'sentinel_build_info{{version="{__version__}"}} 1', f"sentinel_engine_up {int(watchdog.lost_at is None)}",
              f"sentinel_event_stream_reconnects_total {max(0, figures.streams - 1)}"]
+    alive: dict[tuple[str, str], int] = {}
     for service in watchdog.services.values():
         names = service.container.project, service.container.short
-        lines.append(series("sentinel_service_up", names, int(service.alive)))
+        alive[names] = alive.get(names, 0) or int(service.alive)
+    lines += [series("sentinel_service_up", names, value) for names, value in alive.items()]
     for what, counts in figures.counts.items():
         lines += [series(f"sentinel_{what}_total", names, number) for names, number in counts.items()]
     for name, outbox in outboxes.items():
@@ -3534,7 +3546,7 @@ METRICS = {
     "sentinel_engine_up": ("gauge", "Whether the engine answers."),
     "sentinel_event_stream_reconnects_total": ("counter", "How often the event stream was opened anew."),
     "sentinel_service_up": ("gauge", "Whether a watched service runs and nothing speaks against it."),
-    "sentinel_deaths_total": ("counter", "Ends of a service's container, wanted or not."),
+    "sentinel_deaths_total": ("counter", "Ends of a service that nobody asked for."),
     "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
     "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
     "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
@@ -3586,7 +3598,7 @@ def state_of(container: Container, job: bool, asked: bool | None) -> State:
 
     def state(word: str, severity: int, why: str = "") -> State:
         when = container.started_time if container.status in ("running", "paused") else container.finished_time
-        return State(container.title, word, when, why, severity)
+        return State(container.title, word, when, one_line(why), severity)
 
     how = exit_words(container.exit_code)
     match container.status:
@@ -3644,8 +3656,8 @@ def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
                                            for number, name in enumerate(("up", "warning", "critical"))}
     perfdata = " ".join(f"{name}={value};;;0" for name, value in figures.items())
     first = f"SENTINEL {word}: {', '.join([*trouble, *bad]) or fine}".replace("|", "/")
-    rows = [f"{state.name}: {state.word} {state.why}".rstrip().replace("|", "/") for state in states]
-    return "\n".join([f"{clip(first, 1000)} | {perfdata}", *rows])
+    rows = [one_line(f"{state.name}: {state.word} {state.why}").replace("|", "/") for state in states]
+    return "\n".join([f"{clip(one_line(first), 1000)} | {perfdata}", *rows])
 
 
 NO_INCIDENT = (Verdict.WATCHING, *OTHERS)
@@ -3694,8 +3706,9 @@ def history_table(incidents: list[JSON]) -> str:
         told = ", ".join(f"{channel} {state}" for channel, state in incident["notices"][-1]["delivery"].items())
         how = exit_words(incident["exit_code"]) if incident["verdict"] not in NO_INCIDENT else ""
         cause = incident["cause"].partition(":")[0] or how
-        took = f" +{len(incident['consequences'])}" if incident["consequences"] else ""
-        rows.append((str(incident["incident"] or "–"), f"{incident['name']}{took} [{incident['verdict']}]", start, end,
+        took = ", ".join(chain.partition(" ")[0] for chain in incident["consequences"])
+        cause = "; took ".join(filter(None, (cause, took)))
+        rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]", start, end,
                      span(incident["downtime"]) if incident["downtime"] is not None else "–",
                      str(incident["deaths"]), str(incident["restarts"]), cause, told))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -4162,6 +4175,8 @@ def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
     try:
         meta = json.loads(read_setting_file(os.path.join(config, "contexts", "meta", place, "meta.json")))
         host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
+        if not host:
+            raise ValueError("it names no Host")
     except OSError:
         raise SettingError(f"DOCKER_CONTEXT: there is no context {name} in {config}; see docker context ls") from None
     except (ValueError, RecursionError) as error:
@@ -4899,7 +4914,7 @@ class Manager:
         """READY=1, STATUS=…, WATCHDOG=1, STOPPING=1."""
         if self.address:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.sendto("\n".join(map(one_line, lines)).encode(), self.address)
+                sock.sendto("\n".join(map(one_line, lines)).encode(), socket.MSG_DONTWAIT, self.address)
 
 
 def journal_is(environment: Mapping[str, str], descriptor: int) -> bool:
@@ -4918,12 +4933,13 @@ def health_files(settings: Settings, environment: Mapping[str, str]) -> tuple[st
 
 
 def write_health(files: tuple[str, ...], text: str) -> None:
-    """Note it in the first file that can be written, never through somebody else's link."""
+    """Note it in the first file that can be written, whole or not at all, never through somebody else's link."""
     for path in files:
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(f"{path}.part", flags, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
+            os.replace(f"{path}.part", path)
             return
 
 
@@ -4940,6 +4956,12 @@ def health(settings: Settings, environment: Mapping[str, str]) -> int:
     return int(words != "ok")
 
 
+def fail_url(url: str) -> str:
+    """The dead-man's switch's address for a failure: `/fail` before a query."""
+    path, mark, query = url.partition("?")
+    return f"{path}/fail{mark}{query}"
+
+
 def ping(web: Web, url: str) -> Pinged:
     """Fetch the dead-man's switch."""
     answer = web.ask("GET", url)
@@ -4952,6 +4974,7 @@ HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
     """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides.
     OSError where the address can't be had."""
+    import socketserver
     from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
 
     def ask(path: str, words: Notice | None = None) -> tuple[int, str, str]:
@@ -4964,7 +4987,9 @@ def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
 
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    server = type("Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
+    server = type("Server", (ThreadingHTTPServer,), {
+        "address_family": family, "daemon_threads": True, "server_bind": socketserver.TCPServer.server_bind,
+        "handle_error": lambda *_: None})  # no name is looked up, and who hangs up early is no news
     listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
     threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
 
@@ -5002,11 +5027,14 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
 def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], bytes], token: str,
                ask: Callable[[str, Notice], tuple[int, str, str]]) -> tuple[int, str, str]:
     """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
-    size = number_in(headers.get("Content-Length")) or 0
+    length = headers.get("Content-Length", "")
+    size = int(length) if re.fullmatch(r"[0-9]{1,100}", length) else -1
     if path.partition("?")[0] != "/notify" or not token:
         return 404, "text/plain", "not found\n"
     if not hmac.compare_digest(headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
         return 401, "text/plain", "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
+    if size < 0:
+        return 400, "text/plain", "a Content-Length is needed\n"
     if size > BODY_LIMIT:
         return 413, "text/plain", f"at most {BODY_LIMIT} bytes\n"
     try:
@@ -5021,8 +5049,8 @@ def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], byte
 
 def words_of(document: JSON) -> Notice:
     """Somebody's own words: `{"title", "message", "level"}`. ValueError where they are not that."""
-    title, message = text_at(document, "title").strip(), text_at(document, "message").strip()
-    level = text_at(document, "level") or "info"
+    title, message = (clean(text_at(document, name)).strip() for name in ("title", "message"))
+    level = at(document, "level") or "info"
     if not title or len(title) > NOTE_TITLE:
         raise ValueError(f"title: a text of 1 to {NOTE_TITLE} characters")
     if not message or len(message) > NOTE_TEXT:
@@ -5055,6 +5083,7 @@ class Daemon:
         self.web = Web(environment)
         self.health_files = health_files(settings, environment)
         self.pulse_at = self.heartbeat_at = 0.0
+        self.heartbeat_why = ""
         self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
         self.listed_at = time.monotonic()
         self.notes: deque[float] = deque(maxlen=NOTES)
@@ -5101,7 +5130,8 @@ class Daemon:
                 self._asked(seen)
                 return []
             case Pinged():
-                return [Log("warning", f"heartbeat: {seen.why}")] if seen.why else []
+                news, self.heartbeat_why = seen.why != self.heartbeat_why, seen.why
+                return [Log("warning", f"heartbeat: {seen.why}")] if seen.why and news else []
         self._moved(seen)
         return self.watchdog.observe(seen, time.monotonic())
 
@@ -5109,12 +5139,15 @@ class Daemon:
         """End with the reason, so that the supervisor starts it again from durable state."""
         self.log("error", f"the worker {seen.worker} broke: {seen.report}")
         if self.settings.heartbeat_url:
-            ping(self.web, str.__str__(self.settings.heartbeat_url) + "/fail")
+            ping(self.web, fail_url(str.__str__(self.settings.heartbeat_url)))
         return ExitCode.CRASHED
 
     def _decided(self, actions: list[Action]) -> None:
         """Make durable what was decided and what is to be told, then do it."""
         now = time.monotonic()
+        for key in self.watchdog.deaths:
+            self.figures.count("deaths", self.watchdog.services.get(key))
+        self.watchdog.deaths.clear()
         for action in actions:
             if isinstance(action, Tell):
                 self._tell(action.notice)
@@ -5181,8 +5214,6 @@ class Daemon:
             self.listed_at = time.monotonic()
         if isinstance(seen, StreamOpened):
             self.figures.streams += 1
-        if isinstance(seen, Heard) and seen.action == "die":
-            self.figures.count("deaths", self.watchdog.services.get(self.watchdog.by_id.get(seen.id, "")))
 
     def stuck(self, now: float) -> str:
         """Who does not get on with its work, in words; empty if everybody does. An engine or a Discord that is away
@@ -5199,7 +5230,7 @@ class Daemon:
             return
         self.pulse_at = now + min(PULSE, self.manager.interval or PULSE)
         stuck = self.stuck(now)
-        write_health(self.health_files, f"{now:.1f} {stuck or 'ok'}")
+        write_health(self.health_files, f"{math.floor(now * 10) / 10:.1f} {stuck or 'ok'}")
         states = [service.phase for service in self.watchdog.services.values()]
         down = sum(phase in (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP) for phase in states)
         where = f"the engine does not answer ({self.watchdog.lost_why})" if self.watchdog.lost_at is not None else (
@@ -5211,7 +5242,7 @@ class Daemon:
 
     def _fail_heartbeat(self) -> None:
         if self.settings.heartbeat_url:
-            self.lanes["heartbeat"].put(str.__str__(self.settings.heartbeat_url) + "/fail")
+            self.lanes["heartbeat"].put(fail_url(str.__str__(self.settings.heartbeat_url)))
 
     def _asked(self, seen: Asked) -> None:
         """Answer the local HTTP server; words of others are answered for once they are durable."""
@@ -5219,6 +5250,9 @@ class Daemon:
         if seen.words:
             if len(self.notes) == NOTES and now - self.notes[0] < NOTES_SPAN:
                 seen.reply((429, "text/plain", "too many; try again in a minute\n"))
+                return
+            if self.ledger.trouble:
+                seen.reply((503, "text/plain", "the ledger can't be written, so nothing is promised\n"))
                 return
             self.notes.append(now)
             self._tell(replace(seen.words, at=now))
@@ -5237,7 +5271,8 @@ class Daemon:
     def _keep(self, notice: Notice, number: int) -> Notice:
         """A notice with its number, without secrets, and durable."""
         logs = tuple(self.mask(line) for line in notice.logs)
-        notice = replace(notice, id=number, logs=logs, error=self.mask(notice.error))
+        notice = replace(notice, id=number, logs=logs, error=self.mask(notice.error), name=self.mask(notice.name),
+                         plan=self.mask(notice.plan))
         offset = time.time() - time.monotonic()
         self.ledger.put("notice", str(number), notice_record(notice, offset), notice.at + offset)
         return notice
@@ -5747,6 +5782,8 @@ def main(argv: list[str] | None = None) -> int:
         return 3 if arguments.command == "check" else ExitCode.BAD_SETTINGS
     except Exception:
         print(redact(traceback.format_exc()), file=sys.stderr)
+        if arguments.command == "watch" and settings.heartbeat_url:
+            ping(Web(os.environ), fail_url(str.__str__(settings.heartbeat_url)))
         return ExitCode.CRASHED
 
 

@@ -78,7 +78,7 @@ def test_it_looks_at_what_is_wanted_by_name_or_project(
 @pytest.mark.parametrize("name", ["nobody", "bare", "sho", "", "a b", "*"])
 def test_a_name_of_nothing_that_is_watched_is_unknown(engine: FakeEngine, name: str) -> None:
     code, words, _, _ = nagios(name, DOCKER_HOST=engine.host)
-    assert code == 3 and words == f"SENTINEL UNKNOWN: no watched service is called {name}"
+    assert code == 3 and words == f"SENTINEL UNKNOWN: no watched service is called {name}".rstrip()
     assert nagios("web", name, DOCKER_HOST=engine.host)[0] == 3, "a typing error is no good news"
     assert nagios("db", name, DOCKER_HOST=engine.host)[0] == 2, "nor does it hide bad news"
 

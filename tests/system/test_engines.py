@@ -319,7 +319,6 @@ def test_a_context_that_can_not_be_used_says_why(tmp_path: Path, meta: Any, says
 
 @pytest.mark.parametrize("meta", [{}, [], {"Endpoints": {"docker": {}}}, {"Endpoints": {"docker": {"Host": ""}}},
                                   {"Endpoints": {"kubernetes": {"Host": "https://x"}}}])
-@pytest.mark.xfail(strict=True, reason="a context without a host is taken for an engine without an address")
 def test_a_context_without_a_host_is_refused_or_the_default(tmp_path: Path, meta: Any) -> None:
     make_context(tmp_path, "far", meta=meta)
     try:
@@ -530,7 +529,6 @@ def test_podman_a_stop_is_never_fought(podman: FakeEngine) -> None:
             assert web.status in ("exited", "stopped"), watch.told()
 
 
-@pytest.mark.xfail(strict=True, reason="`podman rm -f` of what runs is red: its end is judged before its removal is heard")
 def test_podman_a_removal_is_never_red(podman: FakeEngine) -> None:
     web = add(podman, "web")
     with Clocked(podman) as watch:
