@@ -4128,8 +4128,8 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
     outbox.stale = {message: 0.0 for message in map(str, document["stale"]) if message in outbox.posted}
     outbox.batch = max(0, min(int(outbox.batch), len(outbox.waiting)))
     outbox.unclear = outbox.batch > 0
-    return len(outbox.waiting) == len(document["waiting"]) and len(outbox.posted) == len(document["posted"])
     outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
+    return len(outbox.waiting) == len(document["waiting"]) and len(outbox.posted) == len(document["posted"])
 
 
 # ─── Engine ───────────────────────────────────────────────────────────────────────────────────────────────────
