@@ -1135,7 +1135,6 @@ OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequenc
 LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
-GOODBYE = 20.0  # an engine that shuts down gives its containers 15 s, and goes at most 5 s after the last
 BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
@@ -2238,8 +2237,6 @@ class Watchdog:
         death = service.death
         assert death is not None
         settle = service.policy.settle
-        if death.heard and settle < GOODBYE and self.goodbye() < math.inf:
-            settle = GOODBYE  # all were stopped at once: the engine itself may be about to leave
         if death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
             self._judge(service, service.container, now)
         elif now < death.at + settle:
