@@ -8,11 +8,12 @@ only: nothing that it watches can take it down.
     python3 sentinel.py                       watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
     python3 sentinel.py check                 look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
     python3 sentinel.py test                  a red and a green sample through every channel
+    python3 sentinel.py explain               what is done about each container, and why; mute and unmute change that
 
      event stream ──┐                                                   ┌─> engine workers: list, look, restart
      engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> ledger: one SQLite transaction
      couriers ──────┤         ^                                         ├─> couriers, one a channel
-     signals ───────┘         └── get(timeout = next deadline)          └─> log
+     signals, HTTP ─┘         └── get(timeout = next deadline)          └─> log, service manager, heartbeat
 
 Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in the inbox.
 Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once what the next listing
