@@ -1373,6 +1373,7 @@ class Watchdog:
         self.runs: dict[str, Run] = {}  # container → evidence of its run
         self.groups: dict[tuple[str, str], dict[str, None]] = {}  # (project, compose service or "") → services
         self.dependants: dict[str, list[tuple[str, Dependency]]] | None = None  # service → what depends on it; None: unknown
+        self.lodgers: set[str] = set()  # services that share a network of which it is not known yet whose it is
         self.outages: dict[int, Outage] = {}
         self.news: dict[int, Outage] = {}  # outages of which something new is to be told
         self.deaths: list[str] = []  # services that died, for whoever counts them
@@ -1602,7 +1603,7 @@ class Watchdog:
             self._log("warning", "the ledger is about another engine; its services are forgotten, its history kept")
             self.touched |= set(self.services)
             self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
-            for memory in (self.services, self.by_id, self.runs, self.groups, self.outages):
+            for memory in (self.services, self.by_id, self.runs, self.groups, self.outages, self.lodgers):
                 memory.clear()
             self.dependants = None
         self.engine_id = engine_id
@@ -2316,6 +2317,7 @@ class Watchdog:
         if service.phase is Phase.GONE:
             self._leave(service, "It was removed.", now)
             del self.services[key]
+            self.lodgers.discard(key)
             self.dependants = None
             for name in {"", service.container.service}:
                 self.groups.get((service.container.project, name), {}).pop(key, None)
@@ -2328,6 +2330,11 @@ class Watchdog:
         self.dependants = None
         for name in {"", "" if service.container.oneoff else service.container.service}:
             self.groups.setdefault((service.container.project, name), {})[service.key] = None
+        self.lodgers |= {service.key} if service.container.network_target else set()
+        for key in list(self.lodgers):  # whose network it is can be told only while that container is there
+            self._find_network(self.services[key])
+            if self.services[key].network_parent:
+                self.lodgers.remove(key)
 
     def _key_of(self, name: str, project: str) -> str:
         """The service that a container's id or name, or a compose service of a project, means; empty for none."""

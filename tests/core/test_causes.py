@@ -480,6 +480,11 @@ def test_a_root_whose_outage_ends_by_a_removal_does_not_silence_what_was_back_be
 # ─── Networks that containers share ───────────────────────────────────────────────────────────────────────────
 
 
+def test_whose_network_it_is_is_known_in_whatever_order_they_are_found() -> None:
+    """The owner may be replaced before the next listing, and then nothing leads from the old id to it."""
+    play(World(lodger("a"), "vpn"), (1, "recreate vpn", "ORPHANED a"), (HOUR, ""))
+
+
 def test_lodgers_of_a_network_are_restarted_after_its_owner_was_restarted_by_sentinel() -> None:
     world = World("vpn", lodger("a"), lodger("b"))
     play(world, (0, "vpn exits 1", "DEAD vpn", "start vpn"), (5, "", "restart a", "restart b"), (10, "", "Recovered vpn"),
