@@ -153,13 +153,11 @@ def test_a_task_is_never_restarted_by_sentinel(scene: Scene) -> None:
     assert scene.first_state["Status"] == "exited" and scene.first_state["ExitCode"] == 3
 
 
-@pytest.mark.xfail(strict=True, reason="sentinel.py calls a task by its container's name, which holds the task's id")
 def test_a_task_is_called_by_its_service_and_slot(scene: Scene) -> None:
     red, green, _ = scene.alerts
     assert (red.title, green.title) == (f"[DEAD] {scene.service}.1", f"Recovered: {scene.service}.1")
 
 
-@pytest.mark.xfail(strict=True, reason="sentinel.py offers docker start, which would make a second task beside the Swarm's")
 def test_the_recovery_command_is_one_for_a_swarm(scene: Scene) -> None:
     assert "docker start" not in scene.alerts[0].text
     assert f"docker service ps --no-trunc {scene.service}" in scene.alerts[0].text
