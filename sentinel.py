@@ -1136,6 +1136,7 @@ OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequenc
 LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
+SLOW_ANSWER = 1.0  # a proxy that cut the stream, and an engine that lives, open it anew in milliseconds
 BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
@@ -1395,6 +1396,7 @@ class Watchdog:
         self.grown: set[str] = set()  # up for minutes at the last listing
         self.streaming = self.refused = self.listing = self.engine_known = self.podman = False
         self.opened_at = self.reconnect_delay = 0.0
+        self.cut_at = math.inf  # when the stream ended last
         self.reopened_at = -math.inf
         self.lost_at: float | None = None
         self.lost_why = ""
@@ -1533,6 +1535,8 @@ class Watchdog:
 
     def _stream_opened(self, seen: StreamOpened, now: float) -> None:
         self.streaming, self.opened_at = True, now
+        if now - self.cut_at > SLOW_ANSWER + self.reconnect_delay:
+            self._engine_lost("it answers again, but took its time: it was started anew", now)
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
         self.forbidden = ""  # a proxy that was changed cuts the stream
@@ -1546,6 +1550,7 @@ class Watchdog:
     def _stream_closed(self, seen: StreamClosed, now: float) -> None:
         """Reconnect soon: streams cut every few minutes by a proxy are normal life."""
         lived = now - self.opened_at if self.streaming else 0.0
+        self.cut_at = now if self.engine_known and not seen.refused else math.inf
         self.streaming = False
         if seen.refused:
             if not self.refused:
