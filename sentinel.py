@@ -1136,7 +1136,6 @@ OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequenc
 LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
-SLOW_ANSWER = 0.3  # a proxy that cut the stream, and an engine that lives, open it anew in milliseconds
 BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS = 4096
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
@@ -1396,7 +1395,8 @@ class Watchdog:
         self.grown: set[str] = set()  # up for minutes at the last listing
         self.streaming = self.refused = self.listing = self.engine_known = self.podman = False
         self.opened_at = self.reconnect_delay = 0.0
-        self.cut_at = math.inf  # when the stream ended last
+        self.was_cut = self.noticed = False  # the stream was open before; the loss of the engine was seen itself
+        self.remembered = True  # the stream repeats what was heard before it was cut
         self.reopened_at = -math.inf
         self.lost_at: float | None = None
         self.lost_why = ""
@@ -1535,8 +1535,9 @@ class Watchdog:
 
     def _stream_opened(self, seen: StreamOpened, now: float) -> None:
         self.streaming, self.opened_at = True, now
-        if now - self.cut_at > SLOW_ANSWER + self.reconnect_delay:
-            self._engine_lost("it answers again, but took its time: it was started anew", now)
+        if self.was_cut and self.lost_at is None and self.graced_at is None:
+            self.engine_gap, self.graceful = (self.position, seen.time), False  # it may have been started anew meanwhile
+            self.remembered = not self.seen
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
         self.forbidden = ""  # a proxy that was changed cuts the stream
@@ -1550,7 +1551,7 @@ class Watchdog:
     def _stream_closed(self, seen: StreamClosed, now: float) -> None:
         """Reconnect soon: streams cut every few minutes by a proxy are normal life."""
         lived = now - self.opened_at if self.streaming else 0.0
-        self.cut_at = now if self.engine_known and not seen.refused else math.inf
+        self.was_cut = self.was_cut or self.streaming
         self.streaming = False
         if seen.refused:
             if not self.refused:
@@ -1681,10 +1682,13 @@ class Watchdog:
         if not self.engine_known or self.lost_why:
             self._log("info", f"the engine of {self.host} answers")
         if self.engine_known and self.lost_at is not None:
-            self.graced_at, self.moved_at = now, now
-            self.due["grace", ""] = now + 1.0
+            self._begin_grace(True, now)
         self.engine_known, self.lost_at, self.lost_why = True, None, ""
         self.due.pop(("engine", ""), None)
+
+    def _begin_grace(self, noticed: bool, now: float) -> None:
+        self.graced_at, self.moved_at, self.noticed = now, now, noticed
+        self.due["grace", ""] = now + 1.0
 
     def _grace_due(self, _: str, now: float) -> None:
         """Once nothing starts any more, what the engine took with it and did not bring back is down."""
@@ -1696,6 +1700,10 @@ class Watchdog:
             self.due["grace", ""] = now + 1.0
             return
         back_at, self.graced_at = self.graced_at, None
+        ran_on = any(service.alive and service.container.started_time <= self.engine_gap[0]
+                     for service in self.services.values())
+        if ran_on and not self.noticed:  # then it was the stream that ended, and somebody stopped the others
+            taken = []
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
         for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
@@ -1743,6 +1751,7 @@ class Watchdog:
             "unpause": self._changed, "rename": self._created, "update": self._changed}
         mark = (event.nano, event.id, event.action)
         if event.action not in handlers or mark in self.seen:
+            self.remembered = self.remembered or mark in self.seen
             return
         self.seen[mark] = None
         if len(self.seen) > MEMORY_OF_EVENTS:
@@ -1991,6 +2000,12 @@ class Watchdog:
             service.death = death
         else:
             self._suspect(service, death, now, STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle)
+            self._doubt_engine(death, now)
+
+    def _doubt_engine(self, death: Death, now: float) -> None:
+        """An engine that was killed and started anew ends all that it finds, and has forgotten what was told before."""
+        if not self.remembered and self.graced_at is None and self.engine_gap[0] < death.time <= self.engine_gap[1]:
+            self._begin_grace(False, now)
 
     def _suspect(self, service: Watched, death: Death, now: float, wait: float) -> None:
         service.death = death

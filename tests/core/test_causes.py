@@ -714,6 +714,31 @@ def test_nothing_is_restarted_against_a_dead_engine_and_its_services_are_silent(
     play(world, (0, "crash"), (10, "", "ENGINE DOWN box"), (HOUR, ""))
 
 
+def unseen(world: World, *names: str, anew: bool = False) -> None:
+    """The stream ends; before it is open again, these are stopped as an engine that starts anew, or somebody, stops them."""
+    world.stream("cut")
+    if anew:
+        world.forgets()
+    for name in names:
+        world.end_asked(world.find(name), lambda: None)
+
+
+def test_an_engine_killed_and_back_at_once_is_noticed_by_what_it_ended() -> None:
+    world = World(service("web", "unless-stopped"), service("db", "unless-stopped"))
+    play(world, (1, "update web"), (5, lambda w: unseen(w, "web", "db", anew=True), "DEAD 2 services", "start web",
+                                    "start db", "Recovered 2 services"), (HOUR, ""))
+
+
+def test_all_that_somebody_stops_while_the_stream_is_cut_stays_stopped() -> None:
+    world = World(service("web", "unless-stopped"), service("db", "unless-stopped"))
+    play(world, (1, "update web"), (5, lambda w: unseen(w, "web", "db"), "Stopped web", "Stopped db"), (HOUR, ""))
+
+
+def test_what_somebody_stops_while_the_stream_is_cut_stays_stopped_where_others_ran_on() -> None:
+    world = World(service("web", "unless-stopped"), service("db", "unless-stopped"))
+    play(world, (1, "update web"), (5, lambda w: unseen(w, "web", anew=True), "Stopped web"), (HOUR, ""))
+
+
 def test_an_engine_that_comes_back_for_a_moment_is_not_back() -> None:
     play(many(3), (0, "crash"), (10, "", "ENGINE DOWN box"), (20, "returns"), (22, "engine gone"), (HOUR, ""))
 
