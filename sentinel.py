@@ -170,11 +170,6 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def plain(text: str) -> str:
-    """Any text on one line."""
-    return text.strip()
-
-
 def docker_host(text: str) -> str:
     """An engine's address, as the docker CLI reads it: unix:///path or tcp://host:port."""
     text = text.strip()
@@ -272,15 +267,15 @@ class Settings:
                               shown="the rootful socket, else the rootless one")
     tls_verify: bool = option("DOCKER_TLS_VERIFY", "", "Anything: TLS to `tcp://`, the engine's certificate verified.", bool)
     cert_path: str = option("DOCKER_CERT_PATH", "", "Folder of `ca.pem`, `cert.pem`, `key.pem`; alone: TLS, not verified.",
-                            plain, shown="`~/.docker`")
-    context: str = option("DOCKER_CONTEXT", "", "A context of the docker CLI, where `DOCKER_HOST` is not set.", plain,
+                            str.strip, shown="`~/.docker`")
+    context: str = option("DOCKER_CONTEXT", "", "A context of the docker CLI, where `DOCKER_HOST` is not set.", str.strip,
                           shown="the CLI's current one")
     webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
                                  webhook)
     bot_token: Secret = option("DISCORD_BOT_TOKEN", "", "Bot, beside or instead of a webhook; with one of the next.", token)
     channel_id: str = option("DISCORD_CHANNEL_ID", "", "The bot's channel by its id.", snowflake)
     guild_id: str = option("DISCORD_GUILD_ID", "", "The bot's server, in which the next is found or created.", snowflake)
-    channel: str = option("DISCORD_CHANNEL", "sentinel-alerts", "The bot's or bridge's channel by its name.", plain)
+    channel: str = option("DISCORD_CHANNEL", "sentinel-alerts", "The bot's or bridge's channel by its name.", str.strip)
     bridge_url: str = option("DISCORD_BRIDGE_URL", "", "A bot service that posts for others.", address)
     bridge_token: Secret = option("DISCORD_BRIDGE_TOKEN", "", "Sent to the bridge as a bearer token.", token)
     api_url: str = option("DISCORD_API_URL", "https://discord.com/api/v10", "For the bot: a proxy's address.", address)
@@ -296,13 +291,13 @@ class Settings:
     max_restarts: int = option("SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count)
     remind: float = option("SENTINEL_REMIND", "4h", "Remind of what is still down this often; `0`: never.", duration)
     greet: bool = option("SENTINEL_GREET", "true", "A summary in blue at the start.", boolean)
-    drop_dir: str = option("SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", plain)
+    drop_dir: str = option("SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", str.strip)
     chain: bool = option("SENTINEL_CHAIN", "false", "`true`: webhook, bot, bridge, file drop are tried in this order;"
                          " else each gets every alert.", boolean)
-    state: str = option("SENTINEL_STATE", "", "Folder of the ledger; unwritable: a warning, and memory.", plain,
+    state: str = option("SENTINEL_STATE", "", "Folder of the ledger; unwritable: a warning, and memory.", str.strip,
                         shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
     keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
-    host: str = option("SENTINEL_HOST", "", "Shown in footers.", plain, shown="the engine's name")
+    host: str = option("SENTINEL_HOST", "", "Shown in footers.", str.strip, shown="the engine's name")
     heartbeat_url: Secret = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes"
                                    " on, with `/fail` when something is given up.", secret_address)
     listen: str = option("SENTINEL_LISTEN", "", "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.", listen_address)
@@ -883,9 +878,9 @@ def whole_at(document: JSON, *path: str) -> int:
 
 
 def labels_at(document: JSON, *path: str) -> dict[str, str]:
-    """The texts of a mapping at a path."""
+    """The texts of a mapping at a path. Containers share the names of their labels, in memory too."""
     value = at(document, *path)
-    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
+    return {sys.intern(key): item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 
 def number_in(text: str | None) -> int | None:
@@ -984,6 +979,9 @@ def links_of(links: JSON) -> tuple[str, ...]:
     """The names of the containers that legacy links (`/db:/web/alias`) lead to."""
     return tuple(link.partition(":")[0].lstrip("/") for link in links if isinstance(link, str)) if isinstance(
         links, list) else ()
+
+
+ROW_NAMES = ("Id", "State", "Status", "HostConfig", "NetworkMode")  # all else in a list would be 50 times as much
 
 
 def row_of(document: JSON) -> Row:
@@ -1142,7 +1140,7 @@ LATE_GREEN = 30.0  # a green that comes so long after the return has waited for 
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
 BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
-MEMORY_OF_EVENTS = 4096
+MEMORY_OF_EVENTS, MEMORY_OF_DEATHS = 4096, 64
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -1218,7 +1216,7 @@ class Watched:
     judged_time: float = -1.0  # start of the run whose death was judged last
     incident: Incident | None = None
     attempts: int = 0
-    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=64))  # since the last refund
+    deaths: list[float] = field(default_factory=list)  # since the last refund
     proved_at: float = 0.0
     back_at: float = 0.0
     hopeless: str = ""  # why this incident is not healed
@@ -1230,7 +1228,7 @@ class Watched:
     fell: bool = False  # its present run follows a death, not a restart that somebody wanted
     network_parent: str = ""  # the service whose network it shares
     muted: str = ""  # it is muted, and was `standing` or `down` when that began, or has `died` since
-    recoveries: deque[float] = field(default_factory=lambda: deque(maxlen=FLAPS))
+    recoveries: list[float] = field(default_factory=list)
     settled: bool = False  # its removal has been told, or was not worth it
 
     @property
@@ -2074,7 +2072,7 @@ class Watchdog:
         incident = service.incident
         self._refund_if_proven(service, death.at)
         if cause not in (Cause.CANT_START, Cause.ORPHAN):
-            service.deaths.extend([now] * death.times)
+            service.deaths = [*service.deaths, *[now] * death.times][-MEMORY_OF_DEATHS:]
         if incident is None:
             outage = outage or self._new_outage(service.key, death.at, service.flaps(now))
             notice = self._notice(service, verdict, death.at, cause)
@@ -2705,7 +2703,7 @@ class Watchdog:
         for member in members:
             if member not in missing:
                 member.incident = None
-                member.recoveries.append(now)
+                member.recoveries = [*member.recoveries, now][-FLAPS:]
         if missing:
             self._carry_on(outage, missing)
 
@@ -3860,6 +3858,7 @@ class Ledger:
     def _migrate(self, database: sqlite3.Connection) -> None:
         """Bring the file to this version's form; DatabaseError where it is none of ours."""
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA cache_size = -256")  # KiB: what is in it is in memory anyway
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version > len(MIGRATIONS) or (version == 0 and tables):
@@ -4106,8 +4105,8 @@ def service_of(key: str, document: JSON, offset: float, settings: Settings,
         setattr(service, name, document[name])
     for name in SERVICE_MOMENTS:
         setattr(service, name, document[name] - offset)
-    service.deaths.extend(at - offset for at in document["deaths"])
-    service.recoveries.extend(at - offset for at in document["recoveries"])
+    service.deaths = [at - offset for at in document["deaths"][-MEMORY_OF_DEATHS:]]
+    service.recoveries = [at - offset for at in document["recoveries"][-FLAPS:]]
     if document["incident"]:
         service.incident = incident_of(document["incident"], key, outages, offset)
     service.death = death_of(document["death"], offset) if document["death"] else None
@@ -4375,16 +4374,16 @@ class Engine:
             raise EngineError(error_text(response.status, body), response.status)
         return body
 
-    def read(self, path: str) -> JSON:
-        """A JSON answer."""
+    def read(self, path: str, seen: Callable[[dict[str, JSON]], JSON] | None = None) -> JSON:
+        """A JSON answer. `seen` takes each of its objects, and gives what is to be kept of it."""
         try:
-            return json.loads(self.ask("GET", path))
+            return json.loads(self.ask("GET", path), object_hook=seen)
         except (ValueError, RecursionError) as error:
             raise EngineError(f"{self.host}: this is not a Docker Engine (its answer is no JSON)") from error
 
     def list(self) -> list[JSON]:
         """All containers, as the list shows them."""
-        rows = self.read("/containers/json?all=1")
+        rows = self.read("/containers/json?all=1", lambda row: {name: row[name] for name in ROW_NAMES if name in row})
         if not isinstance(rows, list):
             raise EngineError(f"{self.host}: this is not a Docker Engine (its list is no list)")
         return rows
