@@ -878,9 +878,9 @@ def whole_at(document: JSON, *path: str) -> int:
 
 
 def labels_at(document: JSON, *path: str) -> dict[str, str]:
-    """The texts of a mapping at a path. Containers share the names of their labels, in memory too."""
+    """The texts of a mapping at a path."""
     value = at(document, *path)
-    return {sys.intern(key): item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
+    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 
 def number_in(text: str | None) -> int | None:
