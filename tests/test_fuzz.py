@@ -19,7 +19,7 @@ import fuzz
 import pytest
 import support.fake_engine
 from support.fake_discord import FakeDiscord
-from support.fake_engine import FakeEngine
+from support.fake_engine import FakeEngine, Reply, Request
 from support.fuzz_lives import Paper, PaperLedger, one_clock, stamp
 from support.fuzz_pure import (
     HOOK,
@@ -249,12 +249,61 @@ def engine(clock: Clock) -> Iterator[FakeEngine]:
         yield engine
 
 
+class Halves(FakeEngine):
+    """An engine that says half a character where a name has HALF."""
+
+    def dispatch(self, request: Request) -> Reply:
+        reply = super().dispatch(request)
+        reply.body = reply.body.replace(b"HALF", b"\\ud800")
+        return reply
+
+
+@open_finding("a list's examples lose what is optional: a consequence without an exit code makes its notice unreadable")
+def test_an_alert_with_a_consequence_that_has_no_exit_code_outlives_sentinel(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """In everyday life: `web` was restarted with `db` (depends_on: restart: true), or is unhealthy for it."""
+    db = engine.add("db", project="shop", started_ago=3600.0)
+    engine.add("web", project="shop", depends_on="db:service_started:true", started_ago=3600.0)
+    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) as discord:
+        hook = sentinel.webhook(discord.add_webhook().url)
+        with Life(engine, tmp_path, clock, webhook_url=hook, greet=False) as first:
+            first.run(1)
+            discord.refuse()
+            engine.crash(db, 3)
+            first.run(60)
+        clock.at += 5
+        discord.accept()
+        with Life(engine, tmp_path, clock, webhook_url=hook, greet=False) as second:
+            second.run(120)
+        text = "\n".join(message.text for message in discord.messages)
+    assert "make no sense" not in second.said
+    assert "db is DEAD" in text and "db is back online" in text
+
+
 @open_finding("SQLite refuses half a character in a key with UnicodeEncodeError, which ends the process; so does each next")
-def test_a_name_with_half_a_character_is_kept_in_the_ledger(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
-    engine.add("odd\ud800", started_ago=60.0)
-    with Life(engine, tmp_path, clock, watch="all") as life:
+def test_a_name_with_half_a_character_is_kept_in_the_ledger(clock: Clock, tmp_path: Path) -> None:
+    with Halves() as engine, Life(engine, tmp_path, clock, watch="all") as life:
+        engine.add("oddHALF", started_ago=60.0)
         life.run(5)
-    assert (tmp_path / "sentinel.db").exists()
+    assert "watching odd" in life.said
+
+
+@open_finding("the drop and /status write names with half a character as they are: the courier breaks, and the process ends")
+def test_a_name_with_half_a_character_can_be_dropped_and_asked_for(tmp_path: Path) -> None:
+    notice = Notice(Verdict.DEAD, "odd\ud800", 0.0, Container("1", "odd\ud800"), id=1)
+    seen = sentinel.send(sentinel.Drop(str(tmp_path)), Deliver("drop", (notice,), "host", "a1b2c3-1-1"))
+    assert seen.fate is sentinel.Fate.SENT
+
+
+@open_finding("`check` prints names as they are: half a character ends it with a traceback and 70, no exit code of a check")
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_check_prints_a_name_with_half_a_character(
+    clock: Clock, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    with Halves() as engine:
+        engine.add("oddHALF", started_ago=60.0)
+        assert sentinel.check(Settings(docker_host=engine.host, watch="all"), {}, [], form) == 0
 
 
 def garbled(folder: Path, kind: str, key: str, value: str) -> None:
@@ -377,6 +426,11 @@ def test_an_id_in_other_digits_is_no_id() -> None:
     for parse, text in ((sentinel.snowflake, "١٢٣٤٥٦"), (sentinel.webhook, f"https://discord.com/api/webhooks/١٢٣/{MARK}")):
         with pytest.raises(ValueError, match="no"):
             parse(text)
+
+
+@open_finding("isdigit takes digits that int does not")
+def test_a_service_manager_that_says_nonsense_is_none() -> None:
+    assert sentinel.Manager({"WATCHDOG_USEC": "²"}).interval == 0.0
 
 
 # ── Kept cases: texts of any length ───────────────────────────────────────────────────────────────────────────

@@ -407,8 +407,8 @@ def live(daemon: sentinel.Daemon, clock: Clock) -> None:
                 check_told(*job.notices)
                 daemon._delivered(sentinel.Delivered(channel, sentinel.Fate.SENT, message="1"))
         daemon._save(paper.now)
-        sentinel.json.dumps(sentinel.status_document(daemon.watchdog, daemon.outboxes, 0.0))
-        sentinel.metrics(daemon.watchdog, daemon.outboxes, daemon.figures, paper.now)
+        json.dumps(sentinel.status_document(daemon.watchdog, daemon.outboxes, 0.0), ensure_ascii=False).encode()
+        sentinel.metrics(daemon.watchdog, daemon.outboxes, daemon.figures, paper.now).encode()
     for kind, key in list(daemon.ledger.alive):
         assert key in daemon.ledger.records(kind), f"a {kind} is written so that it can't be read"
 

@@ -154,6 +154,19 @@ def check_inspect(text: Any) -> None:
                       logs=tuple(container.probe_output.splitlines())))
 
 
+@target(made_inspect)
+def check_drop(text: Any) -> None:
+    """An alert about an odd container is a file, and its line on a terminal is one that can be written."""
+    try:
+        container = sentinel.container_of(json.loads(text))
+    except (ValueError, RecursionError):
+        return
+    notice = Notice(Verdict.DEAD, container.title, 1000.0, container, project=container.project, incident=1, id=1)
+    with tempfile.TemporaryDirectory(prefix="sentinel-fuzz-") as folder:
+        seen = sentinel.send(sentinel.Drop(folder), Deliver("drop", (notice,), "host", "a1b2c3-1-1"))
+        assert seen.fate is Fate.SENT and len(os.listdir(folder)) == 1
+
+
 def made_event(mangler: Mangler) -> bytes:
     event = mangler.dice.choice(events())
     if mangler.dice.random() < 0.3:
@@ -226,7 +239,9 @@ def made_settings(mangler: Mangler) -> Any:
             given[name] = (mangler.near(given[name]) if mangler.dice.random() < 0.7 else mangler.text()).replace("\0", "")
     if mangler.dice.random() < 0.1:
         given["SENTINEL_" + mangler.text().replace("\0", "")[:300]] = "1"
-    return {"environment": given, "files": {name: given.pop(name) for name in SECRET_ONES
+    by_flag = {name: given.pop(meta["variable"]) for name, meta in sentinel.options()
+               if not meta["secret"] and meta["variable"] in given and mangler.dice.random() < 0.2}
+    return {"environment": given, "flags": by_flag, "files": {name: given.pop(name) for name in SECRET_ONES
                                             if name in given and mangler.dice.random() < 0.2}}
 
 
@@ -236,7 +251,7 @@ def check_settings(case: Any) -> None:
     environment, files = case["environment"], case["files"]
     environment |= {f"{name}_FILE": name for name in files}
     try:
-        settings, warnings = sentinel.load_settings({}, environment, lambda name: files[name])
+        settings, warnings = sentinel.load_settings(case["flags"], environment, lambda name: files[name])
     except SettingError as error:
         for line in error.args:
             assert not any(secret in line for secret in secret_parts(environment, files)), "an error shows a secret"
