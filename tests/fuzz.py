@@ -39,7 +39,36 @@ QUICK, SLOW = 2.0, 30.0  # seconds after which an input hangs: a call, a whole l
 SHOWN = 1500  # characters of an input that are printed
 
 #: Findings that are known and not mended yet: where they come from → the kept case in test_fuzz.py that waits for it.
-KNOWN: dict[str, str] = {}
+KNOWN: dict[str, str] = {
+    "ValueError in notice_of": "an alert with a consequence that has no exit code outlives sentinel",
+    "ValueError in container_from": "what is taken from the engine can be read back from the ledger",
+    "UnicodeEncodeError in _write": "a name with half a character is kept in the ledger",
+    "UnicodeEncodeError in write": "a name with half a character can be dropped and asked for",
+    "UnicodeEncodeError in inspect": "an id with half a character is a container that is not there",
+    "UnicodeEncodeError in ask": "an inspect that names an odd id is looked at all the same",
+    "UnicodeEncodeError in engine_of": "a context with an odd name is a setting that makes no sense",
+    "OverflowError in events": "a chunk of endless size is the end of the stream",
+    "OverflowError in span": "a duration without end is refused",
+    "RecursionError in error_text": "an error that is nested deeply is an error of a restart",
+    "ValueError in _remember_notices": "a notice with an odd number does not keep sentinel from starting",
+    "ValueError in history_table": "history leaves out what makes no sense",
+    "ValueError in incidents_of": "history leaves out what makes no sense",
+    "ValueError in ask": "a proxy that makes no sense is a channel that can not be reached",
+    "ValueError in proxy_of": "a proxy that makes no sense is a channel that can not be reached",
+    "InvalidURL in connect": "an engine address with a blank is refused or an engine that is away",
+    "AssertionError in check_settings: an error shows a secret": "an error about the heartbeat shows no address",
+    "AssertionError in check_line: a line of the record shows a secret":
+        "a heartbeat with a blank is refused or at least not shown",
+    "AssertionError in check_line: a line of the record has N characters": "a line of the record is bounded",
+    "AssertionError in check_told: Discord refuses {'allowed_mentions': {'roles': {'N': {'_erro":
+        "a mention in other digits is no mention",
+    "AssertionError in check_told: Discord refuses {'allowed_mentions': {'users': {'N': {'_erro":
+        "a mention in other digits is no mention",
+    "AssertionError in live: a meta is written so that it can't be read":
+        "a position without end does not shut out the events",
+    "AssertionError in check_missing: a service is lost without a line": "a record that is left out has a line",
+    "AssertionError in check_missing: a mute is lost without a line": "a record that is left out has a line",
+}
 
 
 class Hang(BaseException):
@@ -60,7 +89,8 @@ class Finding:
     def place(self) -> str:
         """Where it comes from: what was raised, and the innermost function of Sentinel or of a check."""
         frames = traceback.extract_tb(self.error.__traceback__)
-        ours = [frame for frame in frames if frame.filename.endswith("sentinel.py")] or frames[-1:]
+        named = [frame for frame in frames if not frame.name.startswith("<")]
+        ours = [frame for frame in named if frame.filename.endswith("/sentinel.py")] or named[-1:]
         said = str(self.error).partition("\n")[0] if isinstance(self.error, AssertionError) else ""
         words = re.sub(r"\d+", "N", said)[:60]
         return f"{type(self.error).__name__} in {ours[-1].name}" + (f": {words}" if words else "")

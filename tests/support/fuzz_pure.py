@@ -234,8 +234,9 @@ SECRET_ONES = [meta["variable"] for _, meta in sentinel.options() if meta["secre
 def made_settings(mangler: Mangler) -> Any:
     """Some settings, some of them odd, by flag, variable or file. A variable can't hold a NUL."""
     given = {name: text for name, text in (GOOD | PROXIES).items() if mangler.dice.random() < 0.4}
+    chance = mangler.dice.choice((0.05, 0.3))
     for name in given:
-        if mangler.dice.random() < 0.3:
+        if mangler.dice.random() < chance:
             given[name] = (mangler.near(given[name]) if mangler.dice.random() < 0.7 else mangler.text()).replace("\0", "")
     if mangler.dice.random() < 0.1:
         given["SENTINEL_" + mangler.text().replace("\0", "")[:300]] = "1"
