@@ -67,6 +67,7 @@ KNOWN: dict[str, str] = {
     "AssertionError in live: a meta is written so that it can't be read":
         "a position without end does not shut out the events",
     "AssertionError in check_missing: a service is lost without a line": "a record that is left out has a line",
+    "AssertionError in check_ledger: services are lost without a line": "a record that is left out has a line",
     "AssertionError in check_missing: a mute is lost without a line": "a record that is left out has a line",
 }
 

@@ -201,6 +201,16 @@ def test_one_look_that_is_forbidden_does_not_forbid_all_restarts() -> None:
     assert seen.outcome is not sentinel.Outcome.FORBIDDEN, "nobody has asked for a restart"
 
 
+@pytest.mark.parametrize("line", [b"", b"nonsense", b"\xff\xfe", DEEP, b"[]", b"null", b'{"Type": "container", "Actor": 7}'],
+                         ids=lambda line: repr(line)[:20])
+def test_a_line_that_is_no_event_does_not_end_the_stream(line: bytes) -> None:
+    put: list[Any] = []
+    good = {"Type": "container", "Action": "die", "timeNano": 5, "Actor": {"ID": "a", "Attributes": {}}}
+    answer = OK + b"\r\n" + line + b"\n" + json.dumps(good).encode() + b"\n"
+    asked([answer], lambda engine: engine.events(0.0, lambda: NOW, put.append))
+    assert [seen.id for seen in put if isinstance(seen, sentinel.Heard)][-1:] == ["a"]
+
+
 def sick_pair(**different: Any) -> list[Any]:
     labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web",
               "com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False"}
@@ -226,7 +236,7 @@ def test_two_containers_of_one_service_and_number_do_not_give_each_other_budgets
     paper, restarts = Paper(remind=0.0), 0
     paper.documents |= {document["Id"]: document for document in sick_pair()}
     paper.begin()
-    for _ in range(60):
+    for _ in range(10):
         paper.lines.clear()
         paper.advance(60.0)
         restarts += sum(count for line, count in paper.lines.items() if line.startswith("restarting web"))

@@ -460,8 +460,11 @@ def on_canary(life: Life, engine: FakeEngine, discord: FakeDiscord) -> None:
 def check_ledger(data: Any) -> None:
     """A ledger whose bytes were garbled: Sentinel starts, says what is lost, and watches."""
     with staged(FakeEngine, data, 60.0) as (life, engine, discord):
+        lost = {key for kind, key, _, _ in full_rows() if kind == "service"} - set(life.watchdog.services)
         life.run(30)
         on_canary(life, engine, discord)
+        assert life.daemon.ledger.database, "it is not written any more"
+        assert not lost or "ledger: " in life.said, "services are lost without a line"
 
 
 # ── An engine that is out of its mind ─────────────────────────────────────────────────────────────────────────
