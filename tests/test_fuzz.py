@@ -490,7 +490,7 @@ def test_a_line_of_the_record_is_bounded() -> None:
 
 
 def test_the_same_nonsense_for_a_while_takes_no_more_memory(clock: Clock) -> None:
-    """Events, rows, log bytes and requests that make no sense, again and again: what is held after it is what was held before."""
+    """Events, rows, log bytes and requests that make no sense, again and again: what is held does not grow."""
     targets = [TARGETS[name] for name in ("event", "row", "logs", "http")]
     cases = [(target, fuzz.made(target, "memory", index)) for target in targets for index in range(15)]
 
