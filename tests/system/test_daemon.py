@@ -318,10 +318,8 @@ def test_four_slow_restarts_hold_up_no_start(engine: FakeEngine, running: Callab
     for container in sick:
         engine.health(container, "unhealthy")
     assert engine.wait_call("POST", "/restart", 4)
-    began = time.monotonic()
     engine.crash(web, 3)
-    assert engine.wait_call("POST", f"{web.id}/start$")
-    assert time.monotonic() - began < 1.0
+    assert engine.wait_call("POST", f"{web.id}/start$"), "though not one of the four has been answered"
     engine.heal()
 
 

@@ -57,7 +57,7 @@ def test_no_death_and_no_recovery_is_lost_when_sentinel_is_killed_at_any_moment(
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: print(log.read_text()[-6000:]))
             process = stack.enter_context(program(tmp_path, engine.host, **settings))
-            # What died before it was ever seen alive is told in a greeting, and not as a death.
+            # The first life has nothing to go on: what dies before it has looked was never seen alive.
             until(lambda: all(f"watching {web.name} " in log.read_text() for web in webs), 20)
             for _ in range(KILLS):
                 green = [name for _, name, verdict in story(fake, hook.channel_id) if verdict == "green"]
