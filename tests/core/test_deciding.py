@@ -550,6 +550,10 @@ def test_where_events_are_refused_a_crash_is_found_by_the_listing() -> None:
          (35, "", "Recovered web"), (HOUR, ""))
 
 
+def test_where_events_are_refused_a_job_that_ended_well_under_on_failure_is_nobodys_stop() -> None:
+    play(World(service("job", "on-failure")), (0, "stream refused"), (1, "job exits 0"), (HOUR, ""))
+
+
 def test_where_events_are_refused_a_crash_that_docker_heals_is_seen_by_its_count() -> None:
     play(World(service("web", "always")), (0, "stream refused"), (10, "web exits 3"), (30, "", "DEAD web"),
          (35, "", "Recovered web"), (HOUR, ""))
