@@ -38,8 +38,8 @@ def titles(discord: FakeDiscord, channel: str | None = None) -> list[str]:
     return [embed["title"] for message in discord.posts(channel) for embed in message.embeds]
 
 
-def until(condition: Callable[[], Any], timeout: float = 8.0, what: object = "") -> Any:
-    """Wait for something that no fake tells of; what it is, or a function that says what there is instead."""
+def until(condition: Callable[[], Any], timeout: float = 20.0, what: object = "") -> Any:
+    """Wait for something that no fake tells of: long enough for a busy machine. `what` it is, or a function that says it."""
     end = time.monotonic() + timeout
     while not (found := condition()):
         assert time.monotonic() < end, f"not within the time {what() if callable(what) else what}"

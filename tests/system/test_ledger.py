@@ -741,6 +741,15 @@ def test_no_secret_is_in_the_ledgers_bytes(
     assert [secret for secret in secrets if secret.encode() in looked] == []
 
 
+def test_what_became_of_an_alert_is_written_and_not_kept_in_memory(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    assert ledger.open() == ""
+    ledger.put("delivery", "1/webhook", {"why": ""}, 0.0)
+    assert ledger.commit(0.0) == "" and ledger.alive == {} and ledger.unsaved == {}
+    assert ledger.database and ledger.database.execute("SELECT key FROM record").fetchall() == [("1/webhook",)]
+    ledger.database.close()
+
+
 # ── In processes of their own ─────────────────────────────────────────────────────────────────────────────────
 
 
