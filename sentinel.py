@@ -81,13 +81,13 @@ class Secret(str):
         return format("***" if self else "", spec)
 
 
-DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+DURATION = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,7})h)?(?:(\d{1,8})m)?(?:(\d{1,9}(?:\.\d+)?)s)?", re.ASCII)
 
 
 def duration(text: str) -> float:
     """Seconds from `30s`, `5m`, `1h30m`, or plain seconds."""
     text = text.strip().lower()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)
     match = DURATION.fullmatch(text)
     if not text or not match:
@@ -170,6 +170,9 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+ODD = re.compile(r"[^\x21-\x7e]")  # blanks, and what no address or token has
+
+
 def docker_host(text: str) -> str:
     """An engine's address, as the docker CLI reads it: unix:///path or tcp://host:port."""
     text = text.strip()
@@ -177,13 +180,15 @@ def docker_host(text: str) -> str:
         raise ValueError("ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
                          " HOST) and use unix:///tmp/docker.sock")
     parts = urllib.parse.urlsplit(text)
-    usable = parts.path if parts.scheme == "unix" else parts.scheme in ("tcp", "http") and parts.hostname
+    remote = parts.scheme in ("tcp", "http") and parts.hostname and not ODD.search(text)
+    usable = parts.path if parts.scheme == "unix" else remote
     if text and (not usable or parts.port == 0):  # asking for a port that is none raises, too
         raise ValueError(f"{text!r} is no engine address; write unix:///var/run/docker.sock or tcp://HOST:2375")
     return text
 
 
-WEBHOOK = re.compile(r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?")
+WEBHOOK = re.compile(r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?",
+                     re.ASCII)
 
 
 def webhook(text: str) -> Secret:
@@ -207,14 +212,17 @@ def webhook(text: str) -> Secret:
 def address(text: str) -> str:
     """An http or https address, without the slash at its end."""
     parts = urllib.parse.urlsplit(text.strip())
-    if text.strip() and (parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0):
+    if text.strip() and (parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0
+                         or ODD.search(text.strip())):
         raise ValueError(f"{text.strip()!r} is no address; write https://HOST/PATH")
     return text.strip().rstrip("/")
 
 
 def secret_address(text: str) -> Secret:
     """An address that is a key to what it leads to."""
-    return Secret(address(text))
+    with contextlib.suppress(ValueError):  # which quotes it
+        return Secret(address(text))
+    raise ValueError("this is no address; write https://HOST/PATH")
 
 
 def listen_address(text: str) -> str:
@@ -231,7 +239,7 @@ SHORTEST_TOKEN = 8
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
-    if re.search(r"[^\x21-\x7e]", word):
+    if ODD.search(word):
         raise ValueError("this is no token: it holds blanks or characters that no token has")
     if 0 < len(word) < SHORTEST_TOKEN:
         raise ValueError(f"this is no token: it has less than {SHORTEST_TOKEN} characters")
@@ -240,15 +248,15 @@ def token(text: str) -> Secret:
 
 def snowflake(text: str) -> str:
     """An id of Discord's."""
-    if text.strip() and not re.fullmatch(r"\d{5,20}", text.strip()):
+    if text.strip() and not re.fullmatch(r"[1-9][0-9]{4,18}", text.strip()):
         raise ValueError(f"{text.strip()!r} is no id; switch on developer mode in Discord and use Copy ID")
     return text.strip()
 
 
 def mention(text: str) -> str:
     """Who is pinged: <@USER>, <@&ROLE>, @here, @everyone, or a bare role id."""
-    words = [f"<@&{word}>" if word.isdigit() else word for word in text.split()]
-    if bad := [word for word in words if not re.fullmatch(r"<@[&!]?\d{5,20}>|@here|@everyone", word)]:
+    words = [f"<@&{word}>" if word.isdecimal() else word for word in text.split()]
+    if bad := [word for word in words if not re.fullmatch(r"<@[&!]?[1-9][0-9]{4,18}>|@here|@everyone", word)]:
         raise ValueError(f"{bad[0]!r} is no mention; write <@USER>, <@&ROLE>, @here, or a role's id")
     return " ".join(words)
 
@@ -865,10 +873,15 @@ def at(document: JSON, *path: str) -> JSON:
     return document
 
 
+def whole(text: str) -> str:
+    """Text without the half characters that JSON can hold and nothing else takes."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
 def text_at(document: JSON, *path: str) -> str:
     """The text at a path, empty where there is none."""
     value = at(document, *path)
-    return value if isinstance(value, str) else ""
+    return whole(value) if isinstance(value, str) else ""
 
 
 def whole_at(document: JSON, *path: str) -> int:
@@ -880,7 +893,8 @@ def whole_at(document: JSON, *path: str) -> int:
 def labels_at(document: JSON, *path: str) -> dict[str, str]:
     """The texts of a mapping at a path."""
     value = at(document, *path)
-    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
+    texts = value.items() if isinstance(value, dict) else ()
+    return {whole(name): whole(text) for name, text in texts if isinstance(text, str)}
 
 
 def number_in(text: str | None) -> int | None:
@@ -911,11 +925,11 @@ def fits(value: JSON, example: JSON, optional: tuple[str, ...] = ()) -> bool:
             for name, item in example.items())
     if isinstance(example, list | tuple | deque):
         if len(example) < 2:
-            return isinstance(value, list) and all(fits(item, example[0]) for item in value if example)
+            return isinstance(value, list) and all(fits(item, example[0], optional) for item in value if example)
         return isinstance(value, list) and len(value) == len(example) and all(map(fits, value, example))
     if isinstance(example, bool) or not isinstance(example, int | float):
         return isinstance(value, str if isinstance(example, str) else type(example))
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
@@ -943,6 +957,9 @@ def status_of(word: str) -> str:
     return STATUS_WORDS.get(word.lower(), word.lower()) or "unknown"
 
 
+LONGEST_ERROR = 4000  # characters; it may quote a whole command
+
+
 def container_of(document: JSON) -> Container:
     """A container from `GET /containers/{id}/json`."""
     state, config, host = at(document, "State"), at(document, "Config"), at(document, "HostConfig")
@@ -951,7 +968,7 @@ def container_of(document: JSON) -> Container:
     stop_timeout = at(config, "StopTimeout")
     return Container(
         id=text_at(document, "Id"),
-        name=text_at(document, "Name").removeprefix("/"),
+        name=text_at(document, "Name").removeprefix("/") or text_at(document, "Id")[:12],
         labels=labels_at(config, "Labels"),
         status=status_of(text_at(state, "Status")),
         health=health_of(text_at(state, "Health", "Status")),
@@ -960,7 +977,7 @@ def container_of(document: JSON) -> Container:
         has_probe=text_at(state, "Health", "Status") not in ("", "none"),
         exit_code=whole_at(state, "ExitCode"),
         oom_killed=at(state, "OOMKilled") is True,
-        error=text_at(state, "Error"),
+        error=text_at(state, "Error")[:LONGEST_ERROR],
         started_time=unix_time(text_at(state, "StartedAt")),
         finished_time=unix_time(text_at(state, "FinishedAt")),
         restart_count=whole_at(document, "RestartCount"),
@@ -1436,8 +1453,8 @@ class Watchdog:
                 if outage.back_at is None:  # it was away when Sentinel ended: how long it was, the next listing tells
                     self.engine_known, self.lost_at, self.engine_gap = True, outage.began_at, (position, math.inf)
         self.engine_id = engine_id
-        self.position, self.incidents = position, max([incidents, *outages])
-        self.absence, self.history = (position, now_time), (0.0, position)
+        self.position, self.incidents = min(position, now_time), max([incidents, *outages])
+        self.absence, self.history = (self.position, now_time), (0.0, self.position)
         self.began_at, self.calendar_offset = now, now_time - now
 
     def due_of(self, service: Watched) -> float | None:
@@ -1917,6 +1934,8 @@ class Watchdog:
             return False
         if container.status not in ("running", "restarting", "created"):
             return False
+        if service.standing and container.started_time <= service.container.started_time:
+            return False  # two of one key, as `docker commit` makes them: the younger one counts
         service.policy, _ = policy_of(container, self.settings, self.me)
         self.dependants = None
         self._mind_windows(service, now)
@@ -3062,6 +3081,7 @@ LATE = 60.0  # an alert that is told later than this says when it happened
 ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
+LOG_TEXT = 8000  # characters of one line of Sentinel's own record
 NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
 LINE_TEXT = 600  # characters of one line of a card
 CONSEQUENCES = 20  # that are listed by name in a message
@@ -3070,13 +3090,13 @@ CONSEQUENCES = 20  # that are listed by name in a message
 SECRETS = (
     (re.compile(r"(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)"
                 r"[\w.-]{0,40}[\"']?\s{0,8}(?:[:=]|=>)\s{0,8}[\"']?)([^\s\"',;&]{3,})"), r"\1***"),
-    (re.compile(r"(?i)(--?[\w-]{0,40}(?:password|passwd|secret|token|key)[ =]+)([^\s]{3,})"), r"\1***"),
+    (re.compile(r"(?i)((?<![\w-])--?[\w-]{0,40}(?:password|passwd|secret|token|key)[ =]+)([^\s]{3,})"), r"\1***"),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\1***"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,80}):[^\s/]+@"), r"\1:***@"),
     (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
     (re.compile(r"\b[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}"), "***"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
-                r"|\beyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]*"), "***"),
+                r"|\beyJ[\w-]{10,300}\.[\w-]{5,}\.[\w-]*"), "***"),
 )
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -3450,10 +3470,10 @@ PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
     """One line of Sentinel's own record: as text or JSON with a calendar time in UTC, or for the journal, which has its
     own time, with a priority."""
+    text = clean(redact(clip(text, LOG_TEXT))).replace("\n", " ")
     if form == "journal":
-        return PRIORITIES.get(level, "<6>") + clean(redact(text)).replace("\n", " ")
+        return PRIORITIES.get(level, "<6>") + text
     stamp = datetime.fromtimestamp(now_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    text = clean(redact(text)).replace("\n", " ")
     if form == "json":
         return json.dumps({"time": stamp, "level": level, "message": text}, ensure_ascii=False)
     return f"{stamp} {level.upper():7} {text}"
@@ -3723,7 +3743,7 @@ def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], ou
         for waits in waiting if isinstance(waiting, list) else []:
             fates.setdefault(str(waits), {})[channel] = "waiting"
     usable = {int(key): notice for key, notice in notices.items()
-              if key.isdigit() and fits(notice, EXAMPLE_NOTICE, ("downtime", "exit_code"))}
+              if key.isdecimal() and fits(notice, EXAMPLE_NOTICE, ("downtime", "exit_code")) and 0 <= notice["at"] < 1e11}
     for place, notice in sorted(usable.items()):
         incident = found.setdefault(str(notice["incident"] or f"notice {place}"), {
             "incident": notice["incident"], "name": notice["name"], "project": notice["project"], "start": notice["at"],
@@ -3795,6 +3815,7 @@ class Ledger:
         self.trouble = ""
         self.retry_at = 0.0
         self.version = -1
+        self.odd: list[str] = []
 
     def open(self) -> str:
         """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours.
@@ -3802,6 +3823,7 @@ class Ledger:
         What can be read but not written is read: its writes will fail, and be kept.
         """
         self.trouble = ""
+        emptied = os.path.exists(self.path) and not os.path.getsize(self.path)
         try:
             self._lock()
         except OSError as error:
@@ -3817,7 +3839,7 @@ class Ledger:
                 return f"{self.path} could not be used ({error}); it was set aside as {aside}"
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
-        return self.trouble
+        return self.trouble or (f"{self.path} was empty; what it held is lost" if emptied else "")
 
     def _set_aside(self) -> str:
         """Move an unreadable file away, and its journal, which would be played into the new one."""
@@ -3955,7 +3977,7 @@ class Ledger:
                 self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
 
     def records(self, kind: str) -> dict[str, JSON]:
-        """All records of a kind; one that can't be read is left out."""
+        """All records of a kind; one that can't be read is left out, and named in `odd`."""
         found: dict[str, JSON] = {}
         try:
             query = "SELECT key, at, value FROM record WHERE kind = ?"
@@ -3963,10 +3985,12 @@ class Ledger:
             if kind == "mute":  # written and deleted by others
                 self.alive = {name: value for name, value in self.alive.items() if name[0] != kind}
             for key, at_time, text in rows:
-                with contextlib.suppress(ValueError, TypeError, RecursionError):
+                try:
                     found[key] = json.loads(text, parse_constant=not_finite)
                     if kind not in ("notice", "delivery"):
                         self.alive[kind, key] = at_time, text
+                except (ValueError, TypeError, RecursionError):
+                    self.odd.append(f"{kind} {key}")
         except sqlite3.Error as error:
             self._give_up(error)
         return found
@@ -4097,7 +4121,7 @@ OPTIONAL = ("death", "incident", "due", "code", "back", "container", "exit_code"
 def service_of(key: str, document: JSON, offset: float, settings: Settings,
                outages: dict[int, Outage]) -> tuple[Watched, float | None]:
     """A service and its due time from the ledger. KeyError, TypeError or ValueError where the record is not one."""
-    if not fits(document, example_service(), OPTIONAL) or not document["container"]:
+    if not key or not fits(document, example_service(), OPTIONAL) or not document["container"]:
         raise ValueError("it has another shape")
     container = container_from(document["container"])
     service = Watched(key, container, policy_of(container, settings, "")[0], Phase(document["phase"]))
@@ -4142,7 +4166,9 @@ def notice_of(document: JSON, offset: float) -> Notice:
 
 def mutes_of(ledger: Ledger, offset: float) -> dict[str, float]:
     """Who is muted by command, and until when."""
-    return {name: until - offset for name, until in ledger.records("mute").items() if isinstance(until, float)}
+    mutes = ledger.records("mute")
+    ledger.odd += [f"mute {name}" for name, until in mutes.items() if not isinstance(until, float)]
+    return {name: until - offset for name, until in mutes.items() if isinstance(until, float)}
 
 
 OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
@@ -4184,6 +4210,7 @@ def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], off
 FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
 ROOTFUL_SOCKET = "/var/run/docker.sock"
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
+EVENT_LIMIT = 2**20  # bytes of one event; it holds the container's labels
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
 LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
 EVENTS = ("create", "start", "die", "died", "kill", "stop", "restart", "oom", "pause", "unpause", "rename", "destroy",
@@ -4218,7 +4245,7 @@ def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
         folder = settings.cert_path or config
         tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH") if wanted and is_tcp(host) else None
         return Engine(host, tls)
-    place = hashlib.sha256(name.encode()).hexdigest()
+    place = hashlib.sha256(name.encode(errors="replace")).hexdigest()
     try:
         meta = json.loads(read_setting_file(os.path.join(config, "contexts", "meta", place, "meta.json")))
         host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
@@ -4298,8 +4325,8 @@ def connection_help(host: str, error: Exception) -> str:
 def error_text(status: int, body: bytes) -> str:
     """The message of an engine's error answer: JSON's `message`, else the text; a proxy's HTML shortened."""
     text = body[:4000].decode(errors="replace")
-    with contextlib.suppress(ValueError):
-        text = text_at(json.loads(body), "message") or text
+    with contextlib.suppress(ValueError, RecursionError):
+        text = text_at(json.loads(body), "message")[:4000] or text
     return clip(" ".join(re.sub(r"<[^>]*>", " ", text).split()), 600) or f"HTTP {status}"
 
 
@@ -4338,6 +4365,11 @@ def log_lines(body: bytes, tty: bool) -> list[str]:
     return lines
 
 
+def path_of(container_id: str, call: str) -> str:
+    """The path of a call about one container."""
+    return f"/containers/{urllib.parse.quote(container_id, safe='', errors='replace')}/{call}"
+
+
 class Engine:
     """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest version."""
 
@@ -4360,16 +4392,14 @@ class Engine:
 
     def ask(self, method: str, path: str, timeout: float = 10.0, limit: int = ANSWER_LIMIT) -> bytes:
         """The body of one answer; EngineError for everything that is not a 2xx or 304."""
-        connection = self.connect(timeout)
         try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            body = response.read(limit)
-            self.podman = self.podman or response.getheader("Libpod-API-Version") is not None
-        except (OSError, http.client.HTTPException) as error:
+            with contextlib.closing(self.connect(timeout)) as connection:
+                connection.request(method, path)
+                response = connection.getresponse()
+                body = response.read(limit)
+                self.podman = self.podman or response.getheader("Libpod-API-Version") is not None
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             raise EngineError(connection_help(self.host, error)) from error
-        finally:
-            connection.close()
         if response.status >= 300 and response.status != 304:
             raise EngineError(error_text(response.status, body), response.status)
         return body
@@ -4391,7 +4421,7 @@ class Engine:
     def inspect(self, container_id: str) -> Container | None:
         """One container, None where it no longer exists."""
         try:
-            container = container_of(self.read(f"/containers/{urllib.parse.quote(container_id, safe='')}/json"))
+            container = container_of(self.read(path_of(container_id, "json")))
         except EngineError as error:
             if error.status == 404:
                 return None
@@ -4405,7 +4435,7 @@ class Engine:
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
         since = f"&since={container.started_time - LOG_MARGIN:.3f}" if container.started_time else ""
-        path = f"/containers/{container.id}/logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}{since}"
+        path = path_of(container.id, f"logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}{since}")
         try:
             lines = log_lines(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
         except EngineError:
@@ -4457,16 +4487,18 @@ class Engine:
         just started. The call for a running one blocks for its stop timeout and a little more. A 404 may mean
         a network or another container, so only inspect says what is gone; a 304 and a lost answer say nothing.
         """
+        asked = False
         try:
             container = self.inspect(job.id)
             if container is None or (container.started_time, container.status == "running") != (job.started_time, job.alive):
                 return Restarted(job.key, job.id, Outcome.OVERTAKEN, container=container)
             stop_timeout = int(job.stop_timeout)
             call = f"restart?t={stop_timeout}" if job.alive else "start"
-            self.ask("POST", f"/containers/{job.id}/{call}", timeout=(stop_timeout if job.alive else 0) + 30.0)
+            asked = True
+            self.ask("POST", path_of(job.id, call), timeout=(stop_timeout if job.alive else 0) + 30.0)
             return Restarted(job.key, job.id, Outcome.DONE, container=self.inspect(job.id))
-        except EngineError as error:
-            return self.restart_failed(job, error)
+        except EngineError as error:  # what a look was refused says nothing of restarts
+            return self.restart_failed(job, error if asked else EngineError(str(error)))
 
     def restart_failed(self, job: Restart, error: EngineError) -> Restarted:
         """What a restart call's error means."""
@@ -4489,12 +4521,12 @@ class Engine:
             put(StreamOpened(start, clock()))  # an engine that starts answers late: what it does before is not news
             assert self.stream
             self.stream.settimeout(None)
-            for line in response:
+            while line := response.readline(EVENT_LIMIT):
                 with contextlib.suppress(ValueError, RecursionError):
                     if event := event_of(json.loads(line)):
                         put(event)
             return StreamClosed()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             opened = self.stream is not None and self.stream.gettimeout() is None
             return StreamClosed("" if opened else connection_help(self.host, error))
         finally:
@@ -4595,7 +4627,11 @@ def proxy_of(scheme: str, url: urllib.parse.SplitResult,
             return None
     variable = f"{scheme}_proxy"
     proxy = environment.get(variable) or environment.get(variable.upper() if scheme == "https" else "") or ""
-    return urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+    try:
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+        return parts if parts is None or parts.port != 0 else None
+    except ValueError:
+        raise ValueError(f"the address of the proxy in {variable.upper()} makes no sense") from None
 
 
 WEB_PATIENCE, WEB_LIMIT = 30.0, 8 * 2**20  # seconds, bytes; the list of 500 channels with topics has 1 MB
@@ -4632,11 +4668,13 @@ class Web:
         data = json.dumps(body).encode() if body is not None else None
         agreed = {"User-Agent": USER_AGENT, **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
         connection: http.client.HTTPConnection | None = None
-        sent = False
+        sent, where = False, url.hostname or ""
         # The connection's timeout counts for each read: an answer that drips would take for ever.
         deadline = threading.Timer(WEB_PATIENCE, lambda: hang_up(connection.sock if connection else None))
         try:
             connection = self.connection(url)
+            if connection.host != url.hostname:
+                where += f" through the proxy {connection.host}:{connection.port}"
             connection.connect()
             deadline.start()
             sent = True
@@ -4644,9 +4682,7 @@ class Web:
             response = connection.getresponse()
             return Answer(response.status, CaseBlind(response.headers.items()), response.read(WEB_LIMIT))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            proxy = proxy_of(url.scheme, url, self.environment)
-            through = f" through the proxy {proxy.hostname}:{proxy.port or 8080}" if proxy else ""
-            return Answer(0, why=network_words((url.hostname or "") + through, error), sent=sent)
+            return Answer(0, why=network_words(where, error), sent=sent)
         finally:
             deadline.cancel()
             if connection:
@@ -4871,7 +4907,7 @@ class Drop:
         word = notice.verdict.lower().replace(" ", "-")
         stamp = datetime.fromtimestamp(at_time, UTC).strftime("%Y%m%dT%H%M%SZ")
         path = os.path.join(self.folder, f"{stamp}-{notice.id:09d}-{job.nonce.partition('-')[0]}-{word}.json")
-        with open(f"{path}.part", "w", encoding="utf-8") as file:
+        with open(f"{path}.part", "w", encoding="utf-8", errors="replace") as file:
             json.dump(document, file, ensure_ascii=False, indent=1)
             file.flush()
             os.fsync(file.fileno())
@@ -4943,7 +4979,7 @@ class Manager:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
         limit, owner = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
-        self.interval = int(limit) / 3e6 if limit.isdigit() and owner in ("", str(os.getpid())) else 0.0
+        self.interval = int(limit) / 3e6 if limit.isdecimal() and owner in ("", str(os.getpid())) else 0.0
 
     def say(self, *lines: str) -> None:
         """READY=1, STATUS=…, WATCHDOG=1, STOPPING=1."""
@@ -5323,7 +5359,7 @@ class Daemon:
                 self._gave_up(notice)
             if not notice.open:
                 del self.reds[notice.incident]
-                self._let_go({int(key) for kind, key in self.ledger.alive if kind == "notice" and key.isdigit()})
+                self._let_go({int(key) for kind, key in self.ledger.alive if kind == "notice" and key.isdecimal()})
 
     def _gave_up(self, notice: Notice) -> None:
         if notice.incident not in self.given_up:
@@ -5404,6 +5440,8 @@ class Daemon:
             mutes = mutes_of(self.ledger, self.offset)
             if self.ledger.database:  # else it could not be read, which ends no mute
                 self.watchdog.mute(mutes, now)
+        while self.ledger.odd:
+            self.log("warning", f"ledger: the record of {self.ledger.odd.pop()} makes no sense and is left out")
 
     def _set_offset(self, now: float) -> None:
         """Follow the calendar clock, but not from one tick to the next: no record shall change by that alone."""
@@ -5452,14 +5490,14 @@ class Daemon:
     def _remember_notices(self, outages: Mapping[int, Outage], newest: int) -> None:
         """Fill the outboxes, and find which notices tell of what still goes on."""
         notices = self.ledger.records("notice")
-        self.notices = max([newest, *(int(key) for key in notices if key.isdigit())])
+        self.notices = max([newest, *(int(key) for key in notices if key.isdecimal())])
         for name, document in self.ledger.records("outbox").items():
             if name in self.outboxes and not fill_outbox(self.outboxes[name], document, notices, self.offset):
                 self.log("warning", f"ledger: some alerts that waited for {name} make no sense and are left out")
         for notice in self._unfinished():
             self._put_notice(notice)
         for key, document in notices.items():
-            if at(document, "open") is True and key.isdigit() and whole_at(document, "incident") in outages:
+            if at(document, "open") is True and key.isdecimal() and whole_at(document, "incident") in outages:
                 self.reds[whole_at(document, "incident")] = int(key)
 
     def _unfinished(self) -> list[Notice]:

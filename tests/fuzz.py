@@ -38,39 +38,6 @@ from support.mangling import Mangler, shrunk  # noqa: E402
 QUICK, SLOW = 2.0, 30.0  # seconds after which an input hangs: a call, a whole life
 SHOWN = 1500  # characters of an input that are printed
 
-#: Findings that are known and not mended yet: where they come from → the kept case in test_fuzz.py that waits for it.
-KNOWN: dict[str, str] = {
-    "ValueError in notice_of": "an alert with a consequence that has no exit code outlives sentinel",
-    "ValueError in container_from": "what is taken from the engine can be read back from the ledger",
-    "UnicodeEncodeError in _write": "a name with half a character is kept in the ledger",
-    "UnicodeEncodeError in write": "a name with half a character can be dropped and asked for",
-    "UnicodeEncodeError in inspect": "an id with half a character is a container that is not there",
-    "UnicodeEncodeError in ask": "an inspect that names an odd id is looked at all the same",
-    "UnicodeEncodeError in engine_of": "a context with an odd name is a setting that makes no sense",
-    "OverflowError in events": "a chunk of endless size is the end of the stream",
-    "OverflowError in span": "a duration without end is refused",
-    "RecursionError in error_text": "an error that is nested deeply is an error of a restart",
-    "ValueError in _remember_notices": "a notice with an odd number does not keep sentinel from starting",
-    "ValueError in history_table": "history leaves out what makes no sense",
-    "ValueError in incidents_of": "history leaves out what makes no sense",
-    "ValueError in ask": "a proxy that makes no sense is a channel that can not be reached",
-    "ValueError in proxy_of": "a proxy that makes no sense is a channel that can not be reached",
-    "InvalidURL in connect": "an engine address with a blank is refused or an engine that is away",
-    "AssertionError in check_settings: an error shows a secret": "an error about the heartbeat shows no address",
-    "AssertionError in check_line: a line of the record shows a secret":
-        "a heartbeat with a blank is refused or at least not shown",
-    "AssertionError in check_line: a line of the record has N characters": "a line of the record is bounded",
-    "AssertionError in check_told: Discord refuses {'allowed_mentions': {'roles': {'N': {'_erro":
-        "a mention in other digits is no mention",
-    "AssertionError in check_told: Discord refuses {'allowed_mentions': {'users': {'N': {'_erro":
-        "a mention in other digits is no mention",
-    "AssertionError in live: a meta is written so that it can't be read":
-        "a position without end does not shut out the events",
-    "AssertionError in check_missing: a service is lost without a line": "a record that is left out has a line",
-    "AssertionError in check_ledger: services are lost without a line": "a record that is left out has a line",
-    "AssertionError in check_missing: a mute is lost without a line": "a record that is left out has a line",
-}
-
 
 class Hang(BaseException):
     """An input takes too long. No handler of Sentinel's catches this."""
@@ -113,7 +80,6 @@ class Tally:
 
     inputs: int = 0
     seconds: float = 0.0
-    known: dict[str, Finding] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
 
 
@@ -170,11 +136,10 @@ def share(target: Target, seed: str, seconds: float, tally: Tally, begin: int = 
     """Try inputs for so long; the number of the next one."""
     started = time.monotonic()
     while True:
-        finding = one(target, seed, begin, {*tally.findings, *KNOWN})
+        finding = one(target, seed, begin, tally.findings)
         begin, tally.inputs = begin + 1, tally.inputs + 1
         if finding:
-            seen = tally.known if finding.place in KNOWN else tally.findings
-            seen.setdefault(finding.place, finding)
+            tally.findings.setdefault(finding.place, finding)
         if (took := time.monotonic() - started) >= seconds:
             tally.seconds += took
             return begin
@@ -193,9 +158,8 @@ def table(tallies: dict[str, Tally]) -> str:
     """How many inputs each target took."""
     rows = []
     for name, tally in tallies.items():
-        known = f", known: {', '.join(sorted({KNOWN[place] for place in tally.known}))}" if tally.known else ""
         rows.append(f"{name:12} {tally.inputs:8} inputs {tally.inputs / max(0.001, tally.seconds):8.0f} a second"
-                    f"  {len(tally.findings)} findings{known}")
+                    f"  {len(tally.findings)} findings")
     return "\n".join(rows)
 
 

@@ -45,11 +45,6 @@ OK = b"HTTP/1.1 200 OK\r\n"
 DEEP = b"[" * 4000
 
 
-def open_finding(reason: str) -> pytest.MarkDecorator:
-    """What is known, and not mended yet: the test says what ought to hold."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 # ── The run ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -89,13 +84,6 @@ def test_an_input_that_takes_too_long_is_a_finding(monkeypatch: pytest.MonkeyPat
     assert finding and isinstance(finding.error, fuzz.Hang)
 
 
-def test_what_the_run_passes_over_waits_in_a_kept_case() -> None:
-    """Once a finding is mended, its mark goes, and with it what the run knows of it."""
-    for name in fuzz.KNOWN.values():
-        marks = globals()[f"test_{name.replace(' ', '_')}"].pytestmark
-        assert "xfail" in [mark.name for mark in marks], f"{name}: mended, so take it out of fuzz.KNOWN"
-
-
 def test_smaller_values_are_smaller() -> None:
     case = {"a": [1, "text", {"b": None}], "c": b"bytes"}
     assert all(len(repr(less)) < len(repr(case)) for less in smaller(case))
@@ -129,13 +117,11 @@ def body(document: Any, status: int = 200) -> bytes:
 RESTART = sentinel.Restart("web", "ab" * 32, 0.0, False, 10.0)
 
 
-@open_finding("urllib's quote refuses half a character with UnicodeEncodeError, which ends the worker and the process")
 def test_an_id_with_half_a_character_is_a_container_that_is_not_there() -> None:
     seen = asked([body({})], lambda engine: engine.look("\ud800"))
     assert isinstance(seen, sentinel.Looked) and (seen.container or seen.why)
 
 
-@open_finding("http.client refuses a path that is no ASCII with UnicodeEncodeError, which ends the worker and the process")
 @pytest.mark.parametrize("odd", ["é", "\ud800"])
 def test_an_inspect_that_names_an_odd_id_is_looked_at_all_the_same(odd: str) -> None:
     document = full_inspect({}) | {"Id": odd}
@@ -143,7 +129,6 @@ def test_an_inspect_that_names_an_odd_id_is_looked_at_all_the_same(odd: str) -> 
     assert isinstance(seen, sentinel.Looked)
 
 
-@open_finding("a chunk's size beyond 64 bits is an OverflowError in the reader of the events")
 def test_a_chunk_of_endless_size_is_the_end_of_the_stream() -> None:
     put: list[Any] = []
     answer = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n{}\r\n"
@@ -151,26 +136,22 @@ def test_a_chunk_of_endless_size_is_the_end_of_the_stream() -> None:
     assert isinstance(seen, sentinel.StreamClosed)
 
 
-@open_finding("error_text minds ValueError, not the RecursionError of JSON that is nested deeply")
 def test_an_error_that_is_nested_deeply_is_an_error_of_a_restart() -> None:
     running = full_inspect({}, Status="exited", StartedAt="")
     seen = asked([body(running), body(DEEP, 500), body(running)], lambda engine: engine.restart(RESTART))
     assert seen.outcome is sentinel.Outcome.REFUSED
 
 
-@open_finding("error_text minds ValueError, not the RecursionError of JSON that is nested deeply")
 def test_an_error_that_is_nested_deeply_is_a_refusal_of_the_events() -> None:
     seen = asked([body(DEEP, 500)], lambda engine: engine.events(0.0, lambda: NOW, [].append))
     assert isinstance(seen, sentinel.StreamClosed) and seen.refused
 
 
-@open_finding("error_text looks for HTML in a message of any length, in time that grows with its square")
 def test_a_long_error_is_read_in_no_time() -> None:
     with fuzz.limited(2.0):
         assert len(sentinel.error_text(500, json.dumps({"message": "<" * 200_000}).encode())) <= 600
 
 
-@open_finding("the reader of the events takes a line of any length: 100 MB without a newline are 100 MB of memory")
 def test_a_line_of_events_that_does_not_end_takes_no_memory() -> None:
     near, far = socket.socketpair()
     near.settimeout(5.0)
@@ -194,7 +175,6 @@ def test_a_line_of_events_that_does_not_end_takes_no_memory() -> None:
         tracemalloc.stop()
 
 
-@open_finding("a 403 to the look before a restart is taken for a proxy that forbids restarts, until the stream is cut")
 def test_one_look_that_is_forbidden_does_not_forbid_all_restarts() -> None:
     running = full_inspect({}, Status="exited", StartedAt="")
     seen = asked([body({"message": "no"}, 403), body(running)], lambda engine: engine.restart(RESTART))
@@ -218,7 +198,6 @@ def sick_pair(**different: Any) -> list[Any]:
     return [full_inspect(labels, **state) | {"Id": digit * 64, "Name": f"/web-{digit}"} | different for digit in "12"]
 
 
-@open_finding("a container without a name has the key '', which stands for none: each new container is taken for it")
 def test_a_container_without_a_name_hides_no_other() -> None:
     paper = Paper()
     paper.begin()
@@ -230,7 +209,6 @@ def test_a_container_without_a_name_hides_no_other() -> None:
     assert "fresh" in paper.watchdog.services, list(paper.watchdog.services)
 
 
-@open_finding("each listing takes the one for the other's replacement, which gives the budget of restarts back")
 def test_two_containers_of_one_service_and_number_do_not_give_each_other_budgets() -> None:
     """Labels are copied by `docker commit`; then one key has two containers that run."""
     paper, restarts = Paper(remind=0.0), 0
@@ -243,7 +221,6 @@ def test_two_containers_of_one_service_and_number_do_not_give_each_other_budgets
     assert restarts <= 2 * paper.watchdog.settings.max_restarts
 
 
-@open_finding("numbers of 64 bits are taken from the engine, and refused from the ledger beyond 1e15")
 @pytest.mark.parametrize(("where", "name"), [("HostConfig", "Memory"), ("State", "ExitCode"), ("State", "RestartCount")])
 def test_what_is_taken_from_the_engine_can_be_read_back_from_the_ledger(where: str, name: str) -> None:
     document = full_inspect({})
@@ -277,7 +254,6 @@ class Halves(FakeEngine):
         return reply
 
 
-@open_finding("a list's examples lose what is optional: a consequence without exit code spoils its notice")
 def test_an_alert_with_a_consequence_that_has_no_exit_code_outlives_sentinel(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
@@ -300,7 +276,6 @@ def test_an_alert_with_a_consequence_that_has_no_exit_code_outlives_sentinel(
     assert "db is DEAD" in text and "db is back online" in text
 
 
-@open_finding("SQLite refuses half a character in a key with UnicodeEncodeError, which ends the process; so does each next")
 def test_a_name_with_half_a_character_is_kept_in_the_ledger(clock: Clock, tmp_path: Path) -> None:
     with Halves() as engine, Life(engine, tmp_path, clock, watch="all") as life:
         engine.add("oddHALF", started_ago=60.0)
@@ -308,14 +283,12 @@ def test_a_name_with_half_a_character_is_kept_in_the_ledger(clock: Clock, tmp_pa
     assert "watching odd" in life.said
 
 
-@open_finding("the drop and /status write names with half a character as they are: the courier breaks, and the process ends")
 def test_a_name_with_half_a_character_can_be_dropped_and_asked_for(tmp_path: Path) -> None:
     notice = Notice(Verdict.DEAD, "odd\ud800", 0.0, Container("1", "odd\ud800"), id=1)
     seen = sentinel.send(sentinel.Drop(str(tmp_path)), Deliver("drop", (notice,), "host", "a1b2c3-1-1"))
     assert seen.fate is sentinel.Fate.SENT
 
 
-@open_finding("`check` prints names as they are: half a character ends it with a traceback and 70, no exit code of a check")
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_check_prints_a_name_with_half_a_character(
     clock: Clock, capsys: pytest.CaptureFixture[str], form: str
@@ -332,7 +305,6 @@ def garbled(folder: Path, kind: str, key: str, value: str) -> None:
     database.close()
 
 
-@open_finding("a key of digits that are none (²) is an error that nobody expects, at this start and at each next")
 def test_a_notice_with_an_odd_number_does_not_keep_sentinel_from_starting(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
@@ -344,7 +316,6 @@ def test_a_notice_with_an_odd_number_does_not_keep_sentinel_from_starting(
     assert life.watchdog.initial is not None
 
 
-@open_finding("a record that is no JSON, and a mute that is no moment, are left out without a word")
 @pytest.mark.parametrize(("kind", "value"), [("service", "{"), ("outage", "{"), ("mute", "{"), ("mute", '"soon"')])
 def test_a_record_that_is_left_out_has_a_line(
     engine: FakeEngine, clock: Clock, tmp_path: Path, kind: str, value: str
@@ -357,7 +328,6 @@ def test_a_record_that_is_left_out_has_a_line(
     assert "77" in life.said
 
 
-@open_finding("a position of 1e999 is infinity, which no engine takes: events are refused for this whole life")
 def test_a_position_without_end_does_not_shut_out_the_events(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
     with Life(engine, tmp_path, clock) as life:
         life.run(1)
@@ -369,7 +339,6 @@ def test_a_position_without_end_does_not_shut_out_the_events(engine: FakeEngine,
     assert "events are refused" not in life.said
 
 
-@open_finding("an event of a clock that was wrong makes all events history for the next life, until that moment comes")
 def test_one_event_of_the_future_does_not_make_the_next_life_slow(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
@@ -388,7 +357,6 @@ def test_one_event_of_the_future_does_not_make_the_next_life_slow(
         assert "shop/fresh/1" in life.watchdog.services, "it is found by the next listing, up to 30 s later"
 
 
-@open_finding("a moment of 1e14 seconds fits into the ledger, and into no calendar: `history` ends with a traceback")
 @pytest.mark.parametrize(("key", "when"), [("1", 1e14), ("²", 0.0)])
 def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
     record = json.loads(json.dumps(sentinel.notice_record(Notice(Verdict.DEAD, "web", when), 0.0)))
@@ -403,14 +371,12 @@ def loaded(**environment: str) -> Settings:
     return sentinel.load_settings({}, environment, str)[0]
 
 
-@open_finding("the error about an address quotes it, though it is the key to what it leads to")
 def test_an_error_about_the_heartbeat_shows_no_address() -> None:
     with pytest.raises(SettingError) as error:
         loaded(SENTINEL_HEARTBEAT_URL=f"hc-ping.com/{MARK}")
     assert MARK not in str(error.value)
 
 
-@open_finding("an address with a blank is taken, and http.client's error quotes its path, which `mask` does not know")
 def test_a_heartbeat_with_a_blank_is_refused_or_at_least_not_shown() -> None:
     with sentinel.contextlib.suppress(SettingError):
         settings = loaded(SENTINEL_HEARTBEAT_URL=f"https://hc-ping.com/{MARK} x")
@@ -419,7 +385,6 @@ def test_a_heartbeat_with_a_blank_is_refused_or_at_least_not_shown() -> None:
         check_line("warning", sentinel.mask(f"heartbeat: {seen.why}", settings))
 
 
-@open_finding("asking a bad proxy's port raises in the words for the error, too: the courier breaks, and the process ends")
 @pytest.mark.parametrize("proxy", ["http://proxy:99999", "proxy:port", "http://[proxy"])
 def test_a_proxy_that_makes_no_sense_is_a_channel_that_can_not_be_reached(proxy: str) -> None:
     channel = sentinel.Webhook(sentinel.webhook(HOOK), sentinel.Web({"HTTPS_PROXY": proxy}))
@@ -427,7 +392,6 @@ def test_a_proxy_that_makes_no_sense_is_a_channel_that_can_not_be_reached(proxy:
     assert seen.fate is sentinel.Fate.UNSENT and "proxy" in seen.why
 
 
-@open_finding("http.client refuses such a host when the connection is made, which `Engine.ask` does outside of its try")
 @pytest.mark.parametrize("host", ["tcp://en gine:2375", "tcp://a\x7fb"])
 def test_an_engine_address_with_a_blank_is_refused_or_an_engine_that_is_away(host: str) -> None:
     try:
@@ -438,19 +402,16 @@ def test_an_engine_address_with_a_blank_is_refused_or_an_engine_that_is_away(hos
         sentinel.engine_of(settings, {}).list()
 
 
-@open_finding("400 digits are infinity, which can't be put into words")
 def test_a_duration_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="duration"):
         sentinel.duration("9" * 400)
 
 
-@open_finding("a context's name with bytes that are no text is an error that nobody expects")
 def test_a_context_with_an_odd_name_is_a_setting_that_makes_no_sense() -> None:
     with pytest.raises(SettingError):
         sentinel.engine_of(loaded(DOCKER_CONTEXT="\udcff"), {"DOCKER_CONFIG": "/nonexistent"})
 
 
-@open_finding("\\d and isdigit take every script's digits; Discord refuses them, also in the plain form: the alert is lost")
 @pytest.mark.parametrize("text", ["١٢٣٤٥٦", "<@١٢٣٤٥٦>"])
 def test_a_mention_in_other_digits_is_no_mention(text: str) -> None:
     container = Container("1", "web", {"sentinel.mention": text})
@@ -459,14 +420,12 @@ def test_a_mention_in_other_digits_is_no_mention(text: str) -> None:
     assert warnings
 
 
-@open_finding("\\d takes every script's digits; such an address can't be asked for")
 def test_an_id_in_other_digits_is_no_id() -> None:
     for parse, text in ((sentinel.snowflake, "١٢٣٤٥٦"), (sentinel.webhook, f"https://discord.com/api/webhooks/١٢٣/{MARK}")):
         with pytest.raises(ValueError, match="no"):
             parse(text)
 
 
-@open_finding("isdigit takes digits that int does not")
 def test_a_service_manager_that_says_nonsense_is_none() -> None:
     assert sentinel.Manager({"WATCHDOG_USEC": "²"}).interval == 0.0
 
@@ -474,14 +433,12 @@ def test_a_service_manager_that_says_nonsense_is_none() -> None:
 # ── Kept cases: texts of any length ───────────────────────────────────────────────────────────────────────────
 
 
-@open_finding("`redact` takes time that grows with the square of the length, and State.Error may hold a command of 128 KB")
 def test_a_long_error_of_a_container_is_told_in_no_time() -> None:
     container = Container("1", "web", status="exited", error='exec: "' + "-eyJ" * 32_000 + '": not found')
     with fuzz.limited(2.0):
         sentinel.notice_record(Notice(Verdict.DEAD, "web", 1000.0, container, error=container.error), NOW)
 
 
-@open_finding("a line of the record has any length: a label of 70 KB, a megabyte of somebody's error message")
 def test_a_line_of_the_record_is_bounded() -> None:
     _, (warning,) = sentinel.policy_of(Container("1", "web", {"sentinel.job": "x" * 70_000}), Settings(), "")
     answer = sentinel.Answer(400, {}, json.dumps({"message": "x" * 70_000}).encode())

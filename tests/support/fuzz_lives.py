@@ -234,9 +234,7 @@ def play(paper: Paper, kind: str, value: Any) -> None:
     if kind == "event":
         paper.hear(value)
     elif kind == "inspect" and (container_id := sentinel.text_at(value, "Id")) and container_id != CANARY:
-        key = sentinel.container_of(value).key
-        others = [sentinel.container_of(other).key for name, other in paper.documents.items() if name != container_id]
-        if key and key not in others:  # kept cases say what should hold of a container without a name, and of two of one key
+        if sentinel.container_of(value).key != sentinel.container_of(paper.documents[CANARY]).key:
             paper.documents[container_id] = value
     elif kind == "cut":
         paper.do(paper.watchdog.observe(sentinel.StreamClosed(), paper.now))
@@ -379,6 +377,8 @@ def check_records(rows: Any) -> None:
         daemon = sentinel.Daemon(settings, {"NO_COLOR": "1"})
         daemon.log = lambda level, text: (check_line(level, text), lines.append(text))[1]  # type: ignore[method-assign]
         daemon.ledger = PaperLedger(rows, daemon.mask)
+        assert daemon.ledger.database
+        rows = daemon.ledger.database.execute("SELECT kind, key, at, value FROM record").fetchall()
         clock.now += 120.0
         daemon._remember()
         taken = {"service": set(daemon.watchdog.services), "mute": set(daemon.watchdog.mutes)}
