@@ -30,7 +30,6 @@ import argparse
 import base64
 import bisect
 import contextlib
-import ctypes
 import difflib
 import fcntl
 import functools
@@ -39,6 +38,7 @@ import hmac
 import http.client
 import itertools
 import json
+import marshal
 import math
 import os
 import queue
@@ -381,14 +381,19 @@ def mask(text: str, settings: Settings) -> str:
     return text
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What somebody may have meant, as the end of a message; empty if nothing is near."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is one."""
     known = [meta["variable"] + twin for _, meta in options() for twin in ("", "_FILE") if meta["secret"] or not twin]
     warnings = []
     for name in sorted(environment):
         if name.startswith("SENTINEL_") and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            warnings.append(f"{name}: unknown setting, ignored" + (f"; did you mean {near[0]}?" if near else ""))
+            warnings.append(f"{name}: unknown setting, ignored{nearest(name, known)}")
     return warnings
 
 
@@ -4910,12 +4915,6 @@ class ExitCode(IntEnum):
     BAD_SETTINGS = 78
 
 
-def give_back_memory() -> None:
-    """Return what compiling this file took, a fifth of the process, to the system; only glibc needs to be asked."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 GREET_AGAIN = 600.0
 PULSE, PULSE_LIMIT = 5.0, 30.0  # how often it is noted that all goes on, and how old that note may be
 LOOK_LIMIT, COURIER_LIMIT, LIST_LIMIT = 90.0, 150.0, 90.0  # how long a look, a message, or the next listing may take
@@ -5130,7 +5129,6 @@ class Daemon:
             return ExitCode.BAD_SETTINGS
         self._start_workers()
         self._perform(self.watchdog.begin())
-        give_back_memory()
         self.manager.say("READY=1")
         while True:
             actions: list[Action] = []
@@ -5712,9 +5710,7 @@ def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], 
             others = f"; muted are {listed(sorted(muted))}" if muted else ""
             raise LedgerError(f"no mute names {listed(loud)}{others}")
         if unknown := [name for name in wanted if name not in known]:
-            near = difflib.get_close_matches(unknown[0], known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise LedgerError(f"nothing that is watched is called {unknown[0]}{hint}")
+            raise LedgerError(f"nothing that is watched is called {unknown[0]}{nearest(unknown[0], known)}")
         until = time.time() + seconds
         for name in wanted:
             if seconds:
@@ -5870,14 +5866,26 @@ def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: 
 
 
 def relaunch() -> None:
-    """Become the same process with this file imported: CPython keeps the syntax tree of a script, a fifth of the
-    daemon's memory, for as long as the script runs, and frees that of a module."""
-    path, ending = os.path.splitext(os.path.abspath(__file__))
-    folder, name = os.path.split(path)
-    if ending == ".py" and name.isidentifier() and sys.executable and sys.argv[0] in sys.orig_argv:
+    """Become the same process that has not compiled this file: CPython keeps the syntax tree of a script, a fifth of
+    the daemon's memory, for as long as the script runs, and compiling leaves as much in pieces. The code goes along."""
+    frame = sys._getframe()
+    while frame.f_back and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    if frame.f_globals is globals() and hasattr(os, "memfd_create") and sys.executable and sys.argv[0] in sys.orig_argv:
+        code = os.memfd_create("sentinel", 0)
+        with open(code, "wb", closefd=False) as file:
+            marshal.dump(frame.f_code, file)
+        os.lseek(code, 0, os.SEEK_SET)
         flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
-        program = f"import sys; sys.path.insert(0, {folder!r}); import {name}; sys.exit({name}.main())"
-        os.execv(sys.executable, [sys.executable, *flags, "-B", "-c", program, *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, *flags, "-c", RELAUNCHED.format(code=code), *sys.argv[1:]])
+
+
+RELAUNCHED = """\
+import marshal, sys, types
+sentinel = sys.modules["sentinel"] = types.ModuleType("sentinel")
+with open({code}, "rb") as file:
+    exec(marshal.load(file), vars(sentinel))
+sys.exit(sentinel.main())"""
 
 
 if __name__ == "__main__":

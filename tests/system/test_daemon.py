@@ -268,7 +268,6 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]
     """Daemons that prove a recovery in the twentieth of a second; all have ended well afterwards."""
     monkeypatch.setattr(sentinel.signal, "signal", lambda *_: None)  # only a main thread may
     monkeypatch.setattr(sentinel, "FIRST_PROOF", 0.05)
-    monkeypatch.setattr(sentinel, "give_back_memory", lambda: None, raising=False)
     made: list[Running] = []
 
     def start(host: str, *arguments: Any, **settings: Any) -> Running:
