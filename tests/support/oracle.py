@@ -457,7 +457,8 @@ def the_dead_are_healed(account: Account) -> Iterator[Violation]:
             continue
         given_up = any("GAVE UP" in item.title or item.more for item in account.told(name) if item.at > end.at - 1.0)
         held = any(not story.standing.get(need, Standing(False)).running for need in service.needs)
-        if not given_up and not held and not account.with_engine(end.at) | account.overtaken(Blow(end.at, name, end.code)):
+        excused = given_up or held or account.lost(end.at) or account.overtaken(Blow(end.at, name, end.code))
+        if not excused:
             yield Violation("what died is restarted", name, f"it ended with {end.code} at {end.at:.2f} and is down", True)
 
 
