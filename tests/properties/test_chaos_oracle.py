@@ -155,7 +155,8 @@ def test_what_went_with_a_full_disk_and_a_sigkill_is_not_asked_for() -> None:
 def test_names_are_found_where_a_reader_finds_them() -> None:
     names = ["p-db-1", "p-web-1", "p-web-2", "p-api-1", "p-job-1", "p-old-1"]
     red = ("`p-db-1 is DEAD — exit 1`\n**Sentinel:** Waits for job.\n**Took with it:**\n"
-           "• `web-2 ← api ← db`: DEAD, exit 1\n• `old ← db`: restarted with it\n**Recover:** `docker compose -p p up -d db`\n```\np-web-1 gone\n```")  # fmt: skip
+           "• `web-2 ← api ← db`: DEAD, exit 1\n• `old ← db`: restarted with it\n"
+           "**Recover:** `docker compose -p p up -d db`\n```\np-web-1 gone\n```")  # fmt: skip
     assert oracle.told_names("[DEAD] p-db-1", red, RED, names) == ("p-db-1", "p-web-2")
     green = ("`p-db-1 is back online (was down ~36s)`\n**Back with it:** `api and web`\n**Not back:**\n• `job ← db`: DEAD")
     assert oracle.told_names("Recovered: p-db-1", green, GREEN, names) == ("p-db-1", "p-web-1", "p-api-1")
