@@ -52,7 +52,7 @@ from support.sentinel import PROGRAM, environment, stack
 MAX_RESTARTS = 3
 SETTLE = 2.0
 QUIET, BOUND = 8.0, 180.0  # so long nothing may happen, until all is judged; and the longest wait for that
-POLICIES = ("no", "always", "on-failure", "unless-stopped")
+POLICIES = ("no", "no", "no", "always", "on-failure", "unless-stopped")
 
 #: Costs nothing while it lives; USR1 has it run what is in /do; it dies at once as often as /loop says.
 LIVES = """trap 'exit 0' TERM; trap '. /do' USR1; rm -f /sick
