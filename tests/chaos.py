@@ -51,7 +51,7 @@ from support.sentinel import PROGRAM, environment, stack
 
 MAX_RESTARTS = 3
 SETTLE = 2.0
-QUIET, BOUND = 8.0, 180.0  # so long nothing may happen, until all is judged; and the longest wait for that
+QUIET, BOUND = 8.0, 150.0  # so long nothing may happen, until all is judged; and the longest wait for that
 POLICIES = ("no", "no", "no", "always", "on-failure", "unless-stopped")
 
 #: Costs nothing while it lives; USR1 has it run what is in /do; it dies at once as often as /loop says.
@@ -187,8 +187,8 @@ def draw_blow(chance: random.Random, moment: float, part: Part) -> list[Planned]
 FAULTS: dict[str, dict[str, Any]] = {
     "status": {"status": 500}, "status 502": {"status": 502}, "status 503 html": {"status": 503, "html": True},
     "429": {"retry_after": 1.5}, "429 long": {"retry_after": 6.0}, "429 global": {"retry_after": 2.0, "scope": "global"},
-    "reset_before": {}, "reset_after": {}, "close": {}, "empty_200": {},
-    "status *": {"after_storing": True}, "reset_after *": {"after_storing": True}, "close *": {"after_storing": True},
+    "reset_before": {}, "reset_after": {}, "close": {},
+    "status *": {"after_storing": True}, "empty_200 *": {"after_storing": True}, "reset_after *": {"after_storing": True}, "close *": {"after_storing": True},
     "reset_halfway *": {}, "drip *": {"interval": 0.05}, "wrong_length *": {}, "cut_json *": {}, "chunked *": {},
     "gzip *": {}, "close_keepalive *": {}, "hang": {"seconds": 4.0}, "hang *": {"seconds": 4.0, "after_storing": True},
 }  # fmt: skip
@@ -492,11 +492,12 @@ class World:
 
 
 def versions(message: Message, names: list[str]) -> Iterator[oracle.Told]:
-    """Every embed of every version of a message."""
+    """Every embed of every version of a message, but what an edit left as it was."""
     states = [(message.time, message.history[0].before.get("embeds", []) if message.history else message.embeds)]
     states += [(edit.time, edit.after.get("embeds", [])) for edit in message.history]
     for number, (moment, embeds) in enumerate(states):
-        for embed in embeds:
+        before = states[number - 1][1] if number else []
+        for embed in (embed for embed in embeds if embed not in before):
             yield oracle.told_of(embed, message.wall + moment - message.time, message.id, number > 0, names)
 
 
@@ -802,6 +803,8 @@ def explain(seed: int, act: int, story: Story, violations: list[Violation]) -> s
     lines = [f"===== seed {seed}, act {act}: {len(violations)} broken"]
     for violation in violations:
         lines += [f"--- {violation}", *story.lines(violation.service)]
+    if any(not violation.service for violation in violations):
+        lines += ["--- the whole story", *story.lines()]
     return "\n".join(lines)
 
 

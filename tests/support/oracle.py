@@ -287,10 +287,10 @@ class Account:
     def stop_of(self, end: Event) -> Deed | None:
         """The operator's deed that ended this run: a stop signal or a destroy within it says so."""
         for deed in self.deeds(end.name, ENDS):
-            if deed.at - 0.1 <= end.at <= deed.until + 0.3:
+            if deed.at <= end.at <= deed.until + 0.3:
                 asked = [event for event in self._by_name[end.name] if event.id == end.id
                          and event.action in ("kill", "stop", "destroy", "restart")
-                         and deed.at - 0.1 <= event.at <= deed.until + 1.0]  # fmt: skip
+                         and deed.at <= event.at <= deed.until + 1.0]  # fmt: skip
                 if asked:
                     return deed
         return None
@@ -355,15 +355,33 @@ class Account:
         """Whether what Sentinel knew of this moment was only in its memory, and went with that."""
         return any(begin - 1.0 <= at <= end for begin, end in self.forgotten)
 
+    def nearby(self, at: float) -> str:
+        """Which troubles of Sentinel and the engine lie around a moment: a hint for whoever reads a finding."""
+        kinds = [deed.kind for deed in self.away if deed.at - 10.0 <= at <= deed.until + 70.0]
+        return f" (near it: {', '.join(dict.fromkeys(kinds))})" if kinds else ""
+
     def back_by_docker(self, blow: Blow) -> bool:
         """Whether an engine's restart took it and Docker's own policy brought it back."""
         return blow.engine and self.story.services[blow.name].policy in ("always", "unless-stopped")
 
     def told(self, name: str) -> list[Told]:
-        """What was told of a service, in order; of one message the worst first."""
-        order = {RED: 0, GREEN: 1}
-        return sorted((told for told in self.story.told if name in told.names),
-                      key=lambda told: (told.at, order.get(told.colour, 2)))
+        """What was told of a service, in order, without what an edit only repeats: a green one that was there, a red
+        one whose incident is closed."""
+        kept: list[Told] = []
+        closed, greens = set[str](), set[tuple[str, str]]()
+        for item in (told for told in self.story.told if name in told.names):
+            again = item.edit and (item.over or item.incident in closed if item.colour == RED
+                                   else (item.message, item.title) in greens)  # fmt: skip
+            if item.colour in (GREEN, GREY):
+                closed.add(item.incident)
+                greens.add((item.message, item.title))
+            if not again:
+                kept.append(item)
+        return kept
+
+    def named_red(self, name: str) -> list[float]:
+        """When a red one named it, in whatever version."""
+        return [item.at for item in self.story.told if name in item.names and item.colour == RED]
 
     def starts(self, name: str) -> list[float]:
         """When its lives began."""
@@ -381,12 +399,12 @@ def deaths_are_told(account: Account) -> Iterator[Violation]:
             relaxed = (account.ambiguous, account.overtaken, account.back_by_docker, lambda blow: account.lost(blow.at))
             if any(holds(blow) for holds in relaxed):
                 continue
-            before = [item for item in told if item.at < blow.at and (item.colour in (GREEN, GREY) or not item.over)]
-            opened = bool(before) and before[-1].colour == RED
+            opened = is_open([item for item in told if item.at < blow.at])
             close = next((item.at for item in told if item.at >= blow.at and item.colour == GREEN), float("inf"))
-            if not opened and not any(blow.at - 0.5 <= item.at <= close and item.colour == RED for item in told):
+            if not opened and not any(blow.at - 0.5 <= at <= close for at in account.named_red(name)):
                 what = "unhealthy" if blow.sick else f"death with {blow.code}" + (" (engine)" if blow.engine else "")
-                yield Violation("every unasked death is told", name, f"{what} at {blow.at:.2f} is in no red message", True)
+                yield Violation("every unasked death is told", name,
+                                f"{what} at {blow.at:.2f} is in no red message{account.nearby(blow.at)}", True)
 
 
 def is_open(told: list[Told]) -> Told | None:
@@ -459,7 +477,8 @@ def the_dead_are_healed(account: Account) -> Iterator[Violation]:
         held = any(not story.standing.get(need, Standing(False)).running for need in service.needs)
         excused = given_up or held or account.lost(end.at) or account.overtaken(Blow(end.at, name, end.code))
         if not excused:
-            yield Violation("what died is restarted", name, f"it ended with {end.code} at {end.at:.2f} and is down", True)
+            yield Violation("what died is restarted", name,
+                            f"it ended with {end.code} at {end.at:.2f} and is down{account.nearby(end.at)}", True)
 
 
 def the_stopped_stay_stopped(account: Account) -> Iterator[Violation]:
