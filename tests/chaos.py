@@ -188,7 +188,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "status": {"status": 500}, "status 502": {"status": 502}, "status 503 html": {"status": 503, "html": True},
     "429": {"retry_after": 1.5}, "429 long": {"retry_after": 6.0}, "429 global": {"retry_after": 2.0, "scope": "global"},
     "reset_before": {}, "reset_after": {}, "close": {},
-    "status *": {"after_storing": True}, "empty_200 *": {"after_storing": True}, "reset_after *": {"after_storing": True}, "close *": {"after_storing": True},
+    "status *": {"after_storing": True}, "empty_200 *": {"after_storing": True}, "reset_after *": {"after_storing": True},
+    "close *": {"after_storing": True},
     "reset_halfway *": {}, "drip *": {"interval": 0.05}, "wrong_length *": {}, "cut_json *": {}, "chunked *": {},
     "gzip *": {}, "close_keepalive *": {}, "hang": {"seconds": 4.0}, "hang *": {"seconds": 4.0, "after_storing": True},
 }  # fmt: skip
