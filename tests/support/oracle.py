@@ -12,12 +12,14 @@ Every expectation that is relaxed, where, and why:
 
 | rule         | is not asked for where                                      | because                                      |
 |--------------|-------------------------------------------------------------|----------------------------------------------|
-| death told   | the engine was stopped or killed, and Docker's own policy   | that is one message of the engine's, which   |
-|              | (always, unless-stopped) had it running when it was back    | need not name what is back                   |
+| death told   | the engine was stopped or killed, and its policy is always  | README: what Docker's own policies did not   |
+|              | or unless-stopped; or within the minute after its return,   | bring back; they have ten seconds of quiet,  |
+|              | and Docker's own policy restarted it at once                | a minute at most, before anyone is dead      |
 | death told   | an operator's deed on the same service began at most 1 s    | nobody can tell the two apart: the end is    |
 |              | before the death, or at most 2.5 s after it                 | the deed's, or a kill turns into a removal   |
 | death told   | nobody watched from the death until an operator's deed on   | what Sentinel finds is the operator's doing; |
-|              | this service (Sentinel dead or frozen, engine gone, cut)    | its return was never seen                    |
+|              | this service (Sentinel dead or frozen, engine gone or back  | its return was never seen                    |
+|              | for less than that minute, connections cut)                 |                                              |
 | death told   | the engine went down before Sentinel, which was away, could | its memory of events went with it            |
 |              | hear of the death                                           |                                              |
 | ending told  | it does not run or is not healthy; it has not lived through | README: green when proven and healthy, and   |
@@ -58,6 +60,7 @@ CALL_RACE = 0.5
 FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0
 OTHERS_PATIENCE = 300.0
 LEDGER_RETRY = 35.0
+GRACE = 65.0  # a minute after the engine's return, as the README has it
 NEAR = 5.0
 REFUND_LIFE = 600.0
 
@@ -332,8 +335,9 @@ class Account:
         """Until when nobody watched, if nobody did at this moment: overlapping absences are one."""
         until = at
         for deed in sorted(self.away, key=lambda deed: deed.at):
-            if deed.at - 1.0 <= until <= deed.until + 3.0:
-                until = max(until, deed.until + 3.0)
+            over = deed.until + (GRACE if deed.kind in GOES else 3.0)
+            if deed.at - 1.0 <= until <= over:
+                until = max(until, over)
         return until
 
     def overtaken(self, blow: Blow) -> bool:
@@ -361,8 +365,13 @@ class Account:
         return f" (near it: {', '.join(dict.fromkeys(kinds))})" if kinds else ""
 
     def back_by_docker(self, blow: Blow) -> bool:
-        """Whether an engine's restart took it and Docker's own policy brought it back."""
-        return blow.engine and self.story.services[blow.name].policy in ("always", "unless-stopped")
+        """Whether it died with an engine, or in the grace after its return, and Docker's own policy brought it back."""
+        policy = self.story.services[blow.name].policy
+        if blow.engine:
+            return policy in ("always", "unless-stopped")
+        grace = any(deed.at <= blow.at <= deed.until + GRACE for deed in self.gone)
+        again = any(blow.at < start < blow.at + 5.0 for start in self.starts(blow.name))
+        return grace and again and policy != "no"
 
     def told(self, name: str) -> list[Told]:
         """What was told of a service, in order, without what an edit only repeats: a green one that was there, a red
@@ -379,9 +388,9 @@ class Account:
                 kept.append(item)
         return kept
 
-    def named_red(self, name: str) -> list[float]:
-        """When a red one named it, in whatever version."""
-        return [item.at for item in self.story.told if name in item.names and item.colour == RED]
+    def named_red(self, name: str) -> list[Told]:
+        """What named it in red, in whatever version."""
+        return [item for item in self.story.told if name in item.names and item.colour == RED]
 
     def starts(self, name: str) -> list[float]:
         """When its lives began."""
@@ -400,8 +409,9 @@ def deaths_are_told(account: Account) -> Iterator[Violation]:
             if any(holds(blow) for holds in relaxed):
                 continue
             opened = is_open([item for item in told if item.at < blow.at])
-            close = next((item.at for item in told if item.at >= blow.at and item.colour == GREEN), float("inf"))
-            if not opened and not any(blow.at - 0.5 <= at <= close for at in account.named_red(name)):
+            close = next((item for item in told if item.at >= blow.at and item.colour == GREEN), None)
+            reds = [red for red in account.named_red(name) if red.at >= blow.at - 0.5]
+            if not opened and not any(not close or red.at <= close.at or red.incident == close.incident for red in reds):
                 what = "unhealthy" if blow.sick else f"death with {blow.code}" + (" (engine)" if blow.engine else "")
                 yield Violation("every unasked death is told", name,
                                 f"{what} at {blow.at:.2f} is in no red message{account.nearby(blow.at)}", True)
@@ -539,14 +549,20 @@ def reds_have_a_cause(account: Account) -> Iterator[Violation]:
 
 
 def red_comes_before_green(account: Account) -> Iterator[Violation]:
-    """A green one closes a red story; a second one for the same incident may only be a repeat."""
+    """A green one comes after a red one of the same incident, whether that named the service yet or not (the engine's
+    is brought up to date afterwards); a second one for the same incident may only be a repeat."""
+    first: dict[str, float] = {}
+    for item in account.story.told:
+        if item.colour == RED and item.incident:
+            first.setdefault(item.incident, item.at)
     for name in account.story.services:
         reds, closed = 0, set[tuple[str, str]]()
         for item in account.told(name):
             if item.colour == RED:
                 reds += 1
             elif item.colour == GREEN:
-                if not reds and (item.title, item.incident) not in closed:
+                known = (item.title, item.incident) in closed or first.get(item.incident, item.at + 1.0) <= item.at
+                if not reds and not known:
                     yield Violation("red before green", name, f"{item.title!r} at {item.at:.2f} without a red one")
                 reds = 0
                 closed.add((item.title, item.incident))
