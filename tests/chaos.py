@@ -152,20 +152,22 @@ def draw_plan(chance: random.Random, projects: list[list[Part]], seconds: float)
     """What happens in an act, several at once."""
     plan: list[Planned] = []
     parts = [part for parts in projects for part in parts]
+    # Not every trouble in every act: one would hide what another brings to light.
+    weather = {kind: weight for kind, weight in WORLD.items() if chance.random() < 0.4} or {"cut": 1}
     moment = 1.0
     while moment < seconds:
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
-            if chance.random() < 0.27:
-                plan.append(draw_trouble(chance, moment))
+            if chance.random() < 0.2:
+                plan.append(draw_trouble(chance, moment, weather))
             else:
                 plan += draw_blow(chance, moment, chance.choice(parts))
         moment += chance.choice((0.05, 0.3, 1.0, 2.0, 4.0))
     return sorted(plan, key=lambda planned: planned.after)
 
 
-def draw_trouble(chance: random.Random, moment: float) -> Planned:
+def draw_trouble(chance: random.Random, moment: float, weather: dict[str, int]) -> Planned:
     """Something that befalls the engine, Discord, or Sentinel."""
-    kind = pick(chance, WORLD)
+    kind = pick(chance, weather)
     lasts = chance.choice((0.1, 0.5, 2.0, 5.0, 12.0))
     if kind == "clock":
         lasts = chance.choice((-4000.0, -90.0, -5.0, 5.0, 90.0, 4000.0))
