@@ -548,7 +548,7 @@ class Act:
         """Have it done in its lane, as soon as what is before it there is done."""
         if planned.lane not in self._lanes:
             self._lanes[planned.lane] = lane = queue.SimpleQueue()
-            self._threads.append(threading.Thread(target=self._work, args=(lane,)))
+            self._threads.append(threading.Thread(target=self._work, args=(lane,), daemon=True))
             self._threads[-1].start()
         self._lanes[planned.lane].put(planned)
 
@@ -849,6 +849,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all stories there")
     given = parser.parse_args(arguments)
     print(f"seed {given.seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # all is taken away on the way out
     result = run(given.seed, given.minutes, given.engine, lambda text: print(text, flush=True), given.act)
     if given.json:
         given.json.write_text(json.dumps([story.as_json() for story in result.stories]))
