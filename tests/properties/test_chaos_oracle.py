@@ -79,6 +79,10 @@ def early_green(story: Story) -> None:
     more(story, Told(9.0, GREEN, f"Recovered: {WEB}", (WEB,), "9", "1"))
 
 
+def quick_green(story: Story) -> None:
+    story.told[1] = replace(story.told[1], at=10.6)
+
+
 LIES: dict[str, tuple[Callable[[Story], object], str]] = {
     "no red": (lambda story: without(story, "[DEAD]"), "every unasked death is told"),
     "no red and no green": (lambda story: (without(story, "[DEAD]"), without(story, "Recovered")),
@@ -92,6 +96,7 @@ LIES: dict[str, tuple[Callable[[Story], object], str]] = {
     "a red for a deploy": (deploy_told, "no red without a blow"),
     "a second red for one death": (second_red, "no red without a blow"),
     "a green before its red": (early_green, "red before green"),
+    "a green without proof": (quick_green, "green only after five seconds of life"),
     "told twice": (lambda story: more(story, replace(story.told[0], message="7", at=10.45)),
                    "no more repeats than unknown fates"),
     "it ended": (lambda story: story.ends.append("it ended by itself with 70"), "Sentinel goes on"),

@@ -288,13 +288,14 @@ class Account:
         return found
 
     def stop_of(self, end: Event) -> Deed | None:
-        """The operator's deed that ended this run: a stop signal or a destroy within it says so."""
+        """The operator's deed that ended this run: a signal to it, or a destroy after it, within the deed says so."""
+        own = [event for event in self._by_name[end.name] if event.id == end.id]
+        began = max((event.at for event in own if event.action == "start" and event.at < end.at), default=0.0)
         for deed in self.deeds(end.name, ENDS):
             if deed.at <= end.at <= deed.until + 0.3:
-                asked = [event for event in self._by_name[end.name] if event.id == end.id
-                         and event.action in ("kill", "stop", "destroy", "restart")
-                         and deed.at <= event.at <= deed.until + 1.0]  # fmt: skip
-                if asked:
+                killed = any(event.action == "kill" and max(began, deed.at) <= event.at <= end.at + 0.1 for event in own)
+                removed = any(event.action == "destroy" and end.at <= event.at <= deed.until + 1.0 for event in own)
+                if killed or (removed and not killed and deed.at < end.at):
                     return deed
         return None
 
@@ -568,6 +569,22 @@ def red_comes_before_green(account: Account) -> Iterator[Violation]:
                 closed.add((item.title, item.incident))
 
 
+def greens_are_proven(account: Account) -> Iterator[Violation]:
+    """Green comes after five seconds of life. Only judged where the red one was told between death and start, so that the
+    green one can't have waited for Discord since an earlier life."""
+    for name in account.story.services:
+        reds: dict[str, float] = {}
+        for item in account.told(name):
+            if item.colour == RED and item.incident:
+                reds.setdefault(item.incident, item.at)
+            elif item.colour == GREEN and not item.edit and item.title.endswith(f" {name}") and item.incident in reds:
+                start = max((at for at in account.starts(name) if at <= item.at), default=0.0)
+                death = max((end.at for end in account.events(name, "die") if end.at <= item.at), default=0.0)
+                if death <= reds[item.incident] <= start and item.at - start < FIRST_PROOF - 0.6:
+                    yield Violation("green only after five seconds of life", name,
+                                    f"{item.title!r} at {item.at:.2f}, {item.at - start:.2f} s after its start")
+
+
 def nothing_is_told_twice(account: Account) -> Iterator[Violation]:
     """The same words of the same incident are posted again only where their fate was not known."""
     story = account.story
@@ -591,7 +608,8 @@ def sentinel_is_well(account: Account) -> Iterator[Violation]:
 
 
 RULES = (deaths_are_told, recoveries_are_told, stops_are_told, the_dead_are_healed, the_stopped_stay_stopped,
-         budgets_are_kept, reds_have_a_cause, red_comes_before_green, nothing_is_told_twice, sentinel_is_well)
+         budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven, nothing_is_told_twice,
+         sentinel_is_well)
 
 
 def judge(story: Story) -> list[Violation]:

@@ -54,3 +54,27 @@ def test_what_an_engine_ended_is_no_operators_stop_for_a_sentinel_that_was_kille
             told += sentinel_.told()
     assert all(web.running for web in webs), told
     assert not [words for words in told if words.startswith("Stopped")], told
+
+
+@pytest.mark.parametrize("begun", ["before", pytest.param("while Sentinel was away", marks=pytest.mark.xfail(
+    strict=True, reason="the `start` that is heard is dated by the container as it was looked at before, and that run began"
+                        " while Sentinel was away: five seconds of life seem to have passed long ago"))])  # fmt: skip
+def test_green_waits_for_five_seconds_of_life_whenever_the_life_before_began(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, begun: str
+) -> None:
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    if begun != "before":
+        engine.restart_by_operator(web)
+    clock.at += 5
+    with Life(engine, tmp_path, clock, restart=False) as second:
+        second.run(20)
+        engine.crash(web, 3)
+        second.run(2)
+        engine.start_by_operator(web)
+        second.run(3)
+        assert second.told() == ["DEAD web"], "told before it could prove anything"
+        second.run(10)
+        assert second.told() == ["DEAD web", "Recovered web"]
