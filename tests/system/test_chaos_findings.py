@@ -78,3 +78,29 @@ def test_green_waits_for_five_seconds_of_life_whenever_the_life_before_began(
         assert second.told() == ["DEAD web"], "told before it could prove anything"
         second.run(10)
         assert second.told() == ["DEAD web", "Recovered web"]
+
+
+AHEAD = pytest.mark.xfail(strict=True, reason=(
+    "moments are kept as calendar time: those of a calendar that was an hour ahead lie an hour in the future of the next"
+    " Sentinel, and so does the green one"))  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "moment"), [
+    (0.0, 0.1), (0.0, 3.0), (4000.0, 8.0), *(pytest.param(4000.0, moment, marks=AHEAD) for moment in (0.1, 1.0, 3.0))])
+def test_a_calendar_that_was_ahead_and_is_put_right_while_sentinel_is_away_holds_back_no_green(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, step: float, moment: float
+) -> None:
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as zeroth:
+        zeroth.run(20)
+    clock.booted += step
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+        engine.crash(web, 3)
+        first.run(moment)
+    clock.booted -= step
+    clock.at += 5
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+    assert web.running
+    assert (first.told() + second.told())[-1:] == ["Recovered web"], (first.told(), second.told())
