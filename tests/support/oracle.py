@@ -25,7 +25,9 @@ Every expectation that is relaxed, where, and why:
 | ending told  | it does not run or is not healthy; it has not lived through | README: green when proven and healthy, and   |
 |              | its proof (5 s, doubled by each death) since its last       | when the others are back or had 5 minutes;   |
 |              | start; the red one says Flapping; another of the same       | flapping stays open for an hour              |
-|              | message is in one of these states                           |                                              |
+|              | message is in one of these states; it is a job              | README says nothing of a job that runs again |
+| red before   | a red digest, which has no incidents, named it before       | several of its incidents may be one line     |
+| green        |                                                             |                                              |
 | stop told    | a red story of it was open, or an engine went or came, or   | its end is told in the red one, or can't be  |
 |              | Sentinel was away, within 5 s of the stop                   | told from the engine's                       |
 | told at all  | its disk was full then, and Sentinel was killed before it   | README: memory until the disk takes it again |
@@ -443,6 +445,8 @@ def recoveries_are_told(account: Account) -> Iterator[Violation]:
     """No story of a service that lives stays open."""
     for name in account.story.services:
         last = is_open(account.told(name))
+        if account.story.services[name].job:
+            continue
         if not last or last.flapping or account.lost(last.at) or not green_due(account, name):
             continue
         others = {other for item in account.story.told if item.message == last.message for other in item.names} - {name}
@@ -557,12 +561,12 @@ def red_comes_before_green(account: Account) -> Iterator[Violation]:
         if item.colour == RED and item.incident:
             first.setdefault(item.incident, item.at)
     for name in account.story.services:
-        reds, closed = 0, set[tuple[str, str]]()
+        reds, closed, digest = 0, set[tuple[str, str]](), False
         for item in account.told(name):
             if item.colour == RED:
-                reds += 1
+                reds, digest = reds + 1, digest or not item.incident
             elif item.colour == GREEN:
-                known = (item.title, item.incident) in closed or first.get(item.incident, item.at + 1.0) <= item.at
+                known = digest or (item.title, item.incident) in closed or first.get(item.incident, item.at + 1.0) <= item.at
                 if not reds and not known:
                     yield Violation("red before green", name, f"{item.title!r} at {item.at:.2f} without a red one")
                 reds = 0
