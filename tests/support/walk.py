@@ -242,9 +242,8 @@ def never_ran(notice: Notice) -> bool:
 
 def same(told: Notice, believed: Notice) -> bool:
     """Whether two notices tell the same; through whom somebody depends on the root may be forgotten meanwhile."""
-    one, other = (replace(notice, consequences=tuple(replace(item, chain=item.chain[:1]) for item in notice.consequences))
-                  for notice in (told, believed))
-    return one == other
+    one, other = ({replace(item, chain=item.chain[:1]) for item in notice.consequences} for notice in (told, believed))
+    return one == other and replace(told, consequences=()) == replace(believed, consequences=())
 
 
 def differences(one: tuple[Any, ...] | None, other: tuple[Any, ...]) -> list[tuple[Any, Any]]:
