@@ -144,7 +144,8 @@ class Stroll(World):
 
     def check_muted(self, notice: Notice) -> None:
         """What is muted is not told."""
-        known = "muted words" in KNOWN and (notice.verdict in (Verdict.RECOVERED, Verdict.CHILD_OOM) or not notice.open)
+        known = "muted words" in KNOWN and notice.verdict not in (Verdict.STOPPED, Verdict.RESTARTED) and (
+            notice.verdict in (Verdict.RECOVERED, Verdict.CHILD_OOM) or not notice.open)
         if notice.container and self.is_muted(notice.container) and not known:
             raise AssertionError(f"muted, and told: {notice}")
 
@@ -173,7 +174,7 @@ class Stroll(World):
         if job.alive and "refresh" in KNOWN:
             return
         for parent, dependency in self.watchdog.parents(child):
-            down = parent.phase in (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP) and parent.incident
+            down = parent.phase in DOWN and parent.incident
             if "refresh" in KNOWN and down and parent.container.status == "running":
                 continue
             circle = self.watchdog._needs(parent, child)
@@ -200,6 +201,9 @@ class Stroll(World):
         assert self.open_reds.keys() == told.keys(), f"{self.open_reds.keys()} stand in red, {told.keys()} go on"
         for number, story in told.items():
             assert same(self.open_reds[number], story), f"incident {number}: told {self.open_reds[number]}, believed {story}"
+        for key, watched in watchdog.services.items():
+            back = watched.incident and watched.incident.back_at is not None
+            assert not back or watched.phase not in DOWN, f"{key} counts as back, and is {watched.phase}"
         self.check_sizes()
         self.check_ledger()
 
@@ -231,6 +235,7 @@ class Stroll(World):
 KNOWN = {"refresh", "muted words", "noted", "muted stop", "old green", "early reminder", "vanished twice", "absent stop",
          "refund", "engine's mute", "empty outage"}
 
+DOWN = (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP)
 COLLECTIONS = ("services", "by_id", "runs", "lodgers", "outages", "news", "mutes", "ignored", "looks", "due", "grown",
                "missed", "actions")
 
