@@ -132,7 +132,7 @@ def test_who_the_engine_took_in_a_mute_is_saved() -> None:
     assert world.phase("web") is Phase.STOPPED and "shop/web/1" in world.watchdog.touched
 
 
-@xfails("KeyError in _phase_due, which ends the daemon: a service that was removed keeps the timer by which it is forgotten when"
+@xfails("KeyError in _phase_due, which ends the daemon: a service that was removed keeps the timer that forgets it when"
         " a container of it is there again that can't be started")
 def test_who_is_removed_twice_is_forgotten_once() -> None:
     world = World("web")
