@@ -146,7 +146,7 @@ def test_who_is_removed_twice_is_forgotten_once() -> None:
         raise AssertionError(f"the daemon ends: {error!r}") from error
 
 
-@xfails("a service that waits for Docker's own policy and is replaced meanwhile is started when that wait is over: `_phase_due`"
+@xfails("a service that waits for Docker's own policy and is replaced meanwhile is started at its end: `_phase_due`"
         " goes straight to `_attempt`, and asks neither label nor budget")
 def test_who_is_not_to_be_restarted_is_not_after_a_replacement_that_was_not_seen() -> None:
     world = World(service("web", "always", labels={"sentinel.restart": "false"}), "db", poll_interval=30.0)
