@@ -69,7 +69,7 @@ class Courier:
 
     def arrived(self) -> list[str]:
         """The names in the messages, in their order, as often as they came."""
-        return re.findall(r"(\w+) is DEAD", "\n".join(message.text for message in self.fake.messages))
+        return re.findall(r"\b(\w+) is DEAD", "\n".join(message.text for message in self.fake.messages))
 
 
 @pytest.fixture

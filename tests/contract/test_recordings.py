@@ -6,11 +6,9 @@ waited for. So the settings are those of a user, settle times and all, and a rec
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
@@ -208,14 +206,6 @@ def rough(name: str) -> Told:
     play = Play(name, garbage=True, split=3).play()
     greys = [notice.name for notice in play.sentinel.notices if notice.verdict is Verdict.STOPPED]
     return Told(play.telling(), play.touched(), greys)
-
-
-@pytest.fixture(scope="module")
-def plays() -> Iterator[Mapping[str, Future[Told]]]:
-    """Every recording played once, by as many processes as there are processors."""
-    pool = ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
-    yield {name: pool.submit(rough, name) for name in RECORDED}
-    pool.shutdown(cancel_futures=True)
 
 
 def test_every_recording_has_an_expected_telling() -> None:

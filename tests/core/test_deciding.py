@@ -550,6 +550,10 @@ def test_where_events_are_refused_a_crash_is_found_by_the_listing() -> None:
          (35, "", "Recovered web"), (HOUR, ""))
 
 
+def test_where_events_are_refused_a_job_that_ended_well_under_on_failure_is_nobodys_stop() -> None:
+    play(World(service("job", "on-failure")), (0, "stream refused"), (1, "job exits 0"), (HOUR, ""))
+
+
 def test_where_events_are_refused_a_crash_that_docker_heals_is_seen_by_its_count() -> None:
     play(World(service("web", "always")), (0, "stream refused"), (10, "web exits 3"), (30, "", "DEAD web"),
          (35, "", "Recovered web"), (HOUR, ""))
@@ -757,6 +761,17 @@ def test_the_wait_of_one_service_holds_no_other_up() -> None:
     play(world, (0, "web exits 1", "DEAD web", "start web"), (2, "db exits 1", "DEAD db", "start db"))
 
 
+def test_where_events_are_refused_dockers_own_restarts_do_not_refund_the_budget() -> None:
+    """`on-failure:1`: each start by Sentinel is followed by one by Docker, which only the listing tells."""
+    world = World(service("web", "on-failure"), poll_interval=1.0)
+    world.retries["web"], world.doom["web"] = 1, (8.0, 1)
+    world.begin()
+    world.stream("refused")
+    world.exits("web", 1)
+    world.advance(START + HOUR)
+    assert [line for line in world.done if "web" in line].count("start web") == 5 and world.phase("web") is Phase.GAVE_UP
+
+
 # ─── How restarts end ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -901,6 +916,13 @@ def test_a_pause_between_death_and_proof_holds_green_back() -> None:
          (HOUR + 5, "", "Recovered web"))
 
 
+def test_sentinels_own_stop_of_the_unhealthy_is_no_reason_to_wait_with_the_next_attempt() -> None:
+    world = World(probed("db"))
+    world.broken["db"] = "no such device"
+    play(world, (0, "db unhealthy", "UNHEALTHY db", "restart db"), (4.9, "", "start db", "GAVE UP db"), (5.1, ""),
+         (HOUR, ""))
+
+
 # ─── What can't be started ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -948,6 +970,10 @@ def test_a_child_killed_for_memory_is_noted_at_most_once_in_ten_minutes(engine: 
 def test_an_out_of_memory_death_is_not_noted_as_well() -> None:
     play(World(service("web", "always")), (0, "web oom", "DEAD web exit 137 out of memory"), (5.1, "", "Recovered web"),
          (HOUR, ""))
+
+
+def test_what_a_mute_hides_does_not_silence_the_note_after_it() -> None:
+    play(World("web"), (0, "mute web 60"), (1, "web child_oom"), (100, "web child_oom", "OUT OF MEMORY web"), (HOUR, ""))
 
 
 def test_a_note_of_one_service_does_not_silence_another() -> None:

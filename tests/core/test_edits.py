@@ -524,6 +524,24 @@ def test_a_message_whose_edits_fail_does_not_keep_another_from_being_edited() ->
     assert made.count("m2") >= 6
 
 
+def test_an_edit_that_fails_is_tried_again_soon_though_others_failed_long_ago() -> None:
+    box, refusal = told(red(1), red(2)), answer(Fate.UNSENT, why="no route")
+    now = 0.0
+    for _ in range(4):
+        box.amend(red(1, plan=f"{now}"), now)
+        now = box.next_due_at(now) or now
+        taken(box, now)
+        box.settle(refusal, now)
+    assert (box.next_due_at(now) or now) - now == 8.0
+    now += 8.0
+    sends(box, now)
+    box.amend(red(1, plan="again"), now)
+    now = box.next_due_at(now) or now
+    taken(box, now)
+    box.settle(refusal, now)
+    assert (box.next_due_at(now) or now) - now == 1.0
+
+
 def test_a_wait_that_is_asked_for_after_an_edit_is_kept() -> None:
     box = told(red(1))
     box.amend(red(1, plan="a"), 10.0)

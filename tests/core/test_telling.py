@@ -103,6 +103,20 @@ def test_a_channels_own_word_on_when_to_come_back_is_kept(seconds: float) -> Non
     assert box.next_due_at(0.0) == max(seconds, 1.0) and taken(box, max(seconds, 1.0)) == ["a"]
 
 
+def test_all_that_waited_is_told_with_the_reason_and_nothing_that_is_new() -> None:
+    box = outbox(*map(str, range(41)))
+    take(box, 0.0)
+    box.settle(NO_ROUTE, 0.0)
+    reasons = []
+    for now in (10.0, 11.0, 12.0):
+        job = take(box, now)
+        assert job
+        reasons.append((len(job.notices), job.why_late))
+        box.settle(answer(), now)
+        box.waiting += [] if box.waiting else [notice("new")]
+    assert reasons == [(40, "no route"), (1, "no route"), (1, "")]
+
+
 def test_a_channel_that_asks_for_a_pause_after_a_success_gets_it() -> None:
     box = outbox("a")
     take(box, 0.0)

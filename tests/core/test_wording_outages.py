@@ -353,20 +353,23 @@ def test_a_digest_of_greens_names_them_and_its_edit_keeps_its_order() -> None:
 NASTY = ("plain", "", " ", "x" * 300, "```", "`` ` ```\n```", "**b** __u__ ~~s~~ ||p||", "[l](https://evil.example)",
          "@everyone @here <@&1234567>", "\x1b[31mred\x1b[0m", "\u202egnp", "\ud800", "\x00\x7f", "a\nb\r\tc", "日本" * 90,
          "👩‍👩‍👧‍👦" * 30, "a" * 3000, "\\", "# h", "<t:0:R>", "é" * 200, "\u2028", "ﷺ" * 100)  # fmt: skip
+#: One of them or two, equally often: a hundred thousand texts are taken of these.
+NASTIER = [first + second for first in NASTY for second in (*[""] * len(NASTY), *NASTY)]
+VERDICTS, CAUSES = list(Verdict), list(Cause)
 
 
 def anything(dice: random.Random) -> Notice:
     """A notice of an outage with any facts, its texts as bad as they get."""
-    text = lambda: dice.choice(NASTY) + dice.choice(("", dice.choice(NASTY)))  # noqa: E731
+    text = lambda: dice.choice(NASTIER)  # noqa: E731
     container = Container("a", text(), {"com.docker.compose.service": text(), "com.docker.compose.project": text()},
                           dice.choice(("exited", "running", "dead")), error=text())  # fmt: skip
     consequences = tuple(Consequence(
-        tuple(text() for _ in range(dice.choice((1, 2, 5)))), dice.choice(list(Verdict)), dice.uniform(0, 1e6),
-        dice.choice((None, 0, 137)), dice.choice(list(Cause)), text(), dice.random() < 0.5)
+        tuple(text() for _ in range(dice.choice((1, 2, 5)))), dice.choice(VERDICTS), dice.uniform(0, 1e6),
+        dice.choice((None, 0, 137)), dice.choice(CAUSES), text(), dice.random() < 0.5)
         for _ in range(dice.choice((0, 1, 4, 25, 120))))  # fmt: skip
     return Notice(
-        dice.choice(list(Verdict)), text() or "web", dice.uniform(0, 1e6), dice.choice((container, None)),
-        dice.choice(list(Cause)), text(), dice.randint(0, 10**6), dice.choice((None, 137)), None, dice.choice((None, 1e9)),
+        dice.choice(VERDICTS), text() or "web", dice.uniform(0, 1e6), dice.choice((container, None)),
+        dice.choice(CAUSES), text(), dice.randint(0, 10**6), dice.choice((None, 137)), None, dice.choice((None, 1e9)),
         dice.randint(0, 9), dice.randint(0, 9), text(), text(), tuple(text() for _ in range(dice.choice((0, 9)))),
         names=tuple(text() for _ in range(dice.choice((0, 50)))), mention=dice.choice(("", "@here")),
         consequences=consequences, facts=tuple((dice.choice(("Stopped", "Degraded")), text()) for _ in range(3)),

@@ -403,10 +403,10 @@ def static_busybox() -> Path:
 # --------------------------------------------------------------------------- talking to an engine
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float = 3.0) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -427,7 +427,7 @@ def ping(host: str, timeout: float = 3.0) -> bool:
         return True
     connection: http.client.HTTPConnection
     if scheme == "unix":
-        connection = _UnixConnection(rest, timeout)
+        connection = UnixConnection(rest, timeout)
     else:
         connection = http.client.HTTPConnection(rest.rstrip("/"), timeout=timeout)
     try:

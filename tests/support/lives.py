@@ -151,3 +151,23 @@ class Life(Clocked):
             self._perform(self.daemon._delivered(seen))
         else:
             super()._observe(seen)
+
+
+class Whole(Life):
+    """A life that also greets, and takes over mutes, as the daemon's own loop does."""
+
+    def __init__(self, server: EngineServer, folder: Path, clock: Clock, **settings: Any) -> None:
+        super().__init__(server, folder, clock, **{"greet": False, **settings})
+        self.deaf = False  # what a channel answers is not heard any more
+
+    def next_due(self) -> float:
+        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes else [])])
+
+    def _observe(self, seen: Observation) -> None:
+        self.daemon._read_mutes(self.now)
+        if not (self.deaf and isinstance(seen, Delivered)):
+            super()._observe(seen)
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        self.daemon._read_mutes(self.now)
+        super()._perform([*actions, *self.watchdog._take_actions(), *self.daemon._greet()])

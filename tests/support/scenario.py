@@ -293,7 +293,9 @@ class World:
 
     def event(self, action: str, container_id: str, **facts: Any) -> None:
         """An event: it goes into the engine's buffer, and to those who listen."""
-        heard = Heard(action, container_id, round(self.stamp() * 1e9), **facts)
+        container = self.containers.get(container_id) or Container(container_id)  # which may have gone with it
+        labels = {**container.labels, "image": "app", "name": container.name}
+        heard = Heard(action, container_id, round(self.stamp() * 1e9), labels, **facts)
         self.events.append(heard)
         if self.open and not self.deaf:
             self.observe(heard)

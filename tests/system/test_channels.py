@@ -16,51 +16,24 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import support.fake_engine
 from support.fake_bridge import CHANNEL, FakeBridge
 from support.fake_discord import ALL_PERMISSIONS, MANAGE_CHANNELS, SEND, VIEW, FakeDiscord
-from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
-from support.lives import Clock, EngineClock, Life
+from support.lives import Clock, Life
+from support.system import PROGRAM, add, command, program, until
 
 import sentinel
 from sentinel import Bot, Bridge, Deliver, Delivered, Drop, Fate, Notice, Settings, Verdict, Web, message_of
 
-PROGRAM = Path(sentinel.__file__)
+MAY_BE_REFUSED = True  # bots without permission, and webhooks that are gone
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GaBcDe.abcdefghijklmnopqrstuvwxyz0123456789AB"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
-        fake.heal()
-
-
-@pytest.fixture
-def discord(request: pytest.FixtureRequest) -> Iterator[FakeDiscord]:
-    """A Discord to which manners are kept; on the test's clock if it has one."""
-    clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
-    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) if clock else FakeDiscord() as fake:
-        yield fake
-        assert fake.lint == []
 
 
 @pytest.fixture
@@ -68,10 +41,6 @@ def bridge() -> Iterator[FakeBridge]:
     with FakeBridge() as fake:
         yield fake
         assert fake.lint == []
-
-
-def add(engine: FakeEngine, name: str, **facts: Any) -> Fake:
-    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
 
 
 def letter(*names: str, nonce: str = "n-1") -> Deliver:
@@ -573,37 +542,6 @@ def test_one_forum_thread_serves_all_lives(engine: FakeEngine, discord: FakeDisc
 
 
 # ── Commands ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def program(folder: Path, host: str, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """sentinel.py as people start it."""
-    environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": host, "SENTINEL_STATE": str(folder / "state"), **settings}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, *(arguments or (str(PROGRAM),))], env=environment,
-                                   stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log)  # fmt: skip
-    try:
-        yield process
-        assert process.poll() is None and "Traceback" not in (folder / "log").read_text()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def until(condition: Callable[[], object], timeout: float = 8.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.01)
-
-
-def command(*arguments: str, **settings: str) -> tuple[int, str, str]:
-    """A command that ends by itself: exit code, standard output, standard error."""
-    done = subprocess.run([sys.executable, str(PROGRAM), *arguments], env={"PATH": os.environ["PATH"], **settings},
-                          capture_output=True, text=True, timeout=30)  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_test_tells_of_each_channel_where_and_how_fast(discord: FakeDiscord, bridge: FakeBridge, tmp_path: Path) -> None:

@@ -5,45 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.fake_engine import FakeEngine
+from support.system import PROGRAM, Done, add, finished, program, until
 
 import sentinel
 
-PROGRAM = Path(sentinel.__file__)
 FIGURES = r" \| services=(\d+);;;0 up=(\d+);;;0 warning=(\d+);;;0 critical=(\d+);;;0"
 
 
 @pytest.fixture
-def engine() -> Iterator[FakeEngine]:
+def engine(engine: FakeEngine) -> FakeEngine:
     """web is up, db is dead, both of shop; blog's web is up, its cache is paused; a bare container is up."""
-    with FakeEngine() as fake:
-        add(fake, "web")
-        fake.crash(add(fake, "db"), 3)
-        add(fake, "blog-web-1", "blog", service="web")
-        fake.pause(add(fake, "cache", "blog"))
-        fake.add("bare", started_ago=60.0)
-        yield fake
-        fake.heal()
+    add(engine, "web")
+    engine.crash(add(engine, "db"), 3)
+    add(engine, "blog-web-1", project="blog", service="web")
+    engine.pause(add(engine, "cache", project="blog"))
+    engine.add("bare", started_ago=60.0)
+    return engine
 
 
-def add(engine: FakeEngine, name: str, project: str = "shop", **facts: Any) -> Any:
-    return engine.add(name, project=project, **{"started_ago": 3600.0} | facts)
-
-
-def check(*arguments: str, environment: dict[str, str] | None = None, **settings: str) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    done = subprocess.run([sys.executable, str(PROGRAM), "check", *arguments], capture_output=True, text=True, timeout=30,
-                          env={"PATH": os.environ["PATH"], **settings} if environment is None else environment)  # fmt: skip
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done.returncode, done.stdout, done.stderr
+def check(*arguments: str, environment: dict[str, str] | None = None, **settings: str) -> Done:
+    return finished([str(PROGRAM), "check", *arguments], {"PATH": os.environ["PATH"], **settings}
+                    if environment is None else environment)  # fmt: skip
 
 
 def nagios(*arguments: str, **settings: str) -> tuple[int, str, tuple[int, ...], list[str]]:
@@ -165,22 +152,13 @@ def test_it_never_writes(engine: FakeEngine, tmp_path: Path) -> None:
 
 
 def test_it_runs_beside_the_daemon(engine: FakeEngine, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    settings = {"DOCKER_HOST": engine.host, "SENTINEL_STATE": str(tmp_path / "state"), "SENTINEL_RESTART": "false"}
-    with log.open("wb") as file:
-        daemon = subprocess.Popen([sys.executable, str(PROGRAM)], env=settings, stdout=file, stderr=file)
-    try:
-        end = time.monotonic() + 10
-        while "watching db" not in log.read_text():
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.01)
+    with program(tmp_path, engine.host, SENTINEL_RESTART="false") as daemon:
+        until(lambda: "watching db" in (tmp_path / "log").read_text())
+        settings = {"DOCKER_HOST": engine.host, "SENTINEL_STATE": str(tmp_path / "state"), "SENTINEL_RESTART": "false"}
         assert nagios(**settings)[::2] == (2, (4, 2, 1, 1))
         assert daemon.poll() is None
         daemon.terminate()
-        assert daemon.wait(5) == 0 and "Traceback" not in log.read_text()
-    finally:
-        daemon.kill()
-        daemon.wait()
+        assert daemon.wait(5) == 0
 
 
 def test_two_hundred_containers_are_all_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

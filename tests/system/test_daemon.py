@@ -6,12 +6,9 @@ is a question of threads, signals and exit codes is played by a real Daemon, in 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,12 +19,12 @@ from typing import Any
 import pytest
 from support.clocked import Clocked
 from support.fake_discord import FakeDiscord
-from support.fake_engine import Container, FakeEngine
+from support.fake_engine import FakeEngine
+from support.system import add, program, until
 
 import sentinel
 from sentinel import Daemon, Engine, ExitCode, Settings, StopAsked, Verdict
 
-PROGRAM = Path(sentinel.__file__)
 ALLOWED = re.compile(r"GET /(_ping|version|info|containers/json|containers/[0-9a-f]{64}/(json|logs)|events)(\?|$)"
                      r"|POST /containers/[0-9a-f]{64}/(start|restart)(\?|$)")  # fmt: skip
 
@@ -39,27 +36,6 @@ def engine() -> Iterator[FakeEngine]:
         yield fake
         asked = {f"{call.method} {call.path}" for call in fake.calls}
         assert [call for call in asked if not ALLOWED.match(call)] == []
-
-
-@pytest.fixture
-def discord() -> Iterator[FakeDiscord]:
-    """A Discord to which manners are kept."""
-    with FakeDiscord() as fake:
-        yield fake
-        assert fake.lint == [] and fake.refused == []
-
-
-def add(engine: FakeEngine, name: str, **facts: Any) -> Container:
-    """A service of the project shop, up for an hour."""
-    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
-
-
-def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
-    """Wait for something that no fake tells of."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.005)
 
 
 # ── On a clock that tests set: what the stream does not tell, the listing does ────────────────────────────────
@@ -268,7 +244,6 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]
     """Daemons that prove a recovery in the twentieth of a second; all have ended well afterwards."""
     monkeypatch.setattr(sentinel.signal, "signal", lambda *_: None)  # only a main thread may
     monkeypatch.setattr(sentinel, "FIRST_PROOF", 0.05)
-    monkeypatch.setattr(sentinel, "give_back_memory", lambda: None, raising=False)
     made: list[Running] = []
 
     def start(host: str, *arguments: Any, **settings: Any) -> Running:
@@ -342,10 +317,8 @@ def test_four_slow_restarts_hold_up_no_start(engine: FakeEngine, running: Callab
     for container in sick:
         engine.health(container, "unhealthy")
     assert engine.wait_call("POST", "/restart", 4)
-    began = time.monotonic()
     engine.crash(web, 3)
-    assert engine.wait_call("POST", f"{web.id}/start$")
-    assert time.monotonic() - began < 1.0
+    assert engine.wait_call("POST", f"{web.id}/start$"), "though not one of the four has been answered"
     engine.heal()
 
 
@@ -399,20 +372,6 @@ def test_settings_that_make_no_sense_end_it_with_all_reasons_at_once(
 # ── In a process of its own ───────────────────────────────────────────────────────────────────────────────────
 
 
-@contextlib.contextmanager
-def program(folder: Path, host: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """sentinel.py as people start it; what it says goes to the files out and err."""
-    kept = {"PATH": os.environ.get("PATH", ""), "DOCKER_HOST": host, "HOME": str(folder)}
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=kept | settings, stdin=subprocess.DEVNULL,
-                                   stdout=out, stderr=err, cwd=folder)  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_end_it_ends_within_two_seconds_also_in_the_middle_of_a_restart(
     engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, number: signal.Signals
@@ -423,7 +382,7 @@ def test_asked_to_end_it_ends_within_two_seconds_also_in_the_middle_of_a_restart
     engine.hang("/restart|/start")
     form = "json" if number == signal.SIGINT else "text"
     err = tmp_path / "err"
-    with program(tmp_path, engine.host, DISCORD_WEBHOOK_URL=hook.url, SENTINEL_LOG=form) as process:
+    with program(tmp_path, engine.host, log="err", out="out", DISCORD_WEBHOOK_URL=hook.url, SENTINEL_LOG=form) as process:
         until(lambda: re.search("(?s)watching sick.*watching web|watching web.*watching sick", err.read_text()))
         engine.health(sick, "unhealthy")
         engine.crash(web, 3)
@@ -442,7 +401,7 @@ def test_asked_to_end_it_ends_within_two_seconds_also_in_the_middle_of_a_restart
 
 def test_without_a_channel_alerts_are_cards_on_the_terminal(engine: FakeEngine, tmp_path: Path) -> None:
     web = add(engine, "web")
-    with program(tmp_path, engine.host) as process:
+    with program(tmp_path, engine.host, log="err", out="out") as process:
         until(lambda: "watching web" in (tmp_path / "err").read_text())
         engine.crash(web, 3)
         until(lambda: "[DEAD] web" in (tmp_path / "out").read_text())

@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,31 +17,11 @@ from typing import Any
 import pytest
 from support.certificates import CertificateError, make_certificates, server_tls
 from support.clocked import Clocked
-from support.fake_engine import Container, EngineServer, FakeEngine
+from support.fake_engine import EngineServer, FakeEngine
+from support.system import add, command, program, until
 
 import sentinel
 from sentinel import EngineError, SettingError, Settings, Verdict
-
-PROGRAM = Path(sentinel.__file__)
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
-        fake.heal()
-
-
-def add(engine: FakeEngine, name: str, **facts: Any) -> Container:
-    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
-
-
-def command(*arguments: str, **settings: str) -> tuple[int, str, str]:
-    """A command that ends by itself: exit code, standard output, standard error."""
-    done = subprocess.run([sys.executable, str(PROGRAM), *arguments], env={"PATH": os.environ["PATH"], **settings},
-                          capture_output=True, text=True, timeout=30)  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 class Front:
@@ -142,28 +118,15 @@ def test_an_engine_behind_tls_is_asked_with_the_clients_certificate(engine: Fake
 
 
 def test_events_come_through_tls_and_a_restart_goes(engine: FakeEngine, certificates: Path, tmp_path: Path) -> None:
-    web, err = add(engine, "web"), tmp_path / "err"
-    with Front(engine, server_tls(certificates)) as front, err.open("wb") as log:
-        environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": front.host, "SENTINEL_STATE": str(tmp_path / "state"),
-                       **tls_settings(certificates, "client")}  # fmt: skip
-        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=environment, stdout=log, stderr=log)
-        try:
-            until(lambda: "watching web" in err.read_text())
-            assert engine.wait_streams()
-            engine.crash(web, 3)
-            until(lambda: "web is DEAD" in err.read_text() and web.running)
-            process.terminate()
-            assert process.wait(5) == 0
-        finally:
-            process.kill()
-            process.wait()
-
-
-def until(condition: Callable[[], Any], timeout: float = 8.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.01)
+    web = add(engine, "web")
+    with Front(engine, server_tls(certificates)) as front, program(
+            tmp_path, front.host, **tls_settings(certificates, "client")) as process:  # fmt: skip
+        until(lambda: "watching web" in (tmp_path / "log").read_text())
+        assert engine.wait_streams()
+        engine.crash(web, 3)
+        until(lambda: "web is DEAD" in (tmp_path / "log").read_text() and web.running)
+        process.terminate()
+        assert process.wait(5) == 0
 
 
 @pytest.mark.parametrize(("folder", "server", "says"), [
@@ -411,15 +374,8 @@ def test_a_proxy_that_refuses_to_write_means_tell_only_from_the_start_and_after_
 @pytest.mark.parametrize("status", [403, 405])
 def test_tell_only_is_said_in_the_greeting(engine: FakeEngine, tmp_path: Path, status: int) -> None:
     add(engine, "web")
-    with Front(engine, denies=no_posts(status)) as front:
-        with (tmp_path / "out").open("wb") as out:
-            environment = {"DOCKER_HOST": front.host, "SENTINEL_STATE": str(tmp_path / "state")}
-            daemon = subprocess.Popen([sys.executable, str(PROGRAM)], stdout=out, stderr=subprocess.DEVNULL, env=environment)
-        try:
-            until(lambda: "Degraded: tell only: the proxy forbids it" in (tmp_path / "out").read_text(), 15)
-        finally:
-            daemon.kill()
-            daemon.wait()
+    with Front(engine, denies=no_posts(status)) as front, program(tmp_path, front.host):
+        until(lambda: "Degraded: tell only: the proxy forbids it" in (tmp_path / "log").read_text(), 15)
 
 
 @pytest.mark.xfail(strict=True, reason="a proxy on a unix socket is not asked: the first death promises an attempt in vain")

@@ -6,24 +6,15 @@ import contextlib
 import os
 import random
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
+from support.system import program, until
 
-PROGRAM = Path(__file__).resolve().parents[2] / "sentinel.py"
 KILLS = int(os.environ.get("SENTINEL_TEST_KILLS", "12"))
-
-
-def start(engine: FakeEngine, folder: Path, **settings: str) -> subprocess.Popen[bytes]:
-    environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": engine.host, "SENTINEL_STATE": str(folder / "state"),
-                   "SENTINEL_SETTLE": "2s", "SENTINEL_POLL_INTERVAL": "2s", **settings}
-    with open(folder / "log", "ab") as log:
-        return subprocess.Popen([sys.executable, str(PROGRAM)], env=environment, stdout=log, stderr=log)
+OFTEN = {"SENTINEL_SETTLE": "2s", "SENTINEL_POLL_INTERVAL": "2s"}
 
 
 SAID = re.compile(r"`([\w-]+) (is DEAD|is in a CRASH LOOP|stays down|is back online)\b")
@@ -60,11 +51,14 @@ def test_no_death_and_no_recovery_is_lost_when_sentinel_is_killed_at_any_moment(
         places = (hook.channel_id, channel_id)
         webs = [engine.add(f"shop-web-{n}", "shop", "web", n, started_ago=100) for n in range(1, 9 + KILLS // 3)]
         settings = {"DISCORD_WEBHOOK_URL": hook.url, "DISCORD_BOT_TOKEN": "bot-token-of-the-test",
-                    "DISCORD_CHANNEL_ID": channel_id, "DISCORD_API_URL": f"{fake.url}/api/v10"}
-        process = start(engine, tmp_path, **settings)
+                    "DISCORD_CHANNEL_ID": channel_id, "DISCORD_API_URL": f"{fake.url}/api/v10", **OFTEN}
         deaths: dict[str, int] = {}
-        try:
-            assert engine.wait_streams(1, 10)
+        log = tmp_path / "log"
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: print(log.read_text()[-6000:]))
+            process = stack.enter_context(program(tmp_path, engine.host, **settings))
+            # The first life has nothing to go on: what dies before it has looked was never seen alive.
+            until(lambda: all(f"watching {web.name} " in log.read_text() for web in webs), 20)
             for _ in range(KILLS):
                 green = [name for _, name, verdict in story(fake, hook.channel_id) if verdict == "green"]
                 ready = [web for web in webs if web.status == "running" and deaths.get(web.name, 0) <= min(1,
@@ -73,19 +67,16 @@ def test_no_death_and_no_recovery_is_lost_when_sentinel_is_killed_at_any_moment(
                     deaths[web.name] = deaths.get(web.name, 0) + 1
                     engine.crash(web, 3)
                 time.sleep(chance.uniform(0, 0.6))
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 process.wait()
                 fake.forgive()
-                process = start(engine, tmp_path, **settings)
+                process = stack.enter_context(program(tmp_path, engine.host, **settings))
                 time.sleep(chance.uniform(0, 0.5))
 
             with contextlib.suppress(AssertionError):  # what is missing then is said below, in fewer words
                 fake.wait_for(lambda fake: not any(missing(story(fake, where), deaths) for where in places), 60)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
-            print((tmp_path / "log").read_text()[-6000:])
-        assert process.returncode == 0
+            process.terminate()
+            assert process.wait(10) == 0
         assert [missing(story(fake, where), deaths) for where in places] == [{}, {}]
         bot = story(fake, channel_id)
         assert len(bot) == len(set(bot)), "the bot told something twice"

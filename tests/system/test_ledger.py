@@ -18,55 +18,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import support.fake_engine
 from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
-from support.lives import Clock, EngineClock, Life
+from support.lives import Clock, Life
+from support.system import PROGRAM, add, program, titles, until
 
 import sentinel
 from sentinel import Cause, Container, Health, Incident, Ledger, Notice, Outbox, Phase, Settings, Verdict, Watched
 
-PROGRAM = Path(sentinel.__file__)
 RED, GREEN, GREY = sentinel.RED, sentinel.GREEN, sentinel.GREY
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
-
-
-@pytest.fixture
-def engine(clock: Clock) -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
-        fake.heal()
-
-
-@pytest.fixture
-def discord(clock: Clock) -> Iterator[FakeDiscord]:
-    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) as fake:
-        yield fake
-        assert fake.lint == [] and fake.refused == []
-
-
-def add(engine: FakeEngine, name: str, **facts: Any) -> Fake:
-    """A service of the project shop, up for an hour."""
-    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
-
-
-def titles(discord: FakeDiscord) -> list[str]:
-    """The title of each embed, in order."""
-    return [embed["title"] for message in discord.messages for embed in message.embeds]
 
 
 # ── There and back ────────────────────────────────────────────────────────────────────────────────────────────
@@ -775,28 +741,16 @@ def test_no_secret_is_in_the_ledgers_bytes(
     assert [secret for secret in secrets if secret.encode() in looked] == []
 
 
+def test_what_became_of_an_alert_is_written_and_not_kept_in_memory(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    assert ledger.open() == ""
+    ledger.put("delivery", "1/webhook", {"why": ""}, 0.0)
+    assert ledger.commit(0.0) == "" and ledger.alive == {} and ledger.unsaved == {}
+    assert ledger.database and ledger.database.execute("SELECT key FROM record").fetchall() == [("1/webhook",)]
+    ledger.database.close()
+
+
 # ── In processes of their own ─────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def program(folder: Path, host: str, name: str = "log", **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """sentinel.py as people start it, its ledger in folder/state."""
-    environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": host, "SENTINEL_STATE": str(folder / "state"), **settings}
-    with (folder / name).open("wb") as log:
-        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                   stderr=log)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def until(condition: Callable[[], object], timeout: float = 8.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.01)
 
 
 def test_a_second_daemon_on_one_ledger_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
@@ -804,7 +758,7 @@ def test_a_second_daemon_on_one_ledger_is_refused_and_the_first_goes_on(tmp_path
     with FakeEngine() as engine, program(tmp_path, engine.host) as first:
         web = add(engine, "web")
         until(lambda: "watching web" in log.read_text())
-        with program(tmp_path, engine.host, "second") as second:
+        with program(tmp_path, engine.host, log="second") as second:
             assert second.wait(8) == 78
             said = (tmp_path / "second").read_text()
             assert str(tmp_path / "state") in said and "SENTINEL_STATE" in said and "Traceback" not in said
@@ -812,7 +766,7 @@ def test_a_second_daemon_on_one_ledger_is_refused_and_the_first_goes_on(tmp_path
         until(lambda: "Recovered: web" in log.read_text(), 15)
         first.send_signal(signal.SIGKILL)
         first.wait()
-        with program(tmp_path, engine.host, "third") as third:
+        with program(tmp_path, engine.host, log="third") as third:
             until(lambda: "answers" in (tmp_path / "third").read_text())
             third.terminate()
             assert third.wait(5) == 0, "a lock does not outlive its owner"

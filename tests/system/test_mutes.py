@@ -9,10 +9,8 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,69 +19,17 @@ import support.fake_engine
 from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
-from support.lives import Clock, EngineClock, Life
+from support.lives import Clock, Whole
+from support.system import Done, add, command, program, titles, until
 
 import sentinel
-from sentinel import Action, Observation, Settings
+from sentinel import Settings
 
-PROGRAM = Path(sentinel.__file__)
 RED, BLUE = sentinel.RED, sentinel.BLUE
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
-        fake.heal()
-
-
-@pytest.fixture
-def discord(request: pytest.FixtureRequest) -> Iterator[FakeDiscord]:
-    """A Discord to which manners are kept; on the test's clock if it has one."""
-    clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
-    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) if clock else FakeDiscord() as fake:
-        yield fake
-        assert fake.lint == [] and fake.refused == []
-
-
-class Whole(Life):
-    """A life that also greets, and takes over mutes, as the daemon's own loop does."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"greet": False, **settings})
-
-    def next_due(self) -> float:
-        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes else [])])
-
-    def _observe(self, seen: Observation) -> None:
-        self.daemon._read_mutes(self.now)
-        super()._observe(seen)
-
-    def _perform(self, actions: Any) -> None:
-        self.daemon._read_mutes(self.now)
-        found: list[Action] = [*actions, *self.watchdog._take_actions(), *self.daemon._greet()]
-        super()._perform(found)
-
-
-def add(engine: FakeEngine, name: str, **facts: Any) -> Fake:
-    """A service of the project shop, up for an hour."""
-    return engine.add(name, project="shop", **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
 
 
 def hook(discord: FakeDiscord) -> dict[str, Any]:
     return {"webhook_url": sentinel.webhook(discord.add_webhook().url)}
-
-
-def titles(discord: FakeDiscord) -> list[str]:
-    return [embed["title"] for message in discord.messages for embed in message.embeds]
 
 
 def text(discord: FakeDiscord) -> str:
@@ -565,76 +511,44 @@ def test_an_incident_that_was_folded_is_not_open_for_ever(
 # ── The commands, beside a running daemon ─────────────────────────────────────────────────────────────────────
 
 
-def environment(folder: Path, host: str, **settings: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "DOCKER_HOST": host, "SENTINEL_STATE": str(folder / "state"),
-            "SENTINEL_GREET": "false", "SENTINEL_RESTART": "false", "NO_COLOR": "1", **settings}  # fmt: skip
+TELL_ONLY = {"SENTINEL_GREET": "false", "SENTINEL_RESTART": "false", "NO_COLOR": "1"}
 
 
-@contextmanager
-def daemon(folder: Path, host: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """sentinel.py as people start it."""
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, str(PROGRAM)], env=environment(folder, host, **settings),
-                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-    assert "Traceback" not in (folder / "log").read_text()
+def ask(folder: Path, host: str, *words: str, **settings: str) -> Done:
+    """A command, with the settings of the daemon beside it."""
+    return command(*words, **{"DOCKER_HOST": host, "SENTINEL_STATE": str(folder / "state"), **TELL_ONLY, **settings})
 
 
-def command(folder: Path, host: str, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, str(PROGRAM), *words], env=environment(folder, host, **settings),
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def until(condition: Callable[[], object], timeout: float = 8.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def plain_engine() -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
-        fake.heal()
-
-
-def test_mute_and_unmute_work_at_once_beside_the_daemon(plain_engine: FakeEngine, tmp_path: Path) -> None:
-    engine, log = plain_engine, tmp_path / "log"
+def test_mute_and_unmute_work_at_once_beside_the_daemon(engine: FakeEngine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
     web, db = add(engine, "web"), add(engine, "db")
-    with daemon(tmp_path, engine.host) as process:
+    with program(tmp_path, engine.host, **TELL_ONLY) as process:
         until(lambda: log.exists() and log.read_text().count("watching ") == 2)
-        done = command(tmp_path, engine.host, "mute", "web", "30m")
-        assert (done.returncode, done.stderr) == (0, "") and "web: neither alerts nor restarts until 20" in done.stdout
+        done = ask(tmp_path, engine.host, "mute", "web", "30m")
+        assert (done.code, done.err) == (0, "") and "web: neither alerts nor restarts until 20" in done.out
         engine.crash(web, 3)
         engine.crash(db, 4)
         until(lambda: "db is DEAD" in log.read_text())
         assert "web is DEAD" not in log.read_text()
-        done = command(tmp_path, engine.host, "unmute", "web")
-        assert (done.returncode, done.stdout) == (0, "web: watched again\n")
+        done = ask(tmp_path, engine.host, "unmute", "web")
+        assert (done.code, done.out) == (0, "web: watched again\n")
         until(lambda: "[STILL DOWN] web" in log.read_text(), 5)
         process.terminate()
         assert process.wait(5) == 0
 
 
 def test_a_mute_given_on_the_command_line_outlives_the_daemons_being_killed(
-    plain_engine: FakeEngine, tmp_path: Path
+    engine: FakeEngine, tmp_path: Path
 ) -> None:
-    engine, log = plain_engine, tmp_path / "log"
+    log = tmp_path / "log"
     web, db = add(engine, "web"), add(engine, "db")
-    with daemon(tmp_path, engine.host) as process:
+    with program(tmp_path, engine.host, **TELL_ONLY) as process:
         until(lambda: log.exists() and log.read_text().count("watching ") == 2)
-        assert command(tmp_path, engine.host, "mute", "web", "1h").returncode == 0
+        assert ask(tmp_path, engine.host, "mute", "web", "1h").code == 0
         process.send_signal(signal.SIGKILL)
         process.wait()
     log.write_text("")
-    with daemon(tmp_path, engine.host):
+    with program(tmp_path, engine.host, **TELL_ONLY):
         until(lambda: "answers" in log.read_text())
         engine.crash(web, 3)
         engine.crash(db, 4)
@@ -662,9 +576,8 @@ def a_ledger(folder: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")  # fmt: skip
 def test_what_can_not_be_muted_is_said_in_a_line_with_exit_1(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     a_ledger(tmp_path)
-    done = subprocess.run([sys.executable, str(PROGRAM), *words], env=environment(tmp_path, "unix:///nowhere"),
-                          capture_output=True, text=True, timeout=20)  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "") and said in done.stderr and len(done.stderr.splitlines()) == 1
+    done = ask(tmp_path, "unix:///nowhere", *words)
+    assert (done.code, done.out) == (1, "") and said in done.err and len(done.err.splitlines()) == 1
     with sqlite3.connect(tmp_path / "state/sentinel.db") as database:
         assert database.execute("SELECT count(*) FROM record WHERE kind = 'mute'").fetchone() == (0,), "and nothing is done"
 
@@ -672,8 +585,8 @@ def test_what_can_not_be_muted_is_said_in_a_line_with_exit_1(tmp_path: Path, wor
 @pytest.mark.parametrize("name", ["web", "shop", "all", "shop-web-1", "shop/web/1"])
 def test_whatever_a_service_is_called_can_be_muted(tmp_path: Path, name: str) -> None:
     a_ledger(tmp_path)
-    assert command(tmp_path, "unix:///nowhere", "mute", name, "30m").returncode == 0
-    assert command(tmp_path, "unix:///nowhere", "unmute", name).returncode == 0
+    assert ask(tmp_path, "unix:///nowhere", "mute", name, "30m").code == 0
+    assert ask(tmp_path, "unix:///nowhere", "unmute", name).code == 0
 
 
 @pytest.mark.parametrize("spoil", ["missing", "a text", "read-only"])
@@ -692,8 +605,8 @@ def test_without_a_ledger_that_can_be_written_nothing_is_muted(tmp_path: Path, s
         if spoil == "read-only":
             a_ledger(tmp_path)
             subprocess.run(["mount", "-o", "remount,ro", state], check=True, capture_output=True)
-        done = command(tmp_path, "unix:///nowhere", *words)
-        assert done.returncode == 1 and not done.stdout and "SENTINEL_STATE" in done.stderr and str(state) in done.stderr
+        done = ask(tmp_path, "unix:///nowhere", *words)
+        assert done.code == 1 and not done.out and "SENTINEL_STATE" in done.err and str(state) in done.err
     finally:
         if spoil == "read-only":
             subprocess.run(["umount", "-l", state], check=True)
@@ -705,16 +618,15 @@ SECRETS = {"DISCORD_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/12345678/webh
            "DISCORD_BRIDGE_TOKEN": "bridgeToken1", "DISCORD_BRIDGE_URL": "http://127.0.0.1:9"}  # fmt: skip
 
 
-def test_explain_says_of_each_container_what_is_done_and_why(plain_engine: FakeEngine, tmp_path: Path) -> None:
-    engine = plain_engine
+def test_explain_says_of_each_container_what_is_done_and_why(engine: FakeEngine, tmp_path: Path) -> None:
     add(engine, "genesis", policy="unless-stopped")
     add(engine, "flux", depends_on="genesis:service_healthy:false")
     add(engine, "batch", labels={"sentinel.job": "true"})
     add(engine, "quiet", labels={"sentinel.quiet": "03:00-04:30", "sentinel.restart": "false"})
     engine.add("lonely", started_ago=60)
-    done = command(tmp_path, engine.host, "explain", SENTINEL_RESTART="true", **SECRETS)
-    assert (done.returncode, done.stderr) == (0, "")
-    parts = {part.splitlines()[0]: part for part in done.stdout.replace("\n  ", "\t").split("\n") for part in [
+    done = ask(tmp_path, engine.host, "explain", SENTINEL_RESTART="true", **SECRETS)
+    assert (done.code, done.err) == (0, "")
+    parts = {part.splitlines()[0]: part for part in done.out.replace("\n  ", "\t").split("\n") for part in [
         part.replace("\t", "\n  ")] if part}  # fmt: skip
     assert set(parts) == {"genesis", "flux", "batch", "quiet", "lonely", "settings"}
     assert "Docker's own restart policy (unless-stopped)" in parts["genesis"] and "yes: " in parts["genesis"]
@@ -723,57 +635,50 @@ def test_explain_says_of_each_container_what_is_done_and_why(plain_engine: FakeE
     assert "daily at 03:00-04:30" in parts["quiet"] and "sentinel.restart" in parts["quiet"]
     assert "no: " in parts["lonely"] and "at its death" not in parts["lonely"]
     assert "DISCORD_WEBHOOK_URL=***" in parts["settings"] and "SENTINEL_REMIND=" in parts["settings"]
-    assert not [secret for secret in ("webhookToken", "bridgeToken1") if secret in done.stdout]
+    assert not [secret for secret in ("webhookToken", "bridgeToken1") if secret in done.out]
 
 
-def test_explain_knows_what_the_daemon_knows(plain_engine: FakeEngine, tmp_path: Path) -> None:
-    engine, log = plain_engine, tmp_path / "log"
+def test_explain_knows_what_the_daemon_knows(engine: FakeEngine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
     web, db = add(engine, "web"), add(engine, "db")
     engine.on_start(web, support.fake_engine.PORT_TAKEN)
-    with daemon(tmp_path, engine.host, SENTINEL_RESTART="true"):
+    with program(tmp_path, engine.host, **TELL_ONLY | {"SENTINEL_RESTART": "true"}):
         until(lambda: log.exists() and log.read_text().count("watching ") == 2)
         engine.crash(web, 3)
         until(lambda: "restarting web" in log.read_text())
-        assert command(tmp_path, engine.host, "mute", "db", "30m").returncode == 0
+        assert ask(tmp_path, engine.host, "mute", "db", "30m").code == 0
 
         def explained() -> bool:
-            done = command(tmp_path, engine.host, "explain", "web", "db", SENTINEL_RESTART="true")
-            assert done.returncode == 0
-            return "4 of 5" in done.stdout and "for another" in done.stdout and "settings" not in done.stdout
+            done = ask(tmp_path, engine.host, "explain", "web", "db", SENTINEL_RESTART="true")
+            assert done.code == 0
+            return "4 of 5" in done.out and "for another" in done.out and "settings" not in done.out
 
         until(explained)
     assert db.running
 
 
-def test_explain_of_a_name_that_nobody_has_is_said(plain_engine: FakeEngine, tmp_path: Path) -> None:
-    add(plain_engine, "web")
-    done = command(tmp_path, plain_engine.host, "explain", "wbe")
-    assert done.stdout == "" and "no container is called wbe" in done.stderr
+def test_explain_of_a_name_that_nobody_has_is_said(engine: FakeEngine, tmp_path: Path) -> None:
+    add(engine, "web")
+    done = ask(tmp_path, engine.host, "explain", "wbe")
+    assert done.out == "" and "no container is called wbe" in done.err
 
 
 def test_explain_without_an_engine_is_a_line_and_exit_1(tmp_path: Path) -> None:
-    done = command(tmp_path, f"unix://{tmp_path}/nowhere.sock", "explain")
-    assert done.returncode == 1 and not done.stdout and "nowhere.sock" in done.stderr
+    done = ask(tmp_path, f"unix://{tmp_path}/nowhere.sock", "explain")
+    assert done.code == 1 and not done.out and "nowhere.sock" in done.err
 
 
-def test_explain_shows_no_password_in_an_address(plain_engine: FakeEngine, tmp_path: Path) -> None:
-    done = command(tmp_path, plain_engine.host, "explain", DISCORD_BRIDGE_URL="https://me:hunter2hunter2@bridge.example")
-    assert done.returncode == 0 and "hunter2hunter2" not in done.stdout
+def test_explain_shows_no_password_in_an_address(engine: FakeEngine, tmp_path: Path) -> None:
+    done = ask(tmp_path, engine.host, "explain", DISCORD_BRIDGE_URL="https://me:hunter2hunter2@bridge.example")
+    assert done.code == 0 and "hunter2hunter2" not in done.out
 
 
-def test_a_greeting_that_makes_no_sense_in_the_ledger_ends_no_daemon(plain_engine: FakeEngine, tmp_path: Path) -> None:
+def test_a_greeting_that_makes_no_sense_in_the_ledger_ends_no_daemon(engine: FakeEngine, tmp_path: Path) -> None:
     a_ledger(tmp_path)
     with sqlite3.connect(tmp_path / "state/sentinel.db") as database:
         database.execute("INSERT INTO record VALUES ('meta', 'greeting', 1, '[]')")
     database.close()
-    add(plain_engine, "web")
-    log = tmp_path / "log"
-    process = subprocess.Popen([sys.executable, str(PROGRAM)], stdin=subprocess.DEVNULL, stdout=log.open("wb"),
-                               stderr=subprocess.STDOUT,
-                               env=environment(tmp_path, plain_engine.host, SENTINEL_GREET="true"))  # fmt: skip
-    try:
-        until(lambda: process.poll() is not None or "Watching" in log.read_text())
+    add(engine, "web")
+    with program(tmp_path, engine.host, **TELL_ONLY | {"SENTINEL_GREET": "true"}) as process:
+        until(lambda: process.poll() is not None or "Watching" in (tmp_path / "log").read_text())
         assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()

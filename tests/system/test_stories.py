@@ -7,6 +7,7 @@ and exit codes by the program itself.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -17,80 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import support.fake_engine
+import support.lives
 from support.fake_bridge import FakeBridge
 from support.fake_discord import FORUM, THREAD, FakeDiscord, Message
 from support.fake_engine import PORT_TAKEN, FakeEngine
 from support.fake_engine import Container as Fake
-from support.lives import Clock, EngineClock, Life
+from support.lives import Clock, Life
+from support.system import add, titles
 
 import sentinel
-from sentinel import Action, Delivered, Observation, Settings
+from sentinel import Settings
 
-PROGRAM = Path(sentinel.__file__)
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GaBcDe.abcdefghijklmnopqrstuvwxyz0123456789AB"
+MAY_BE_REFUSED = True  # webhooks and messages are deleted here
+Whole = functools.partial(support.lives.Whole, restart=False)
 RED, GREEN, GREY, BLUE = sentinel.RED, sentinel.GREEN, sentinel.GREY, sentinel.BLUE
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
-        fake.heal()
-
-
-@pytest.fixture
-def discord(request: pytest.FixtureRequest) -> Iterator[FakeDiscord]:
-    """A Discord to which manners are kept; on the test's clock if it has one."""
-    clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
-    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) if clock else FakeDiscord() as fake:
-        yield fake
-        assert fake.lint == []
-
-
-class Whole(Life):
-    """A life that also greets, and takes over mutes, as the daemon's own loop does."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"greet": False, "restart": False, **settings})
-        self.deaf = False  # what a channel answers is not heard any more
-
-    def next_due(self) -> float:
-        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes else [])])
-
-    def _observe(self, seen: Observation) -> None:
-        self.daemon._read_mutes(self.now)
-        if not (self.deaf and isinstance(seen, Delivered)):
-            super()._observe(seen)
-
-    def _perform(self, actions: Iterable[Action]) -> None:
-        self.daemon._read_mutes(self.now)
-        super()._perform([*actions, *self.watchdog._take_actions(), *self.daemon._greet()])
-
-
-def add(engine: FakeEngine, name: str, needs: str = "", **facts: Any) -> Fake:
-    """A service of the project shop, up for an hour."""
-    depends_on = ",".join(f"{need}:service_started:false" for need in needs.split())
-    return engine.add(name, project="shop", depends_on=depends_on, **{"started_ago": 3600.0, "stop_timeout": 1} | facts)
 
 
 def cascade(engine: FakeEngine) -> dict[str, Fake]:
     """pulse needs flux, flux needs genesis; apart needs nobody."""
     return {"genesis": add(engine, "genesis"), "flux": add(engine, "flux", "genesis"), "pulse": add(engine, "pulse", "flux"),
             "apart": add(engine, "apart")}  # fmt: skip
-
-
-def titles(discord: FakeDiscord, channel: str | None = None) -> list[str]:
-    """The title of each embed as it reads now, in order."""
-    return [embed["title"] for message in discord.posts(channel) for embed in message.embeds]
 
 
 def words(message: Message) -> str:
@@ -553,7 +501,7 @@ def mutated(document: Any, chance: random.Random) -> tuple[Any, tuple[Any, ...],
 
 
 def survives(engine: FakeEngine, discord: FakeDiscord, clock: Clock, folder: Path, made: dict[str, Fake],
-             **settings: Any) -> Whole:  # fmt: skip
+             **settings: Any) -> support.lives.Whole:  # fmt: skip
     """A life on this ledger: whatever is in it, a new death is told."""
     with Whole(engine, folder, clock, greet=True, **settings) as life:
         life.run(90)

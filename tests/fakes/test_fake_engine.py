@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from support.engines import UnixConnection
 from support.fake_engine import (
     NO_ENTRY,
     Container,
@@ -26,19 +27,8 @@ from support.fake_engine import (
 from support.replay import Replay, load, recordings
 
 
-class Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float = 3.0) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def ask(engine: EngineServer, method: str, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-    connection = Connection(engine.path)
+    connection = UnixConnection(engine.path)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -60,7 +50,7 @@ class Events:
 
     def __init__(self, engine: EngineServer, query: str = "", timeout: float = 3.0) -> None:
         before = len(engine.called("GET", "/events"))
-        self.connection = Connection(engine.path, timeout)
+        self.connection = UnixConnection(engine.path, timeout)
         self.connection.request("GET", f"/events{query}")
         self.response = self.connection.getresponse()
         # The call is noted once the subscription is entered: nothing after this is missed.
@@ -404,7 +394,7 @@ def test_answers_refusals_and_hanging(engine: FakeEngine) -> None:
     assert engine.wait(lambda: row_state(engine, "web") == "running")
     assert post(engine, "/containers/web/start") == 304
     engine.hang("^/info")
-    connection = Connection(engine.path, timeout=0.05)
+    connection = UnixConnection(engine.path, timeout=0.05)
     connection.request("GET", "/info")
     with pytest.raises(TimeoutError):
         connection.getresponse()

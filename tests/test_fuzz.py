@@ -1,0 +1,523 @@
+"""Nonsense on every way in: a run of `tests/fuzz.py` over all targets, and each past finding as a small case of its own.
+
+SENTINEL_FUZZ_SECONDS says how long the run takes (60). Its seed is printed; `tests/fuzz.py --seed` plays it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fuzz
+import pytest
+import support.fake_engine
+from support.fake_discord import FakeDiscord
+from support.fake_engine import FakeEngine, Reply, Request
+from support.fuzz_lives import Paper, PaperLedger, one_clock, stamp
+from support.fuzz_pure import (
+    HOOK,
+    LONGEST_LINE,
+    MARK,
+    NOW,
+    TARGETS,
+    CannedEngine,
+    CannedWeb,
+    Wire,
+    check_line,
+    check_told,
+    full_inspect,
+)
+from support.lives import Clock, EngineClock, Life
+from support.mangling import Mangler, shrunk, smaller
+
+import sentinel
+from sentinel import Container, Deliver, EngineError, Notice, SettingError, Settings, Verdict
+
+SECONDS = float(os.environ.get("SENTINEL_FUZZ_SECONDS", "60"))
+OK = b"HTTP/1.1 200 OK\r\n"
+DEEP = b"[" * 4000
+
+
+def open_finding(reason: str) -> pytest.MarkDecorator:
+    """What is known, and not mended yet: the test says what ought to hold."""
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+# ── The run ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_nonsense_breaks_anything() -> None:
+    """A share of the time for each way in; findings that wait to be mended do not count."""
+    seed = os.urandom(4).hex()
+    print(f"seed {seed}")
+    tallies = fuzz.run(TARGETS.values(), seed, SECONDS)
+    print(fuzz.table(tallies))
+    findings = [finding for tally in tallies.values() for finding in tally.findings.values()]
+    assert not findings, "\n\n".join(finding.report() for finding in findings)
+    assert all(tally.inputs for tally in tallies.values())
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.slow])
+def test_the_same_seed_gives_the_same_inputs(name: str) -> None:
+    first, again, other = (repr([fuzz.made(TARGETS[name], seed, index) for index in range(5)]) for seed in "112")
+    assert first == again != other
+
+
+def test_a_finding_is_seen_made_smaller_and_can_be_played_again() -> None:
+    """The fuzzer itself: a check that fails for one word finds that word, and nothing else."""
+
+    def check(case: Any) -> None:
+        assert "kaboom" not in json.dumps(case), "kaboom"
+
+    target = fuzz.Target("own", lambda mangler: {"a": [mangler.dice.random(), "x" * 40], "b": {"c": "..kaboom.."}}, check)
+    finding = fuzz.one(target, "7", 3)
+    assert finding and finding.case == {"b": {"c": "kaboom"}}
+    assert "--target own --seed 7 --only 3" in finding.report()
+
+
+def test_an_input_that_takes_too_long_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "QUICK", 0.1)
+    target = fuzz.Target("own", lambda mangler: 1, lambda case: threading.Event().wait(30) and None)
+    finding = fuzz.one(target, "7", 3)
+    assert finding and isinstance(finding.error, fuzz.Hang)
+
+
+def test_what_the_run_passes_over_waits_in_a_kept_case() -> None:
+    """Once a finding is mended, its mark goes, and with it what the run knows of it."""
+    for name in fuzz.KNOWN.values():
+        marks = globals()[f"test_{name.replace(' ', '_')}"].pytestmark
+        assert "xfail" in [mark.name for mark in marks], f"{name}: mended, so take it out of fuzz.KNOWN"
+
+
+def test_smaller_values_are_smaller() -> None:
+    case = {"a": [1, "text", {"b": None}], "c": b"bytes"}
+    assert all(len(repr(less)) < len(repr(case)) for less in smaller(case))
+    assert shrunk(list(range(100)), lambda value: 57 in value) == [57]
+
+
+def test_nonsense_is_json_or_bytes_and_leaves_its_model_alone() -> None:
+    model = full_inspect({"a": "b"})
+    before = json.dumps(model)
+    mangler = Mangler(fuzz.random.Random(1))
+    spoilt = [mangler.spoil(model) for _ in range(300)]
+    assert json.dumps(model) == before
+    assert sum(document != model for document in spoilt) > 250
+
+
+# ── Kept cases: the engine's answers ──────────────────────────────────────────────────────────────────────────
+
+
+def asked(answers: list[bytes], call: Any) -> Any:
+    """What a call makes of these answers of an engine."""
+    with Wire(answers) as wire, fuzz.limited(10.0):
+        return call(CannedEngine(wire))
+
+
+def body(document: Any, status: int = 200) -> bytes:
+    """An HTTP answer that holds a document."""
+    text = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return b"HTTP/1.1 %d Words\r\nContent-Length: %d\r\n\r\n" % (status, len(text)) + text
+
+
+RESTART = sentinel.Restart("web", "ab" * 32, 0.0, False, 10.0)
+
+
+@open_finding("urllib's quote refuses half a character with UnicodeEncodeError, which ends the worker and the process")
+def test_an_id_with_half_a_character_is_a_container_that_is_not_there() -> None:
+    seen = asked([body({})], lambda engine: engine.look("\ud800"))
+    assert isinstance(seen, sentinel.Looked) and (seen.container or seen.why)
+
+
+@open_finding("http.client refuses a path that is no ASCII with UnicodeEncodeError, which ends the worker and the process")
+@pytest.mark.parametrize("odd", ["é", "\ud800"])
+def test_an_inspect_that_names_an_odd_id_is_looked_at_all_the_same(odd: str) -> None:
+    document = full_inspect({}) | {"Id": odd}
+    seen = asked([body(document), body(b"")], lambda engine: engine.look("ab" * 32))
+    assert isinstance(seen, sentinel.Looked)
+
+
+@open_finding("a chunk's size beyond 64 bits is an OverflowError in the reader of the events")
+def test_a_chunk_of_endless_size_is_the_end_of_the_stream() -> None:
+    put: list[Any] = []
+    answer = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n{}\r\n"
+    seen = asked([answer], lambda engine: engine.events(0.0, lambda: NOW, put.append))
+    assert isinstance(seen, sentinel.StreamClosed)
+
+
+@open_finding("error_text minds ValueError, not the RecursionError of JSON that is nested deeply")
+def test_an_error_that_is_nested_deeply_is_an_error_of_a_restart() -> None:
+    running = full_inspect({}, Status="exited", StartedAt="")
+    seen = asked([body(running), body(DEEP, 500), body(running)], lambda engine: engine.restart(RESTART))
+    assert seen.outcome is sentinel.Outcome.REFUSED
+
+
+@open_finding("error_text minds ValueError, not the RecursionError of JSON that is nested deeply")
+def test_an_error_that_is_nested_deeply_is_a_refusal_of_the_events() -> None:
+    seen = asked([body(DEEP, 500)], lambda engine: engine.events(0.0, lambda: NOW, [].append))
+    assert isinstance(seen, sentinel.StreamClosed) and seen.refused
+
+
+@open_finding("error_text looks for HTML in a message of any length, in time that grows with its square")
+def test_a_long_error_is_read_in_no_time() -> None:
+    with fuzz.limited(2.0):
+        assert len(sentinel.error_text(500, json.dumps({"message": "<" * 200_000}).encode())) <= 600
+
+
+@open_finding("the reader of the events takes a line of any length: 100 MB without a newline are 100 MB of memory")
+def test_a_line_of_events_that_does_not_end_takes_no_memory() -> None:
+    near, far = socket.socketpair()
+    near.settimeout(5.0)
+
+    def pour() -> None:
+        with far, sentinel.contextlib.suppress(OSError):
+            far.sendall(OK + b"\r\n")
+            for _ in range(64):
+                far.sendall(b"a" * 2**20)
+
+    engine = sentinel.Engine("unix:///nonexistent")
+    connection = engine.connect(5.0)
+    connection.connect = lambda: setattr(connection, "sock", near)  # type: ignore[method-assign]
+    engine.connect = lambda timeout: connection  # type: ignore[method-assign]
+    threading.Thread(target=pour, daemon=True).start()
+    tracemalloc.start()
+    try:
+        engine.events(0.0, lambda: NOW, [].append)
+        assert tracemalloc.get_traced_memory()[1] < 24 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@open_finding("a 403 to the look before a restart is taken for a proxy that forbids restarts, until the stream is cut")
+def test_one_look_that_is_forbidden_does_not_forbid_all_restarts() -> None:
+    running = full_inspect({}, Status="exited", StartedAt="")
+    seen = asked([body({"message": "no"}, 403), body(running)], lambda engine: engine.restart(RESTART))
+    assert seen.outcome is not sentinel.Outcome.FORBIDDEN, "nobody has asked for a restart"
+
+
+@pytest.mark.parametrize("line", [b"", b"nonsense", b"\xff\xfe", DEEP, b"[]", b"null", b'{"Type": "container", "Actor": 7}'],
+                         ids=lambda line: repr(line)[:20])
+def test_a_line_that_is_no_event_does_not_end_the_stream(line: bytes) -> None:
+    put: list[Any] = []
+    good = {"Type": "container", "Action": "die", "timeNano": 5, "Actor": {"ID": "a", "Attributes": {}}}
+    answer = OK + b"\r\n" + line + b"\n" + json.dumps(good).encode() + b"\n"
+    asked([answer], lambda engine: engine.events(0.0, lambda: NOW, put.append))
+    assert [seen.id for seen in put if isinstance(seen, sentinel.Heard)][-1:] == ["a"]
+
+
+def sick_pair(**different: Any) -> list[Any]:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+              "com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False"}
+    state = {"Status": "running", "StartedAt": stamp(NOW - 100.0)}
+    return [full_inspect(labels, **state) | {"Id": digit * 64, "Name": f"/web-{digit}"} | different for digit in "12"]
+
+
+@open_finding("a container without a name has the key '', which stands for none: each new container is taken for it")
+def test_a_container_without_a_name_hides_no_other() -> None:
+    paper = Paper()
+    paper.begin()
+    paper.advance(1.0)
+    paper.documents["d"] = {"Id": "d", "State": {"Status": "running", "StartedAt": stamp(NOW)}}
+    paper.advance(100.0)
+    paper.documents["e"] = full_inspect({}, Status="running", StartedAt=stamp(paper.wall)) | {"Id": "e", "Name": "/fresh"}
+    paper.advance(100.0)
+    assert "fresh" in paper.watchdog.services, list(paper.watchdog.services)
+
+
+@open_finding("each listing takes the one for the other's replacement, which gives the budget of restarts back")
+def test_two_containers_of_one_service_and_number_do_not_give_each_other_budgets() -> None:
+    """Labels are copied by `docker commit`; then one key has two containers that run."""
+    paper, restarts = Paper(remind=0.0), 0
+    paper.documents |= {document["Id"]: document for document in sick_pair()}
+    paper.begin()
+    for _ in range(10):
+        paper.lines.clear()
+        paper.advance(60.0)
+        restarts += sum(count for line, count in paper.lines.items() if line.startswith("restarting web"))
+    assert restarts <= 2 * paper.watchdog.settings.max_restarts
+
+
+@open_finding("numbers of 64 bits are taken from the engine, and refused from the ledger beyond 1e15")
+@pytest.mark.parametrize(("where", "name"), [("HostConfig", "Memory"), ("State", "ExitCode"), ("State", "RestartCount")])
+def test_what_is_taken_from_the_engine_can_be_read_back_from_the_ledger(where: str, name: str) -> None:
+    document = full_inspect({})
+    (document if name == "RestartCount" else document[where])[name] = 2**53
+    record = json.loads(json.dumps(sentinel.container_record(sentinel.container_of(document))))
+    assert sentinel.container_from(record).id
+
+
+# ── Kept cases: whole lives ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with one_clock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def engine(clock: Clock) -> Iterator[FakeEngine]:
+    assert isinstance(support.fake_engine.time, EngineClock)
+    with FakeEngine() as engine:
+        yield engine
+
+
+class Halves(FakeEngine):
+    """An engine that says half a character where a name has HALF."""
+
+    def dispatch(self, request: Request) -> Reply:
+        reply = super().dispatch(request)
+        reply.body = reply.body.replace(b"HALF", b"\\ud800")
+        return reply
+
+
+@open_finding("a list's examples lose what is optional: a consequence without exit code spoils its notice")
+def test_an_alert_with_a_consequence_that_has_no_exit_code_outlives_sentinel(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """In everyday life: `web` was restarted with `db` (depends_on: restart: true), or is unhealthy for it."""
+    db = engine.add("db", project="shop", started_ago=3600.0)
+    engine.add("web", project="shop", depends_on="db:service_started:true", started_ago=3600.0)
+    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) as discord:
+        hook = sentinel.webhook(discord.add_webhook().url)
+        with Life(engine, tmp_path, clock, webhook_url=hook, greet=False) as first:
+            first.run(1)
+            discord.refuse()
+            engine.crash(db, 3)
+            first.run(60)
+        clock.at += 5
+        discord.accept()
+        with Life(engine, tmp_path, clock, webhook_url=hook, greet=False) as second:
+            second.run(120)
+        text = "\n".join(message.text for message in discord.messages)
+    assert "make no sense" not in second.said
+    assert "db is DEAD" in text and "db is back online" in text
+
+
+@open_finding("SQLite refuses half a character in a key with UnicodeEncodeError, which ends the process; so does each next")
+def test_a_name_with_half_a_character_is_kept_in_the_ledger(clock: Clock, tmp_path: Path) -> None:
+    with Halves() as engine, Life(engine, tmp_path, clock, watch="all") as life:
+        engine.add("oddHALF", started_ago=60.0)
+        life.run(5)
+    assert "watching odd" in life.said
+
+
+@open_finding("the drop and /status write names with half a character as they are: the courier breaks, and the process ends")
+def test_a_name_with_half_a_character_can_be_dropped_and_asked_for(tmp_path: Path) -> None:
+    notice = Notice(Verdict.DEAD, "odd\ud800", 0.0, Container("1", "odd\ud800"), id=1)
+    seen = sentinel.send(sentinel.Drop(str(tmp_path)), Deliver("drop", (notice,), "host", "a1b2c3-1-1"))
+    assert seen.fate is sentinel.Fate.SENT
+
+
+@open_finding("`check` prints names as they are: half a character ends it with a traceback and 70, no exit code of a check")
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_check_prints_a_name_with_half_a_character(
+    clock: Clock, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    with Halves() as engine:
+        engine.add("oddHALF", started_ago=60.0)
+        assert sentinel.check(Settings(docker_host=engine.host, watch="all"), {}, [], form) == 0
+
+
+def garbled(folder: Path, kind: str, key: str, value: str) -> None:
+    """Put a record into a ledger, past Sentinel."""
+    with sqlite3.connect(folder / "sentinel.db") as database:
+        database.execute("INSERT OR REPLACE INTO record VALUES (?, ?, 0.0, ?)", (kind, key, value))
+    database.close()
+
+
+@open_finding("a key of digits that are none (²) is an error that nobody expects, at this start and at each next")
+def test_a_notice_with_an_odd_number_does_not_keep_sentinel_from_starting(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+    garbled(tmp_path, "notice", "²", "{}")
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+    assert life.watchdog.initial is not None
+
+
+@open_finding("a record that is no JSON, and a mute that is no moment, are left out without a word")
+@pytest.mark.parametrize(("kind", "value"), [("service", "{"), ("outage", "{"), ("mute", "{"), ("mute", '"soon"')])
+def test_a_record_that_is_left_out_has_a_line(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, kind: str, value: str
+) -> None:
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+    garbled(tmp_path, kind, "77", value)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+    assert "77" in life.said
+
+
+@open_finding("a position of 1e999 is infinity, which no engine takes: events are refused for this whole life")
+def test_a_position_without_end_does_not_shut_out_the_events(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+    garbled(tmp_path, "meta", "position", "1e999")
+    with Life(engine, tmp_path, clock) as life:
+        life.run(15)
+        engine.cut_streams()
+        life.run(5)
+    assert "events are refused" not in life.said
+
+
+@open_finding("an event of a clock that was wrong makes all events history for the next life, until that moment comes")
+def test_one_event_of_the_future_does_not_make_the_next_life_slow(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(5)
+        late = 4_102_444_800
+        engine.publish({"Type": "container", "Action": "update", "Actor": {"ID": web.id, "Attributes": {}}, "scope": "local",
+                        "time": late, "timeNano": late * 10**9})
+        engine.crash(web, 3)
+        life.run(30)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(10)
+        engine.add("fresh", project="shop")
+        life.run(3)
+        assert "shop/fresh/1" in life.watchdog.services, "it is found by the next listing, up to 30 s later"
+
+
+@open_finding("a moment of 1e14 seconds fits into the ledger, and into no calendar: `history` ends with a traceback")
+@pytest.mark.parametrize(("key", "when"), [("1", 1e14), ("²", 0.0)])
+def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
+    record = json.loads(json.dumps(sentinel.notice_record(Notice(Verdict.DEAD, "web", when), 0.0)))
+    ledger = PaperLedger([["notice", key, 0.0, json.dumps(record)]], str)
+    sentinel.history_table(sentinel.incidents_of(ledger.records("notice"), {}, {}))
+
+
+# ── Kept cases: settings ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def loaded(**environment: str) -> Settings:
+    return sentinel.load_settings({}, environment, str)[0]
+
+
+@open_finding("the error about an address quotes it, though it is the key to what it leads to")
+def test_an_error_about_the_heartbeat_shows_no_address() -> None:
+    with pytest.raises(SettingError) as error:
+        loaded(SENTINEL_HEARTBEAT_URL=f"hc-ping.com/{MARK}")
+    assert MARK not in str(error.value)
+
+
+@open_finding("an address with a blank is taken, and http.client's error quotes its path, which `mask` does not know")
+def test_a_heartbeat_with_a_blank_is_refused_or_at_least_not_shown() -> None:
+    with sentinel.contextlib.suppress(SettingError):
+        settings = loaded(SENTINEL_HEARTBEAT_URL=f"https://hc-ping.com/{MARK} x")
+        with Wire([b""]) as wire:
+            seen = sentinel.ping(CannedWeb({}, wire), str.__str__(settings.heartbeat_url))
+        check_line("warning", sentinel.mask(f"heartbeat: {seen.why}", settings))
+
+
+@open_finding("asking a bad proxy's port raises in the words for the error, too: the courier breaks, and the process ends")
+@pytest.mark.parametrize("proxy", ["http://proxy:99999", "proxy:port", "http://[proxy"])
+def test_a_proxy_that_makes_no_sense_is_a_channel_that_can_not_be_reached(proxy: str) -> None:
+    channel = sentinel.Webhook(sentinel.webhook(HOOK), sentinel.Web({"HTTPS_PROXY": proxy}))
+    seen = sentinel.send(channel, Deliver("webhook", tuple(sentinel.samples(0.0)), "host", "1-2"))
+    assert seen.fate is sentinel.Fate.UNSENT and "proxy" in seen.why
+
+
+@open_finding("http.client refuses such a host when the connection is made, which `Engine.ask` does outside of its try")
+@pytest.mark.parametrize("host", ["tcp://en gine:2375", "tcp://a\x7fb"])
+def test_an_engine_address_with_a_blank_is_refused_or_an_engine_that_is_away(host: str) -> None:
+    try:
+        settings = loaded(DOCKER_HOST=host)
+    except SettingError:
+        return
+    with pytest.raises(EngineError):
+        sentinel.engine_of(settings, {}).list()
+
+
+@open_finding("400 digits are infinity, which can't be put into words")
+def test_a_duration_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="duration"):
+        sentinel.duration("9" * 400)
+
+
+@open_finding("a context's name with bytes that are no text is an error that nobody expects")
+def test_a_context_with_an_odd_name_is_a_setting_that_makes_no_sense() -> None:
+    with pytest.raises(SettingError):
+        sentinel.engine_of(loaded(DOCKER_CONTEXT="\udcff"), {"DOCKER_CONFIG": "/nonexistent"})
+
+
+@open_finding("\\d and isdigit take every script's digits; Discord refuses them, also in the plain form: the alert is lost")
+@pytest.mark.parametrize("text", ["١٢٣٤٥٦", "<@١٢٣٤٥٦>"])
+def test_a_mention_in_other_digits_is_no_mention(text: str) -> None:
+    container = Container("1", "web", {"sentinel.mention": text})
+    policy, warnings = sentinel.policy_of(container, Settings(), "")
+    check_told(Notice(Verdict.DEAD, "web", 1000.0, container, mention=policy.mention))
+    assert warnings
+
+
+@open_finding("\\d takes every script's digits; such an address can't be asked for")
+def test_an_id_in_other_digits_is_no_id() -> None:
+    for parse, text in ((sentinel.snowflake, "١٢٣٤٥٦"), (sentinel.webhook, f"https://discord.com/api/webhooks/١٢٣/{MARK}")):
+        with pytest.raises(ValueError, match="no"):
+            parse(text)
+
+
+@open_finding("isdigit takes digits that int does not")
+def test_a_service_manager_that_says_nonsense_is_none() -> None:
+    assert sentinel.Manager({"WATCHDOG_USEC": "²"}).interval == 0.0
+
+
+# ── Kept cases: texts of any length ───────────────────────────────────────────────────────────────────────────
+
+
+@open_finding("`redact` takes time that grows with the square of the length, and State.Error may hold a command of 128 KB")
+def test_a_long_error_of_a_container_is_told_in_no_time() -> None:
+    container = Container("1", "web", status="exited", error='exec: "' + "-eyJ" * 32_000 + '": not found')
+    with fuzz.limited(2.0):
+        sentinel.notice_record(Notice(Verdict.DEAD, "web", 1000.0, container, error=container.error), NOW)
+
+
+@open_finding("a line of the record has any length: a label of 70 KB, a megabyte of somebody's error message")
+def test_a_line_of_the_record_is_bounded() -> None:
+    _, (warning,) = sentinel.policy_of(Container("1", "web", {"sentinel.job": "x" * 70_000}), Settings(), "")
+    answer = sentinel.Answer(400, {}, json.dumps({"message": "x" * 70_000}).encode())
+    for text in (warning, sentinel.verdict_on("webhook", answer).why):
+        assert len(sentinel.log_line("warning", text, NOW, "text")) < LONGEST_LINE
+
+
+def test_the_same_nonsense_for_a_while_takes_no_more_memory(clock: Clock) -> None:
+    """Events, rows, log bytes and requests that make no sense, again and again: what is held does not grow."""
+    targets = [TARGETS[name] for name in ("event", "row", "logs", "http")]
+    cases = [(target, fuzz.made(target, "memory", index)) for target in targets for index in range(15)]
+
+    def round_of_all() -> int:
+        for target, case in cases:
+            fuzz.tried(target, case)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        round_of_all()
+        first = round_of_all()
+        last = [round_of_all() for _ in range(6)][-1]
+        assert last - first < 200_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_discord_takes_what_is_told_of_the_oddest_container(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
+    """The whole way, to a strict Discord: names, labels and logs out of nonsense."""
+    with FakeDiscord(clock=lambda: clock.at, wall=clock.time) as discord:
+        odd = "```\u202e<@&12345678>@everyone\x1b[31m" + "x" * 3000
+        web = engine.add("web", project="shop", service=odd, labels={"sentinel.settle": odd}, started_ago=60.0)
+        engine.log(web, odd, odd)
+        hook = sentinel.webhook(discord.add_webhook().url)
+        with Life(engine, tmp_path, clock, webhook_url=hook) as life:
+            life.run(5)
+            engine.crash(web, 3)
+            life.run(60)
+        assert len(discord.messages) >= 2 and not discord.refused and not discord.lint
