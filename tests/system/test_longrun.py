@@ -1,0 +1,54 @@
+"""Some days of life at speed: nothing grows. tests/longrun.py lives for weeks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.longlife import KNOWN, LongLife, growths, sizes_of
+
+import sentinel
+
+DAYS = 6
+Samples = list[dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
+    """What was held at each midnight, by a daemon in which a list is filled on purpose."""
+    with LongLife(tmp_path_factory.mktemp("life"), seed=2) as life:
+        life.life.watchdog.leak = leak = [[]]  # type: ignore[attr-defined]
+        for day in range(DAYS):
+            life.live_a_day()
+            leak[0].append(day)
+        yield life.samples
+
+
+def test_nothing_grows_but_what_is_known_to(samples: Samples) -> None:
+    assert growths(samples).keys() - KNOWN.keys() == {"size of daemon.watchdog.leak[]"}
+    assert len(samples[0]) > 60
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.xfail(strict=True, reason="what support/longlife.KNOWN says of it")
+def test_what_is_known_to_grow_does_not(samples: Samples, name: str) -> None:
+    assert name not in growths(samples)
+
+
+def test_the_history_is_pruned_and_its_pages_used_again(samples: Samples) -> None:
+    assert samples[1]["rows of notice"] > samples[0]["rows of notice"]
+    assert samples[-1]["bytes of the ledger"] <= 1.25 * samples[2]["bytes of the ledger"]
+
+
+@pytest.mark.parametrize(("values", "grows"), [
+    ([5, 5, 5, 5, 5, 5, 5, 5], False), ([0, 9, 5, 5, 5, 5, 5, 5], False), ([5, 5, 5, 6, 4, 6, 5, 5], False),
+    ([0, 1, 2, 3, 4, 5, 6, 7], True), ([5, 5, 5, 5, 6, 6, 7, 7], True)])
+def test_growth_is_what_goes_on_after_the_first_days(values: list[float], grows: bool) -> None:
+    assert bool(growths([{"threads": value} for value in values])) is grows
+
+
+def test_collections_are_found_wherever_they_hang() -> None:
+    watchdog = sentinel.Watchdog(sentinel.Settings())
+    watchdog.looks.update(a=True, b=False)
+    sizes = dict(sizes_of(watchdog))
+    assert sizes["daemon.looks"] == 2 and sizes["daemon.services"] == 0
