@@ -1673,10 +1673,19 @@ class Watchdog:
         unasked = [key for key, when in asked.items() if self.services[key].alive and when < last - BURST]
         return math.inf if unasked or not last else min(when for when in asked.values() if when >= last - BURST) - 0.001
 
-    def resume_goodbye(self, goodbye: float, now: float) -> None:
-        """Sentinel ended when all containers were being stopped: take it that the engine did that, and is back."""
-        self.engine_known, self.lost_at, self.graceful = True, now, True
-        self.engine_gap = (goodbye, math.inf)
+    def engine_end(self, leaving: bool) -> list[float]:
+        """What is to be remembered of an end of the engine that is not settled: from when to when (0: not back yet), and
+        whether it said goodbye; nothing where it lives. Where Sentinel leaves, too, all being stopped is such an end."""
+        if self.engine_known and (self.lost_at is not None or self.graced_at is not None):
+            return [self.engine_gap[0], self.engine_gap[1] if self.engine_gap[1] < math.inf else 0.0, float(self.graceful)]
+        goodbye = self.goodbye() if leaving else math.inf
+        return [goodbye, 0.0, 1.0] if goodbye < math.inf else []
+
+    def resume_end(self, begin: float, end: float, graceful: bool, now: float) -> None:
+        """Sentinel ended before that was settled: see to it as soon as the engine answers."""
+        self.engine_known, self.lost_at, self.graceful = True, now, graceful
+        self.engine_gap = (begin, end or math.inf)
+        self.due["engine", ""] = now + ENGINE_PATIENCE
 
     def _engine_due(self, _: str, now: float) -> None:
         """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
@@ -1816,7 +1825,7 @@ class Watchdog:
         self.moved_at = now
         if service and service.container.id == event.id and service.phase in DOWN and begins_anew(service.container, event):
             ours = service.container.status == "restarting" or now < service.pending_until
-            self._came_back(service, now, ours)
+            self._came_back(service, now, ours, event.time)
 
     def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         if service and service.container.id == event.id:
@@ -2239,7 +2248,7 @@ class Watchdog:
             if death or seen.outcome is Outcome.OVERTAKEN or service.container.status != "running":
                 self._look(seen.id)
 
-    def _came_back(self, service: Watched, now: float, ours: bool) -> None:
+    def _came_back(self, service: Watched, now: float, ours: bool, started_time: float = 0.0) -> None:
         """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
         replaced = service.phase is Phase.SUSPECT and service.incident is None
         if not ours:
@@ -2248,7 +2257,7 @@ class Watchdog:
             service.death = None
         service.successor, service.replacing, service.held = None, False, False
         service.move(Phase.UP if replaced else Phase.PROVING)
-        service.back_at = self._moment(service.container.started_time, now)
+        service.back_at = self._moment(started_time or service.container.started_time, now)
         for rule in ("phase", "forget"):
             self.due.pop((rule, service.key), None)
         if not replaced:
@@ -2905,7 +2914,7 @@ class Outbox:
     def __init__(self, channel: str, edits: bool = False) -> None:
         self.channel, self.edits = channel, edits
         self.waiting: list[Notice] = []
-        self.posted: dict[str, Message] = {}
+        self.posted: dict[str, Message] = {}  # by the message's id, or `first-last` notice where it has none: no edits
         self.stale: dict[str, float] = {}  # those that no longer read so → when to edit them
         self.sent: tuple[Notice, ...] = ()  # what the message under way says
         self.editing = ""  # the message that is being edited
@@ -2965,9 +2974,8 @@ class Outbox:
                 if old.id == notice.id and old != notice:
                     message.notices[index] = notice
                     self._mark(key, old, notice, now)
-        if not self.edits:
-            self.posted = {key: message for key, message in self.posted.items()
-                           if any(other.open for other in message.notices)}
+        self.posted = {key: message for key, message in self.posted.items()
+                       if "-" not in key or any(other.open for other in message.notices)}
 
     def knows(self, number: int) -> bool:
         """Whether a notice waits here, or stands in a message that may still change."""
@@ -2977,7 +2985,7 @@ class Outbox:
     def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
         """Have a message edited; where it can't be, have said again what is worth that."""
         retitled = (old.verdict, old.name) != (new.verdict, new.name)
-        if self.edits:
+        if "-" not in message:
             due = now + (EDIT_SOON if retitled else EDIT_LATER)
             self.stale[message] = min(self.stale.get(message, math.inf), due)
         elif (retitled or len(new.consequences) > len(old.consequences)) and new not in self.waiting[self.batch :]:
@@ -3023,10 +3031,11 @@ class Outbox:
         self.size = self.size if self.waiting else BATCH
         if seen.fate is Fate.MALFORMED:
             return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
-        message = seen.message if self.edits else f"{done[0].id}-{done[-1].id}" if done else ""
+        numbers = f"{done[0].id}-{done[-1].id}" if done else ""
+        message = (self.edits and seen.message) or numbers  # a yes that does not name the message is one all the same
         if message and (any(notice.open for notice in done) or tuple(done) != self.sent):
             self.posted[message] = Message(done, now, self.why_late, plain)
-            if unsure and self.edits:
+            if unsure and message != numbers:
                 self.stale[message] = now + EDIT_SOON
             for old, new in zip(self.sent, done, strict=True):
                 if old != new:
@@ -3918,6 +3927,11 @@ class Ledger:
                 before, (self.version,) = self.version, self.database.execute("PRAGMA data_version").fetchone()
                 return bool(before != self.version)
         return False
+
+    def newest(self) -> float:
+        """When it was written last, by the calendar."""
+        written_at, _ = self.alive.get(("meta", "position"), (0.0, ""))
+        return written_at if isinstance(written_at, float) and written_at < 1e11 else 0.0
 
     def release(self, kind: str, key: str) -> None:
         """Keep a record, but no longer in memory."""
@@ -5455,6 +5469,7 @@ class Daemon:
         now, now_time = time.monotonic(), time.time()
         self._set_offset(now)
         meta = self.ledger.records("meta")
+        self.offset = max(self.offset, self.ledger.newest() - now)  # else all is to come, after a clock that was ahead
         revived = self._revived("outage", lambda key, document: outage_of(int(key), document, self.offset))
         outages: dict[int, Outage] = {outage.number: outage for outage in revived}
         self.kept = set(outages)
@@ -5468,12 +5483,12 @@ class Daemon:
         position, remind = at(meta, "position"), at(meta, "remind")
         self.watchdog.restore(services, outages, text_at(meta, "engine"),
                               position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
-        goodbye = at(meta, "goodbye")
-        if isinstance(goodbye, float) and goodbye:
-            self.watchdog.resume_goodbye(goodbye, now)
-        self.ledger.put("meta", "goodbye", 0.0, now_time)
+        end = at(meta, "end") or self.watchdog.engine_end(leaving=True)
+        if fits(end, [0.0, 0.0, 0.0]):
+            self.watchdog.resume_end(end[0], end[1], end[2] > 0, now)
         if isinstance(remind, float) and 0 < remind < 1e11 and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - self.offset
+        self._set_offset(now)
         self.ledger.put("meta", "began", now_time, now_time)
         self._read_mutes(now)
 
@@ -5506,7 +5521,7 @@ class Daemon:
                 for notices in (outbox.waiting, *(message.notices for message in outbox.posted.values()))
                 for notice in notices]
 
-    def _save(self, now: float) -> None:
+    def _save(self, now: float, leaving: bool = False) -> None:
         """One transaction for everything that has changed since the last."""
         now_time = time.time()
         watchdog = self.watchdog
@@ -5520,8 +5535,9 @@ class Daemon:
         for name, outbox in self.outboxes.items():
             self.ledger.put("outbox", name, outbox_record(outbox, self.offset), now_time)
         remind = watchdog.due.get(("remind", ""))
-        for name, value in (("notices", self.notices), ("incidents", watchdog.incidents), ("engine", watchdog.engine_id),
-                            ("tag", self.tag), ("remind", round(remind + self.offset) * 1.0 if remind else 0)):
+        facts = {"notices": self.notices, "incidents": watchdog.incidents, "engine": watchdog.engine_id, "tag": self.tag,
+                 "end": watchdog.engine_end(leaving), "remind": round(remind + self.offset) * 1.0 if remind else 0}
+        for name, value in facts.items():
             self.ledger.put("meta", name, value, now_time)
         for channel in self.channels.values():
             if isinstance(channel, Webhook) and channel.made_thread:
@@ -5554,9 +5570,7 @@ class Daemon:
             with contextlib.suppress(queue.Empty):
                 if isinstance(seen := self.inbox.get(timeout=left), Delivered):
                     self._decided(list(self._delivered(seen)))
-        goodbye = self.watchdog.goodbye()
-        self.ledger.put("meta", "goodbye", goodbye if goodbye < math.inf else 0.0, time.time())
-        self._save(time.monotonic())
+        self._save(time.monotonic(), leaving=True)
         if waiting := sum(len(outbox.waiting) for outbox in self.outboxes.values()):
             self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
         return ExitCode.OK

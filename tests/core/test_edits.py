@@ -564,13 +564,16 @@ def test_a_message_that_was_told_in_the_plainest_form_can_change() -> None:
     assert job.message == "m1" and job.plain
 
 
-def test_a_message_without_an_id_is_not_edited() -> None:
-    """The answer to a repeat of a message that somebody has deleted meanwhile names none."""
+def test_a_message_without_an_id_is_not_edited_and_what_has_a_new_title_is_told_again() -> None:
+    """The answer to a repeat of a message that somebody has deleted meanwhile names none, and so do some proxies' answers."""
     box = Outbox("discord", True)
     box.waiting.append(red(1))
     sends(box, 0.0, "")
+    box.amend(red(1, plan="Restarting it in 5s (attempt 2 of 5)."), 5.0)
+    assert box.next_due_at(5.0) is None
     box.amend(red(1, verdict=Verdict.GAVE_UP), 10.0)
-    assert box.next_due_at(10.0) is None and not box.posted
+    job = box.take(10.0, "box", 0.0)
+    assert job and not job.message and [notice.verdict for notice in job.notices] == [Verdict.GAVE_UP]
 
 
 def test_a_retired_channel_is_asked_for_no_edit() -> None:
