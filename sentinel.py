@@ -542,9 +542,11 @@ class Container:
     def compose(self, name: str) -> str:
         """A label of compose's. Images that compose built hand on three of them (project, service, version) to every
         container that is made of them; those that compose made itself have more."""
+        text = self.labels.get(f"com.docker.compose.{name}", "")
+        if not text or "com.docker.compose.oneoff" in self.labels:
+            return text
         labels = {label for label in self.labels if label.startswith("com.docker.compose.")}
-        inherited = labels == {f"com.docker.compose.{word}" for word in ("project", "service", "version")}
-        return self.labels.get(f"com.docker.compose.{name}", "") if not inherited else ""
+        return text if labels != {f"com.docker.compose.{word}" for word in ("project", "service", "version")} else ""
 
     @property
     def short(self) -> str:
@@ -1472,15 +1474,10 @@ class Watchdog:
             Heard: self._heard, Looked: self._looked, Restarted: self._restarted, Listed: self._listed,
             ListFailed: self._list_failed, StreamOpened: self._stream_opened, StreamClosed: self._stream_closed}
         handlers[type(seen)](seen, now)
-        return self._take_actions()
+        return self._take_actions(now)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what has become due."""
-        rules: dict[str, Callable[[str, float], None]] = {
-            "phase": self._phase_due, "unheard": self._unheard_due, "look": self._look_due, "oom": self._oom_due,
-            "forget": self._forget_due, "list": self._list_due, "subscribe": self._subscribe_due,
-            "engine": self._engine_due, "grace": self._grace_due, "dependants": self._dependants_due,
-            "network": self._network_due, "outage": self._outage_due, "remind": self._remind_due, "mutes": self._mutes_due}
+        """Do what has become due: for each rule there is a method, `_phase_due` for `phase`."""
         for timer in [timer for timer, when in self.due.items() if when <= now]:
             if self.due.get(timer, math.inf) > now:
                 continue  # another rule has ended it, or put it off
@@ -1488,10 +1485,10 @@ class Watchdog:
             if timer[1] and (put_off := self._put_off(*timer, now)):
                 self.due[timer] = put_off
             else:
-                rules[timer[0]](timer[1], now)
+                getattr(self, f"_{timer[0]}_due")(timer[1], now)
             if self.due.get(timer, now + 1.0) <= now:  # the rule has not set it anew
                 del self.due[timer]
-        return self._take_actions()
+        return self._take_actions(now)
 
     def _put_off(self, rule: str, key: str, now: float) -> float:
         """Until when a service's rule has to wait: nothing is judged or touched before it is known how things stand,
@@ -1509,9 +1506,9 @@ class Watchdog:
         """When `tick` is wanted next."""
         return min(self.due.values(), default=None)
 
-    def _take_actions(self) -> list[Action]:
+    def _take_actions(self, now: float) -> list[Action]:
         news, self.news = self.news, {}
-        told = [self._tell_outage(outage) for outage in news.values() if self._is_told(outage)]
+        told = [self._tell_outage(outage, now) for outage in news.values() if self._is_told(outage)]
         actions, self.actions = self.actions, []
         return [*told, *actions]
 
@@ -1731,14 +1728,17 @@ class Watchdog:
         back_at, self.graced_at = self.graced_at, None
         ran_on = any(service.alive and service.container.started_time <= self.engine_gap[0]
                      for service in self.services.values())
-        if ran_on and not self.noticed:  # then it was the stream that ended, and somebody stopped the others
-            taken = []
+        if ran_on:  # then it was out of reach, or only the stream ended, and somebody stopped others
+            taken = [service for service in taken if self.noticed and not (service.death and service.death.heard and intent_of(
+                service.death, service.container, final=True) is Intent.OPERATOR)]
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
         for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
             death = service.death or self._found_death(service.container, now)
             service.death, service.judged_time = None, service.container.started_time
             outage = self._fall_with(outage, service, Verdict.DEAD, Cause.ENGINE, death, now)
+        if outage and outage.number in self.outages and outage is not self.engine_outage and not outage.members:
+            self._end(outage)  # all had incidents of their own
         if outage := self.engine_outage:
             outage.back_at = back_at
             self._check_over(outage, now)
@@ -1830,6 +1830,8 @@ class Watchdog:
     def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         if service and service.container.id == event.id:
             settle = service.policy.settle
+            if service.muted == "died":
+                service.muted = "down"  # it ran on sick, and is to be down now
             if service.phase is Phase.SUSPECT:
                 self.due["phase", service.key] = now + settle
             elif service.phase is Phase.WAITING and service.container.status == "restarting":
@@ -1946,6 +1948,7 @@ class Watchdog:
         if service.standing and container.started_time <= service.container.started_time:
             return False  # two of one key, as `docker commit` makes them: the younger one counts
         service.policy, _ = policy_of(container, self.settings, self.me)
+        self.due.pop(("forget", service.key), None)
         self.dependants = None
         self._mind_windows(service, now)
         service.successor, service.death, service.replacing = None, None, container.status == "created"
@@ -2114,7 +2117,8 @@ class Watchdog:
         incident.looped |= len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
         self._gather(service, now)
         incident.outage.left = False
-        verdict = Verdict.CRASH_LOOP if incident.looped and cause is not Cause.ORPHAN else verdict
+        looping = incident.looped and cause is not Cause.ORPHAN and service.recent_deaths(now)
+        verdict = Verdict.CRASH_LOOP if looping else verdict
         exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
         incident.notice = self._red(service, verdict, cause, death, exit_code, "", now)
         self._wait(service, now)
@@ -2127,7 +2131,7 @@ class Watchdog:
     def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
              plan: str, now: float) -> Notice:
         """What there is to tell of a service that is down."""
-        container, recent = service.container, service.recent_deaths(now)
+        container, recent = service.container, service.recent_deaths(now) or [death.at]
         began = container.started_time if container.status != "running" else death.run.started_time
         ended = container.finished_time if container.finished_time >= began else death.time
         lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE)
@@ -2267,7 +2271,7 @@ class Watchdog:
 
     def _prove(self, service: Watched, now: float) -> None:
         """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
-        if now < service.back_at + service.proof:
+        if now < service.back_at + service.proof or self.muted_until(service, now):
             return
         if service.container.health is Health.STARTING or (service.incident and self._in_shadow(service)):
             self.due["phase", service.key] = now + 5.0
@@ -2288,10 +2292,12 @@ class Watchdog:
             self._suspect_due(service, now)
         elif service.phase is Phase.GONE:
             self._settle(service, Cause.REMOVED, now)
+        elif service.phase is Phase.WAITING and service.container.status != "restarting":
+            plan = self._plan(service, now)
+            again = service.held or plan.held or plan.due is None  # its delay is over, and things may stand otherwise now
+            self._wait(service, now) if again else self._attempt(service, now)
         elif service.phase is Phase.WAITING and service.held:
             self._wait(service, now)
-        elif service.phase is Phase.WAITING and service.container.status != "restarting":
-            self._attempt(service, now)
         else:
             self.due["phase", key] = now + (5.0 if service.phase is Phase.PROVING else POLICY_PATIENCE)
             self._look(service.container.id)
@@ -2317,7 +2323,7 @@ class Watchdog:
         if project and last > now:
             self.due["phase", service.key] = last
         elif service.replacing and self._siblings_live(service):
-            service.hopeless = "only compose can put it back"
+            service.hopeless, service.replacing = "only compose can put it back", False
             self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, death, now)
         elif cause is Cause.STOP and self.settings.stops == "alert":
             self._fall(service, Verdict.DEAD, Cause.OPERATOR, death, now)
@@ -2339,6 +2345,7 @@ class Watchdog:
 
     def _rest(self, service: Watched) -> None:
         """Leave it alone until somebody starts it."""
+        self.touched.add(service.key)
         service.death = None
         self._cancel(service)
         if service.phase is not Phase.GONE:
@@ -2382,8 +2389,10 @@ class Watchdog:
             del self.services[key]
             self.lodgers.discard(key)
             self.dependants = None
-            for name in {"", service.container.service}:
-                self.groups.get((service.container.project, name), {}).pop(key, None)
+            for group in [(service.container.project, name) for name in ("", service.container.service)]:
+                self.groups.get(group, {}).pop(key, None)
+                if not self.groups.get(group, True):
+                    del self.groups[group]
 
     # Who depends on whom
 
@@ -2535,6 +2544,8 @@ class Watchdog:
         elif dependency.network and child.alive and self._network_is(child):
             self._check_network(child, now)
         elif dependency.restart and parent.fell and child.alive and older(child, parent):
+            if self._holders(child, now):
+                return False
             self._refresh(child, parent, Cause.TOGETHER, now)
         return True
 
@@ -2699,13 +2710,13 @@ class Watchdog:
                     ways.append((*way, parent))
         return service.container.short, self.services[outage.root].container.short
 
-    def _tell_outage(self, outage: Outage) -> Tell | Amend:
+    def _tell_outage(self, outage: Outage, now: float) -> Tell | Amend:
         story = self._story(outage)
         if outage.told:
             return Amend(story)
         outage.told = True
         if self.settings.remind:
-            self.due.setdefault(("remind", ""), story.at + self.settings.remind)
+            self.due.setdefault(("remind", ""), now + self.settings.remind)
         return Tell(story)
 
     def _check_over(self, outage: Outage, now: float) -> None:
@@ -2750,6 +2761,8 @@ class Watchdog:
         """Until when the green of an outage waits for one of its members, its root being back."""
         if any(("network", child.key) in self.due for child, _ in self._children(member)):
             return now + 1.0
+        if self._is_back(member) and member.phase in (Phase.SUSPECT, Phase.GONE):
+            return now + 1.0  # it ended again, and it is not known yet why
         if self._is_back(member) or member.phase in (Phase.GAVE_UP, Phase.STOPPED):
             return now  # stopped with an open incident: paused
         return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
@@ -2878,6 +2891,7 @@ class Watchdog:
         lives = service and service.phase in (Phase.UP, Phase.PROVING) and self.runs[container_id].oom_time
         if service and lives and not service.muted and now >= service.noted_at + NOTE_EVERY:
             service.noted_at = now
+            self.touched.add(service.key)
             self._tell(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
 
     def _look_due(self, container_id: str, now: float) -> None:
@@ -3573,6 +3587,12 @@ class Figures:
         self.detection, self.delivery = Histogram(), Histogram()
         self.streams = 0
 
+    def keep(self, services: Iterable[Watched]) -> None:
+        """Forget what was counted of services that are no more."""
+        names = {(service.container.project, service.container.short) for service in services}
+        self.counts = {what: {name: number for name, number in counts.items() if name in names}
+                       for what, counts in self.counts.items()}
+
     def count(self, what: str, service: Watched | None) -> None:
         """One more of a service's `deaths` or `restarts`."""
         if service:
@@ -3982,12 +4002,14 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
-    def prune(self, before_time: float) -> None:
-        """Forget notices and deliveries that are older, and no longer wait."""
-        query = "SELECT kind, key FROM record WHERE kind IN ('notice', 'delivery') AND at < ?"
+    def prune(self, before_time: float, now_time: float) -> None:
+        """Forget notices and deliveries that are older, and no longer wait; and mutes that are over."""
+        query = "SELECT kind, key FROM record WHERE kind IN ('notice', 'delivery') AND at < ? OR kind = 'mute' AND at < ?"
         with contextlib.suppress(sqlite3.Error):
             if self.database:
-                old = [row for row in self.database.execute(query, (before_time,)) if row not in self.alive]
+                old = [row for row in self.database.execute(query, (before_time, now_time))
+                       if row[0] == "mute" or row not in self.alive]
+                self.alive = {name: value for name, value in self.alive.items() if name[0] != "mute" or name not in old}
                 self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
 
     def records(self, kind: str) -> dict[str, JSON]:
@@ -5372,6 +5394,7 @@ class Daemon:
             if notice.verdict is Verdict.GAVE_UP and notice.open:
                 self._gave_up(notice)
             if not notice.open:
+                self.given_up.discard(notice.incident)
                 del self.reds[notice.incident]
                 self._let_go({int(key) for kind, key in self.ledger.alive if kind == "notice" and key.isdecimal()})
 
@@ -5548,7 +5571,8 @@ class Daemon:
             self.log("warning", f"ledger: {words}")
         if now >= self.prune_at:
             self.prune_at = now + 86400.0
-            self.ledger.prune(now_time - self.settings.keep)
+            self.ledger.prune(now_time - self.settings.keep, now_time)
+            self.figures.keep(watchdog.services.values())
 
     def _save_outages(self, now_time: float) -> None:
         outages = self.watchdog.outages

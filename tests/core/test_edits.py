@@ -565,7 +565,7 @@ def test_a_message_that_was_told_in_the_plainest_form_can_change() -> None:
 
 
 def test_a_message_without_an_id_is_not_edited_and_what_has_a_new_title_is_told_again() -> None:
-    """The answer to a repeat of a message that somebody has deleted meanwhile names none, and so do some proxies' answers."""
+    """The answer to a repeat of a message that somebody has deleted meanwhile names none; so do some proxies."""
     box = Outbox("discord", True)
     box.waiting.append(red(1))
     sends(box, 0.0, "")

@@ -10,15 +10,6 @@ from sentinel import Phase, Verdict
 NEEDS_DB = {"com.docker.compose.depends_on": "db:service_started:false"}
 
 
-
-
-def xfails(why: str) -> pytest.MarkDecorator:
-    """What sentinel.py does otherwise as yet."""
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=why)
-
-
-@xfails("IndexError in _red, which ends the daemon: of a crash loop whose deaths are forgotten since it was started by hand,"
-        " or are older than five minutes, the first recent one is asked for when it can't be started")
 def test_a_crash_loop_that_somebody_has_started_and_that_then_cant_be_started_is_told() -> None:
     world = World("web")
     world.doom["web"] = (0.5, 1)
@@ -32,7 +23,6 @@ def test_a_crash_loop_that_somebody_has_started_and_that_then_cant_be_started_is
         raise AssertionError(f"the daemon ends: {error!r}") from error
 
 
-@xfails("who died in a mute is restarted at its end, whoever has stopped it since: `muted` stays `died`")
 def test_who_died_in_a_mute_and_was_then_stopped_by_an_operator_stays_down_at_its_end() -> None:
     world = World(probed("db"))
     play(world, (0, "mute db 60"), (1, "db unhealthy"), (2, "db stop"))
@@ -40,8 +30,6 @@ def test_who_died_in_a_mute_and_was_then_stopped_by_an_operator_stays_down_at_it
     assert not [line for line in world.done if line.startswith(("start", "restart"))]
 
 
-@xfails("an end in the time in which the engine was out of reach is put down to the engine, though the stream, once it is"
-        " back, tells of the operator's stop")
 def test_who_was_stopped_by_an_operator_while_the_engine_was_out_of_reach_stays_down() -> None:
     world = World("web", "db")
     play(world, (0, "engine gone"), (5, "web stop"), (8, lambda world: world.engine("back")))
@@ -49,8 +37,6 @@ def test_who_was_stopped_by_an_operator_while_the_engine_was_out_of_reach_stays_
     assert [line for line in world.done if line.startswith("start")] == []
 
 
-@xfails("what was removed after it had vanished is told as vanished again, and its incident is never over."
-        " `replacing` is still set")
 def test_what_vanished_and_is_then_removed_for_good_is_over() -> None:
     world = World("web")
     play(world, (0, "recreate web unstarted", "VANISHED web"), (60, ""))
@@ -59,7 +45,6 @@ def test_what_vanished_and_is_then_removed_for_good_is_over() -> None:
     assert not world.watchdog.outages
 
 
-@xfails("a green that has waited for others is told though what it names was stopped, or removed, meanwhile")
 def test_who_is_stopped_while_its_green_waits_for_others_is_not_called_back() -> None:
     world = World("db", service("api", labels=NEEDS_DB))
     world.doom["api"] = (3.0, 1)
@@ -73,7 +58,6 @@ def test_who_is_stopped_while_its_green_waits_for_others_is_not_called_back() ->
     assert [line for line in world.done if line.startswith("Recovered")] == []
 
 
-@xfails("the reminder is due so long after the engine was lost, not after that was told: after a mute it comes at once")
 def test_the_first_reminder_comes_as_long_after_the_red_as_is_set() -> None:
     world = World("web", remind=600.0)
     play(world, (0, "mute all 1200"), (1, "engine gone"))
@@ -81,7 +65,6 @@ def test_the_first_reminder_comes_as_long_after_the_red_as_is_set() -> None:
     assert [str(notice.verdict) for notice in world.notices] == [Verdict.ENGINE_DOWN]
 
 
-@xfails("the outage that is made for what an engine did not bring back stays, empty, where all of it had incidents before")
 def test_no_outage_without_members_is_left_by_an_engine_that_returns() -> None:
     world = World(service("web"), service("db"), max_restarts=0)
     play(world, (0, "web exits 1", "DEAD web"), (10, "db exits 1", "DEAD db"), (20, "web start"), (21, "db start"))
@@ -93,13 +76,11 @@ def test_no_outage_without_members_is_left_by_an_engine_that_returns() -> None:
     assert all(outage.members for outage in world.watchdog.outages.values())
 
 
-@xfails("a look at what proves itself tells its green, mute or not")
 def test_no_green_is_told_in_a_mute() -> None:
     world = World("web")
     play(world, (0, "web exits 1", "DEAD web", "start web"), (2, "mute web 3600"), (20, "web update"))
 
 
-@xfails("a service that runs is restarted with one that it depends on (`restart: true`), though another one is down")
 def test_who_is_restarted_with_one_waits_for_the_others() -> None:
     needs = {"com.docker.compose.depends_on": "db:service_started:true,cache:service_started:false"}
     world = World("db", service("cache", labels={"sentinel.restart": "false"}), service("web", labels=needs))
@@ -108,7 +89,6 @@ def test_who_is_restarted_with_one_waits_for_the_others() -> None:
     assert "restart web" not in world.done
 
 
-@xfails("`noted_at` is not saved: after a restart of Sentinel the same is noted again")
 def test_a_note_of_memory_has_its_service_saved() -> None:
     world = World("web", "db")
     play(world, (0, "db child_oom"))
@@ -118,7 +98,6 @@ def test_a_note_of_memory_has_its_service_saved() -> None:
     assert "OUT OF MEMORY db out of memory" in world.done and "shop/db/1" in world.watchdog.touched
 
 
-@xfails("a service that the engine took in a mute is judged without being saved")
 def test_who_the_engine_took_in_a_mute_is_saved() -> None:
     world = World("web", "db")
     play(world, (0, "mute web 3600"))
@@ -132,8 +111,6 @@ def test_who_the_engine_took_in_a_mute_is_saved() -> None:
     assert world.phase("web") is Phase.STOPPED and "shop/web/1" in world.watchdog.touched
 
 
-@xfails("KeyError in _phase_due, which ends the daemon: a service that was removed keeps the timer that forgets it when"
-        " a container of it is there again that can't be started")
 def test_who_is_removed_twice_is_forgotten_once() -> None:
     world = World("web")
     play(world, (0, "web remove", "Stopped web"), (100, lambda world: world.broken.update(web="no such device")))
@@ -146,8 +123,6 @@ def test_who_is_removed_twice_is_forgotten_once() -> None:
         raise AssertionError(f"the daemon ends: {error!r}") from error
 
 
-@xfails("a service that waits for Docker's own policy and is replaced meanwhile is started at its end: `_phase_due`"
-        " goes straight to `_attempt`, and asks neither label nor budget")
 def test_who_is_not_to_be_restarted_is_not_after_a_replacement_that_was_not_seen() -> None:
     world = World(service("web", "always", labels={"sentinel.restart": "false"}), "db", poll_interval=30.0)
     world.doom["web"] = (0.01, 1)

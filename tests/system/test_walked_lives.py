@@ -21,8 +21,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="a crash loop that was started by hand and then can't start ends"
-                   " the daemon (IndexError in _red), and the ledger has every life after that end in the same way")
 def test_a_crash_loop_that_then_cant_be_started_ends_no_life(clock: Clock, tmp_path: Path) -> None:
     with FakeEngine() as engine:
         web = engine.add("web", project="shop", started_ago=3600.0, stop_timeout=0, term_code=0)
