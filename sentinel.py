@@ -31,6 +31,7 @@ import base64
 import bisect
 import contextlib
 import difflib
+import email.message
 import fcntl
 import functools
 import hashlib
@@ -4620,7 +4621,7 @@ ADVICE = {
     50027: "the token in the URL is wrong: copy it anew", 40001: "the token is wrong", 0: "the token is wrong"}
 
 
-Headers = Mapping[str, str] | http.client.HTTPMessage  # the latter finds names in any case
+Headers = Mapping[str, str] | email.message.Message  # the latter finds names in any case
 
 
 @dataclass(frozen=True, slots=True)
