@@ -31,6 +31,7 @@ import base64
 import bisect
 import contextlib
 import difflib
+import email.message
 import fcntl
 import functools
 import hashlib
@@ -973,25 +974,16 @@ def container_of(document: JSON) -> Container:
         name=text_at(document, "Name").removeprefix("/") or text_at(document, "Id")[:12],
         labels=labels_at(config, "Labels"),
         status=status_of(text_at(state, "Status")),
-        health=health_of(text_at(state, "Health", "Status")),
-        failing_streak=whole_at(state, "Health", "FailingStreak"),
-        probe_output=text_at(last_probe, "Output"),
-        has_probe=text_at(state, "Health", "Status") not in ("", "none"),
-        exit_code=whole_at(state, "ExitCode"),
-        oom_killed=at(state, "OOMKilled") is True,
+        health=health_of(text_at(state, "Health", "Status")), failing_streak=whole_at(state, "Health", "FailingStreak"),
+        probe_output=text_at(last_probe, "Output"), has_probe=text_at(state, "Health", "Status") not in ("", "none"),
+        exit_code=whole_at(state, "ExitCode"), oom_killed=at(state, "OOMKilled") is True,
         error=text_at(state, "Error")[:LONGEST_ERROR],
-        started_time=unix_time(text_at(state, "StartedAt")),
-        finished_time=unix_time(text_at(state, "FinishedAt")),
-        restart_count=whole_at(document, "RestartCount"),
-        restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
+        started_time=unix_time(text_at(state, "StartedAt")), finished_time=unix_time(text_at(state, "FinishedAt")),
+        restart_count=whole_at(document, "RestartCount"), restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
         stop_signal=signal_number(text_at(config, "StopSignal"), 15),
         stop_timeout=float(min(stop_timeout, 86400)) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
-        network_mode=text_at(host, "NetworkMode"),
-        links=links_of(at(host, "Links")),
-        tty=at(config, "Tty") is True,
-        auto_remove=at(host, "AutoRemove") is True,
-        memory_limit=whole_at(host, "Memory"),
-    )
+        network_mode=text_at(host, "NetworkMode"), links=links_of(at(host, "Links")),
+        tty=at(config, "Tty") is True, auto_remove=at(host, "AutoRemove") is True, memory_limit=whole_at(host, "Memory"))
 
 
 def links_of(links: JSON) -> tuple[str, ...]:
@@ -1007,12 +999,9 @@ def row_of(document: JSON) -> Row:
     """A container from `GET /containers/json`; health and age stand in its Status text only."""
     text = text_at(document, "Status")
     health = re.search(r"\((?:health: )?(starting|healthy|unhealthy)\)", text)
-    return Row(
-        id=text_at(document, "Id"),
-        status=status_of(text_at(document, "State")),
-        health=health_of(health[1] if health else ""),
-        young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)),
-    )
+    return Row(id=text_at(document, "Id"), status=status_of(text_at(document, "State")),
+               health=health_of(health[1] if health else ""),
+               young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)))
 
 
 ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
@@ -1029,14 +1018,10 @@ def event_of(document: JSON) -> Heard | None:
     action, _, detail = text_at(document, "Action").partition(": ")
     attributes = labels_at(document, "Actor", "Attributes")
     return Heard(
-        action=ACTION_WORDS.get(action, action),
-        id=text_at(document, "Actor", "ID"),
-        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9,
-        attributes=attributes,
+        action=ACTION_WORDS.get(action, action), id=text_at(document, "Actor", "ID"),
+        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9, attributes=attributes,
         exit_code=number_in(attributes.get("containerExitCode") or attributes.get("exitCode")),
-        signal=number_in(attributes.get("signal")),
-        health=health_of(detail or text_at(document, "HealthStatus")),
-    )
+        signal=number_in(attributes.get("signal")), health=health_of(detail or text_at(document, "HealthStatus")))
 
 
 @functools.lru_cache(4096)
@@ -1729,8 +1714,7 @@ class Watchdog:
         ran_on = any(service.alive and service.container.started_time <= self.engine_gap[0]
                      for service in self.services.values())
         if ran_on:  # then it was out of reach, or only the stream ended, and somebody stopped others
-            taken = [service for service in taken if self.noticed and not (service.death and service.death.heard and intent_of(
-                service.death, service.container, final=True) is Intent.OPERATOR)]
+            taken = [service for service in taken if self.noticed and not self._asked_to_end(service)]
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
         for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
@@ -1742,6 +1726,10 @@ class Watchdog:
         if outage := self.engine_outage:
             outage.back_at = back_at
             self._check_over(outage, now)
+
+    def _asked_to_end(self, service: Watched) -> bool:
+        death = service.death
+        return bool(death and death.heard and intent_of(death, service.container, final=True) is Intent.OPERATOR)
 
     def _fall_with(self, outage: Outage | None, service: Watched, verdict: Verdict, cause: Cause, death: Death,
                    now: float) -> Outage | None:
@@ -4633,11 +4621,14 @@ ADVICE = {
     50027: "the token in the URL is wrong: copy it anew", 40001: "the token is wrong", 0: "the token is wrong"}
 
 
+Headers = Mapping[str, str] | email.message.Message  # the latter finds names in any case
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have arrived."""
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
     body: bytes = b""
     why: str = ""
     sent: bool = False
@@ -4682,19 +4673,18 @@ class Web:
 
     def connection(self, url: urllib.parse.SplitResult) -> http.client.HTTPConnection:
         """A connection to a URL's host, through its proxy if it has one."""
-        host = url.hostname or ""
-        proxy = proxy_of(url.scheme, url, self.environment)
-        near = proxy or url
-        if url.scheme == "https":
+        host, proxy, secure = url.hostname or "", proxy_of(url.scheme, url, self.environment), url.scheme == "https"
+        near, own_port = proxy or url, 443 if secure else 80
+        place = near.hostname or "", near.port or (8080 if proxy else own_port)
+        if secure:
             self.tls = self.tls or ssl.create_default_context()
-            made: http.client.HTTPConnection = http.client.HTTPSConnection(
-                near.hostname or "", near.port or (8080 if proxy else 443), timeout=15.0, context=self.tls)
+            made: http.client.HTTPConnection = http.client.HTTPSConnection(*place, timeout=15.0, context=self.tls)
         else:
-            made = http.client.HTTPConnection(near.hostname or "", near.port or (8080 if proxy else 80), timeout=15.0)
+            made = http.client.HTTPConnection(*place, timeout=15.0)
         if proxy:
             login = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}") if proxy.username else ""
             basic = {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if login else {}
-            made.set_tunnel(host, url.port or (443 if url.scheme == "https" else 80), headers=basic)
+            made.set_tunnel(host, url.port or own_port, headers=basic)
         return made
 
     def ask(self, method: str, address: str, body: JSON = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -4716,7 +4706,7 @@ class Web:
             sent = True
             connection.request(method, path, data, agreed)
             response = connection.getresponse()
-            return Answer(response.status, CaseBlind(response.headers.items()), response.read(WEB_LIMIT))
+            return Answer(response.status, response.headers, response.read(WEB_LIMIT))
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(0, why=network_words(where, error), sent=sent)
         finally:
@@ -4725,26 +4715,16 @@ class Web:
                 connection.close()
 
 
-class CaseBlind(dict[str, str]):
-    """Headers by their names in any case."""
-
-    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
-        super().__init__((name.lower(), value) for name, value in items)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.lower(), default)
-
-
 def network_words(host: str, error: Exception) -> str:
     """Why a host could not be asked; what is the matter, not where the secret is."""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, socket.gaierror):
-        return f"{host} could not be reached: its name can't be resolved (DNS)"
-    if isinstance(error, ssl.SSLError):
-        return (f"{host} could not be reached: TLS failed ({error.reason or error}); a certificate of your own goes into"
-                " SSL_CERT_FILE")
-    if isinstance(error, TimeoutError):
-        return f"{host} could not be reached: no answer in time"
-    return f"{host} could not be reached: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+        why = "its name can't be resolved (DNS)"
+    elif isinstance(error, ssl.SSLError):
+        why = f"TLS failed ({error.reason or error}); a certificate of your own goes into SSL_CERT_FILE"
+    elif isinstance(error, TimeoutError):
+        why = "no answer in time"
+    return f"{host} could not be reached: {why}"
 
 
 def seconds_of(value: object) -> float:
@@ -5113,7 +5093,7 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
             self.answer(*(ask(path) if path in ("/healthz", "/metrics", "/status") else (404, "text/plain", "not found\n")))
 
         def do_POST(self) -> None:
-            self.answer(*take_words(self.path, CaseBlind(self.headers.items()), self.rfile.read, token, ask))
+            self.answer(*take_words(self.path, self.headers, self.rfile.read, token, ask))
 
         def answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
@@ -5131,7 +5111,7 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
     return Handler
 
 
-def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], bytes], token: str,
+def take_words(path: str, headers: Headers, read: Callable[[int], bytes], token: str,
                ask: Callable[[str, Notice], tuple[int, str, str]]) -> tuple[int, str, str]:
     """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
     length = headers.get("Content-Length", "")
@@ -5679,11 +5659,8 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
                 run = runs[event.id] = note(runs.get(event.id, Run()), event)
                 if event.action == "die":
                     run.death = Death(event.time, 0.0, event.exit_code, run)
-    return {
-        container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
-        for container_id, run in runs.items()
-        if run.death
-    }
+    return {container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
+            for container_id, run in runs.items() if run.death}
 
 
 def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, bool]]:
@@ -5749,12 +5726,10 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     for channel in channels_of(settings, environment):
         now = time.monotonic()
         host, nonce = settings.host or socket.gethostname(), f"test{os.urandom(6).hex()}"
-        job = Deliver(channel.name, tuple(samples(now)), host, nonce)
-        seen = send(channel, job)
-        took = (time.monotonic() - now) * 1000
+        seen = send(channel, Deliver(channel.name, tuple(samples(now)), host, nonce))
         failed = failed or seen.fate is not Fate.SENT
         where = f" to {seen.where}" if seen.where else ""
-        print(f"{channel.name}: delivered{where} in {took:.0f} ms" if seen.fate is Fate.SENT
+        print(f"{channel.name}: delivered{where} in {(time.monotonic() - now) * 1000:.0f} ms" if seen.fate is Fate.SENT
               else f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
     return int(failed)
 

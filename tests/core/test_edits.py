@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.fake_discord import check_message, schema_errors
+from support.headers import headers_of
 
 import sentinel
 from sentinel import Answer, Consequence, Deliver, Delivered, Fate, Notice, Outbox, Verdict, escalate
@@ -449,7 +450,7 @@ def test_thousands_of_outages_leave_nothing_behind(edits: bool) -> None:
 def verdict(status: int, code: int = 0, why: str = "no", via: bool = True, **headers: str) -> Delivered:
     """What an edit's answer means, by the channel's own words."""
     body = json.dumps({"message": why, "code": code}).encode()
-    given = sentinel.CaseBlind([("Via", "1.1 google"), *headers.items()] if via else headers.items())
+    given = headers_of([("Via", "1.1 google"), *headers.items()] if via else headers.items())
     return sentinel.verdict_on_edit("webhook", Answer(status, given, body))
 
 
