@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 import sentinel
-from sentinel import Container, Health, Notice, Phase, Verdict, Watched
+from sentinel import Cause, Container, Health, Notice, Phase, Verdict, Watched
 from support.fake_discord import check_message, trimmed
 from support.scenario import EPOCH, OPENING, World, probed, service
 
@@ -69,11 +69,15 @@ class Stroll(World):
         """The engine shuts down in order, or is killed with all that it runs."""
         self.ended_by, self.up = how, True
         for container in list(self.containers.values()):
-            asked = max((event.time for event in self.events if (event.id, event.action) == (container.id, "kill")), default=0.0)
+            kills = [event.time for event in self.events if (event.id, event.action) == (container.id, "kill")]
+            asked = max(kills, default=0.0)
             if EPOCH + self.now - max(container.finished_time, asked) <= sentinel.BURST:
                 self.on_purpose.discard(container.id)  # so shortly before, nobody can tell whose stop that was
+            if any(watched.container.id == container.id and watched.standing for watched in self.watchdog.services.values()):
+                self.on_purpose.discard(container.id)  # nor where its end was not heard before that of all
             if container.status in ("restarting", "paused"):
                 self.change(container.id, status="exited", finished_time=self.stamp())
+                self.codes.setdefault(container.name, set()).add(container.exit_code)
         (self.goodbye if how == "goodbye" else self.crash)()
 
     def returns(self) -> None:
@@ -111,6 +115,8 @@ class Stroll(World):
         elif notice.verdict is Verdict.RECOVERED:
             assert number in self.open_reds or number in self.left, f"green without red: {notice}"
             self.left[number] = {item.chain[0] for item in notice.consequences if not item.back}
+        elif notice.verdict is Verdict.STOPPED and notice.container:
+            self.tries.pop(notice.container.key, None)  # somebody's stop ends an incident: restarts are counted by incident
         self.check_muted(notice)
         self.check_truth(notice)
 
@@ -431,7 +437,8 @@ class Walk:
         """Every service is up or at rest, no incident is open, and nothing is remembered that need not be."""
         world, watchdog = self.world, self.world.watchdog
         for key, watched in watchdog.services.items():
-            if watched.incident and watched.incident.notice.verdict is Verdict.VANISHED and watched.container.name not in self.names:
+            lost = watched.incident and watched.incident.notice.cause is Cause.FAILED_UPDATE
+            if lost and watched.container.name not in self.names:
                 return  # a guest that an update has removed: that stands in red until somebody puts it back
             assert watched.incident is None, f"{key} has an open incident, phase {watched.phase}"
             running = watched.container.status == "running"
