@@ -399,7 +399,7 @@ def old_ledger(folder: Path, web: Fake, at_time: float) -> None:
                "deaths": [at_time], "due": None, "replacing": False, "judged_time": web.started / 1e9, "attempts": 0,
                "hopeless": "", "known_error": "", "settled": False, "proved_at": at_time - 9, "back_at": at_time - 9,
                "noted_at": at_time - 900}  # fmt: skip
-    outbox = {"waiting": [1], "held_until": at_time + 8, "batch": 0, "failures": 3, "handed_on": 0, "plain": False,
+    outbox = {"waiting": [1], "held_until": at_time + 8, "batch": 0, "failures": 3, "handed": [], "plain": False,
               "last_why": "discord.com could not be reached: Connection refused"}  # fmt: skip
     rows = [("notice", "1", notice), ("service", "shop/web/1", service), ("outbox", "webhook", outbox),
             ("meta", "notices", 1), ("meta", "incidents", 1), ("meta", "position", at_time), ("meta", "tag", "28c86c"),
