@@ -232,16 +232,13 @@ def listen_address(text: str) -> str:
     return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
 
 
-SHORTEST_TOKEN = 8
-
-
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
     if ODD.search(word):
         raise ValueError("this is no token: it holds blanks or characters that no token has")
-    if 0 < len(word) < SHORTEST_TOKEN:
-        raise ValueError(f"this is no token: it has less than {SHORTEST_TOKEN} characters")
+    if 0 < len(word) < 8:
+        raise ValueError("this is no token: it has less than 8 characters")
     return Secret(word)
 
 
@@ -2903,9 +2900,8 @@ class Outbox:
         self.batch = 0  # how many at the front make the message that is under way, or to be repeated
         self.busy = self.unsure = False
         self.held_until = self.failing_since = 0.0
-        self.failures = 0
+        self.failures = self.edit_failures = 0
         self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
-        self.edit_failures = 0
         self.unclear = False  # the message to be repeated may have arrived
         self.plain = False  # the channel refused the message's form: say the same in the plainest one
         self.dead = self.last_why = self.why_late = ""
@@ -5039,6 +5035,15 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
     class Handler(BaseHTTPRequestHandler):
         timeout = HTTP_PATIENCE
 
+        def setup(self) -> None:
+            super().setup()
+            self.deadline = threading.Timer(2 * HTTP_PATIENCE, hang_up, [self.connection])  # for one that drips
+            self.deadline.start()
+
+        def finish(self) -> None:
+            self.deadline.cancel()
+            super().finish()
+
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             self.answer(*(ask(path) if path in ("/healthz", "/metrics", "/status") else (404, "text/plain", "not found\n")))
@@ -5116,12 +5121,11 @@ class Daemon:
         self.greeted = not settings.greet
         self.offset = 0.0  # what turns monotonic moments into calendar time
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
-        self.prune_at = 0.0
         self.manager = Manager(environment)
         self.journal = journal_is(environment, 2)
         self.web = Web(environment)
         self.health_files = health_files(settings, environment)
-        self.pulse_at = self.heartbeat_at = 0.0
+        self.pulse_at = self.heartbeat_at = self.prune_at = 0.0
         self.heartbeat_why = ""
         self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
         self.listed_at = time.monotonic()
