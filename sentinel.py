@@ -607,8 +607,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """How one service depends on another: compose's condition, whether it is restarted with it, whether they
-    share a network."""
+    """How one service depends on another: compose's condition, whether restarted with it, whether on its network."""
     condition: str = "service_started"
     restart: bool = False
     network: bool = False
@@ -1297,8 +1296,7 @@ def cause_of(death: Death, before: Container, container: Container, code: int | 
 
 
 def code_of(death: Death, container: Container) -> int | None:
-    """The exit code, from inspect where that shows the end of this run, else from the event (which a label
-    named exitCode overwrites), else unknown."""
+    """The exit code: inspect's where that shows this run's end, else the event's (a label `exitCode` overwrites it)."""
     if container.status not in ("running", "gone"):
         return container.exit_code
     return death.code if "exitCode" not in container.labels else None
@@ -2474,8 +2472,7 @@ class Watchdog:
         return sorted(services, key=lambda service: len(self._all(self.parents, service)))
 
     def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
-        """Whether a service lives well enough for those that depend on it: longer than it lived last, and healthy
-        where they ask for that."""
+        """Whether a service lives well enough for its dependants: longer than last, healthy where they ask for that."""
         container, incident = parent.container, parent.incident
         if not parent.alive or container.sick:
             return False
@@ -2736,8 +2733,7 @@ class Watchdog:
         return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
 
     def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
-        """Some are not back, as the green one says. Their story goes on under its number, and is told in a new red one
-        when something happens."""
+        """Some are not back, as the green says. Their story goes on, and is told in a new red when something happens."""
         outage.members, outage.told, outage.left, outage.flaps = [member.key for member in missing], False, True, 0
         outage.root, outage.notice = self._roots_first(missing)[0].key, None
         self.outages[outage.number] = outage
@@ -3448,8 +3444,7 @@ PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3
 
 
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record: as text or JSON with a calendar time in UTC, or for the journal, which has its
-    own time, with a priority."""
+    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which has its own."""
     text = clean(redact(clip(text, LOG_TEXT))).replace("\n", " ")
     if form == "journal":
         return PRIORITIES.get(level, "<6>") + text
@@ -4442,8 +4437,7 @@ class Engine:
         return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity, self.podman, self.tell_only)
 
     def forbids_restarts(self) -> str:
-        """Why a proxy lets no restart through; empty if it does. Asked by a start of what is not there: an engine says
-        404 to that, a proxy 403 or 405."""
+        """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403 or 405 to it."""
         try:
             self.ask("POST", f"/containers/{'0' * 64}/start")
         except EngineError as error:
@@ -4717,8 +4711,7 @@ def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
 
 
 def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
-    """What the answer means for an edit: what can't be edited (deleted, a token that no longer fits, too many edits of an
-    old message) stays as it is."""
+    """What the answer means for an edit: what can't be edited (deleted, too old, another token) stays as it is."""
     verdict = verdict_on(channel, answer)
     over = verdict.fate in (Fate.DEAD, Fate.MALFORMED) or whole_at(answer.document, "code") == TOO_MANY_EDITS
     return replace(verdict, fate=Fate.GONE, why=verdict.why or "too many edits") if over else verdict
@@ -5629,8 +5622,7 @@ def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, boo
 
 
 def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
-    """Look once: print a table, JSON, or what Nagios reads (`form`); exit as its plugins do: 0 ok, 1 warning, 2 critical,
-    3 unknown."""
+    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3 unknown."""
     states: list[State] = []
     try:
         states, trouble = states_now(engine_of(settings, environment), settings, wanted)
