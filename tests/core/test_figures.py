@@ -568,7 +568,6 @@ def test_the_words_of_others_are_no_open_incident() -> None:
         assert incident["end"] is not None
 
 
-@pytest.mark.xfail(strict=True, reason="the lines of a message are run together into one")
 def test_a_message_of_several_lines_keeps_them() -> None:
     job = sentinel.Deliver("webhook", (replace(words_of({"title": "t", "message": "one\ntwo"}), at=NOW),), "box", "1")
     assert "one\ntwo" in sentinel.message_of(job, NOW, 0.0)["embeds"][0]["description"]
