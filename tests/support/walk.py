@@ -63,6 +63,11 @@ class Stroll(World):
         self.counts: Counter[str] = Counter()  # what was told
         self.records: dict[str, Any] = {}  # what the ledger would hold
 
+    def stamp(self) -> float:
+        """Calendar time goes on, however much happens in one instant."""
+        self.stamps = (max(EPOCH + self.now, self.stamps[0]) + 0.001, 0)
+        return self.stamps[0]
+
     # What an engine's end does to its containers
 
     def ends(self, how: str) -> None:
@@ -90,8 +95,16 @@ class Stroll(World):
         super().returns()
 
     def run(self, container_id: str, by_policy: bool = False) -> bool:
-        """Nothing starts on an engine that has ended."""
+        """Nothing starts on an engine that has ended. Whom neither a policy nor Sentinel starts, somebody takes in hand."""
+        container = self.containers.get(container_id)
+        if container and not by_policy and container_id not in self.in_flight.values() and self.lost_answers != "late":
+            self.taken_in_hand(container)
         return not self.ended_by and super().run(container_id, by_policy)
+
+    def purpose(self, container: Container) -> None:
+        """Somebody's stop ends an incident, and restarts are counted by incident."""
+        super().purpose(container)
+        self.taken_in_hand(container)
 
     def ended(self, container: Container, code: int, status: str = "exited", oom: bool = False) -> None:
         self.codes.setdefault(container.name, set()).add(code)
@@ -115,8 +128,6 @@ class Stroll(World):
         elif notice.verdict is Verdict.RECOVERED:
             assert number in self.open_reds or number in self.left, f"green without red: {notice}"
             self.left[number] = {item.chain[0] for item in notice.consequences if not item.back}
-        elif notice.verdict is Verdict.STOPPED and notice.container:
-            self.tries.pop(notice.container.key, None)  # somebody's stop ends an incident: restarts are counted by incident
         self.check_muted(notice)
         self.check_truth(notice)
 
@@ -144,10 +155,6 @@ class Stroll(World):
         form = check_message("webhook", trimmed(body))
         assert not form.errors and not form.notes, f"Discord refuses {body}: {form.errors} {form.notes}"
 
-    def of_name(self, name: str) -> Container | None:
-        """The container that is called so."""
-        return next((c for c in reversed(self.containers.values()) if name in (c.name, c.title)), None)
-
     def check_muted(self, notice: Notice) -> None:
         """What is muted is not told."""
         assert not notice.container or not self.is_muted(notice.container), f"muted, and told: {notice}"
@@ -163,8 +170,8 @@ class Stroll(World):
             known = self.codes.get(notice.name, set()) | {128}
             assert notice.exit_code in known, f"no {notice.name} ever ended with {notice.exit_code}"
         if notice.verdict is Verdict.RECOVERED and notice.container and self.calm():
-            container = self.of_name(notice.name)
-            assert container and container.status == "running", f"{notice.name} is not back: {container}"
+            called = [each for each in self.containers.values() if notice.name in (each.name, each.title)]
+            assert any(container.status == "running" for container in called), f"{notice.name} is not back: {called}"
 
     def check_restart(self, job: sentinel.Restart) -> None:
         """Nor is anything restarted while what it depends on is known to be down."""
