@@ -67,7 +67,7 @@ class Anything:
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
-        service = Watched(self.text(), container, sentinel.policy_of(container, settings, "")[0],
+        service = Watched(self.text() or "key", container, sentinel.policy_of(container, settings, "")[0],
                           self.chance.choice([phase for phase in Phase if phase is not Phase.RESTARTING]))
         if service.phase is Phase.SUSPECT:
             run = sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
