@@ -648,9 +648,9 @@ def measure(scene: Scene) -> None:
         say(f"{size} containers run")
         if wanted("latency"):
             latency(scene, size)
-        if wanted("idle") and size >= 100:
+        if wanted("idle") and (size >= 100 or size == fleets[-1]):
             idle(scene, size, judged=size == fleets[-1])
-        if wanted("storm") and size == 100:
+        if wanted("storm") and size == min(fleets, key=lambda fleet: abs(fleet - 100)):
             storm(scene, size)
     if wanted("start"):
         starting(scene, fleets[-1])
