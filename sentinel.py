@@ -3990,7 +3990,7 @@ CONTAINER_FIELDS = tuple(one.name for one in fields(Container))
 
 def container_record(container: Container) -> JSON:
     """A container without its probe's words and the labels that Sentinel does not read."""
-    labels = {name: text for name, text in container.labels.items() if KEPT_LABELS.match(name)}
+    labels = {whole(name): whole(text) for name, text in container.labels.items() if KEPT_LABELS.match(name)}
     facts = {name: getattr(container, name) for name in CONTAINER_FIELDS}  # a third of asdict's time, at every event
     return facts | {"labels": labels, "links": list(container.links), "probe_output": ""}
 
@@ -5434,8 +5434,7 @@ class Daemon:
         position, remind = at(meta, "position"), at(meta, "remind")
         self.watchdog.restore(services, outages, text_at(meta, "engine"),
                               position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
-        end = at(meta, "end") or self.watchdog.engine_end(leaving=True)
-        if fits(end, [0.0, 0.0, 0.0]):
+        if fits(end := at(meta, "end"), [0.0, 0.0, 0.0]):
             self.watchdog.resume_end(end[0], end[1], end[2] > 0, now)
         if isinstance(remind, float) and 0 < remind < 1e11 and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - self.offset

@@ -67,7 +67,7 @@ class Anything:
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
-        service = Watched(self.text(), container, sentinel.policy_of(container, settings, "")[0],
+        service = Watched(self.text() or "key", container, sentinel.policy_of(container, settings, "")[0],
                           self.chance.choice([phase for phase in Phase if phase is not Phase.RESTARTING]))
         if service.phase is Phase.SUSPECT:
             run = sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
@@ -78,7 +78,7 @@ class Anything:
             outage = sentinel.Outage(self.number(), self.moment(), service.key, [service.key], self.flag(), self.number())
             service.incident = Incident(outage, self.moment(), self.notice(), self.number(), self.number(), self.flag(),
                                         self.chance.choice((None, 7.5)))
-        service.deaths.extend(self.moment() for _ in range(self.chance.randrange(70)))
+        service.deaths.extend(self.moment() for _ in range(self.chance.randrange(sentinel.MEMORY_OF_DEATHS)))
         service.held, service.fell, service.network_parent, service.muted = self.flag(), self.flag(), self.text(), "died"
         service.recoveries.append(self.moment())
         service.replacing, service.settled, service.hopeless, service.known_error = (
