@@ -178,6 +178,9 @@ class Stroll(World):
         child = self.watchdog.services[job.key]
         if child.attempts == 1 and self.watchdog.parents(child):
             self.tries.pop(job.key, None)  # it has waited for another one: its deaths say nothing of it
+        container = self.containers.get(job.id)
+        if container and (container.started_time, container.status == "running") != (job.started_time, job.alive):
+            self.on_purpose.discard(job.id)  # the call looks first, and leaves alone what is not as it was judged
         super().check_restart(job)
         for parent, dependency in self.watchdog.parents(child):
             down = parent.phase in DOWN and parent.incident
