@@ -520,8 +520,7 @@ class Container:
 
     @property
     def sick(self) -> bool:
-        """Unhealthy by a probe of this run: a paused or stopped container's word does not count (Docker sets
-        `unhealthy` with a streak of 0 there, and sends no event)."""
+        """Unhealthy by a probe of this run: Docker says so, with a streak of 0, of what is paused or stopped, too."""
         return self.status == "running" and self.health is Health.UNHEALTHY and self.failing_streak > 0
 
     @property
@@ -636,8 +635,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing. `me` is Sentinel's own container, `host` the engine's name, `engine` its lasting id; `podman`:
-    its events don't tell a stop from a death."""
+    """A full listing; `me` is Sentinel's own container, `host` and `engine` are the engine's name and lasting id."""
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
@@ -1454,8 +1452,7 @@ class Watchdog:
         return self._take_actions(now)
 
     def _put_off(self, rule: str, key: str, now: float) -> float:
-        """Until when a service's rule has to wait: nothing is judged or touched before it is known how things stand,
-        and a muted service is left alone. 0 for not at all."""
+        """Until when a rule has to wait, 0 for not at all: until it is known how things stand, or a mute is over."""
         if self.lost_at is not None or self.initial is None or (self.graced_at is not None and rule != "look"):
             return now + 0.5
         service = self.services.get(key)
@@ -1473,7 +1470,9 @@ class Watchdog:
         news, self.news = self.news, {}
         told = [self._tell_outage(outage, now) for outage in news.values() if self._is_told(outage)]
         actions, self.actions = self.actions, []
-        return [*told, *actions]
+        over = {tell.notice.incident for tell in actions if isinstance(tell, Tell) and tell.notice.verdict is Verdict.RECOVERED}
+        again = [tell for tell in told if tell.notice.incident in over]  # a red after the green that left it out
+        return [*(tell for tell in told if tell not in again), *actions, *again]
 
     def _log(self, level: str, text: str) -> None:
         self.actions.append(Log(level, text))
@@ -1693,7 +1692,7 @@ class Watchdog:
         ran_on = any(service.alive and service.container.started_time <= self.engine_gap[0]
                      for service in self.services.values())
         if ran_on:  # then it was out of reach, or only the stream ended, and somebody stopped others
-            taken = [service for service in taken if self.noticed and not self._asked_to_end(service)]
+            taken = [service for service in taken if self.noticed and not self._asked_to_end(service, now)]
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
         for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
@@ -1706,9 +1705,10 @@ class Watchdog:
             outage.back_at = back_at
             self._check_over(outage, now)
 
-    def _asked_to_end(self, service: Watched) -> bool:
-        death = service.death
-        return bool(death and death.heard and intent_of(death, service.container, final=True) is Intent.OPERATOR)
+    def _asked_to_end(self, service: Watched, now: float) -> bool:
+        """Whether somebody asked for the end of a service, as far as was heard."""
+        death = service.death or self._found_death(service.container, now)
+        return death.heard and intent_of(death, service.container, final=True) is Intent.OPERATOR
 
     def _fall_with(self, outage: Outage | None, service: Watched, verdict: Verdict, cause: Cause, death: Death,
                    now: float) -> Outage | None:
@@ -1729,8 +1729,7 @@ class Watchdog:
         return outage
 
     def _taken(self, service: Watched) -> bool:
-        """Whether a service ended with its engine, and is not back. An engine that said goodbye brings back by
-        itself what nobody stopped by hand, under `unless-stopped`."""
+        """Whether it ended with its engine and is not back; after a goodbye, `unless-stopped` is left to the engine."""
         container, death = service.container, service.death
         if container.status not in ("exited", "dead") or (self.graceful and container.restart_policy == "unless-stopped"):
             return False
@@ -1765,8 +1764,7 @@ class Watchdog:
             self._died(event, run, None, now)  # it may not have been judged before Sentinel went away
 
     def _passes_by(self, event: Heard) -> bool:
-        """Whether a new container is not to be watched, as its labels in the event tell (Docker's have them all): a
-        machine that runs a job a second is not to be asked about each."""
+        """Whether a new container is nobody's business, as its labels in the event tell: jobs may come by the second."""
         labels = event.attributes
         if event.action not in ("create", "start") or event.id in self.by_id or self.podman or "image" not in labels or any(
                 name.startswith("sentinel.") for name in labels):  # those of ours are read by a look, which may warn
@@ -1789,7 +1787,9 @@ class Watchdog:
     def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         self._look(event.id)
         self.moved_at = now
-        if service and service.container.id == event.id and service.phase in DOWN and begins_anew(service.container, event):
+        unjudged = service and service.death and service.phase is not Phase.SUSPECT  # the look under way judges it first
+        known = service and service.container.id == event.id and not unjudged
+        if service and known and service.phase in DOWN and begins_anew(service.container, event):
             ours = service.container.status == "restarting" or now < service.pending_until
             self._came_back(service, now, ours, event.time)
 
@@ -1892,15 +1892,16 @@ class Watchdog:
         service.container, service.logs = container, logs or service.logs
         self._find_network(service)
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
+        if container.status == "paused":
+            if service.phase in (Phase.UP, Phase.PROVING, Phase.WAITING, Phase.GAVE_UP):
+                self._rest(service)
+            return
         if standing and not service.death and run.death and service.unjudged(run.death):
             self._assess(service, run.death, now)
         if standing and service.death and service.phase is not Phase.SUSPECT:
             self._judge(service, before, now)
         elif container.status == "running":
             self._alive(service, before, run, now)
-        elif container.status == "paused":
-            if service.phase in (Phase.UP, Phase.PROVING, Phase.WAITING, Phase.GAVE_UP):
-                self._rest(service)
         else:
             self._down(service, before, now)
 
@@ -1923,6 +1924,7 @@ class Watchdog:
 
     def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
         container = service.container
+        service.replacing = service.replacing and service.successor is not None  # else the replacement runs
         same_run = container.started_time == before.started_time
         ill = container.sick or self._network_is(service)
         still_sick = ill and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
@@ -1997,7 +1999,8 @@ class Watchdog:
             return
         death = replace(self._found_death(container, now), heard=False)
         spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
-        if container.restart_policy != "no" and not spent:  # Docker would have restarted a death, not a stop
+        asked = intent_of(death, container, final=True) is Intent.OPERATOR
+        if asked or (container.restart_policy != "no" and not spent):  # Docker would have restarted a death, not a stop
             self._suspect(service, death, now, service.policy.settle)
         else:
             service.death = death
@@ -2064,6 +2067,9 @@ class Watchdog:
         """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see to its return."""
         if self.muted_until(service, now):
             service.muted = "died"
+            if service.phase is Phase.GONE:  # VANISHED: the end of the mute tells it as gone
+                service.settled = True
+                self.due["forget", service.key] = now + FORGET_AFTER
             self._rest(service)
             return
         incident = service.incident
@@ -2092,7 +2098,9 @@ class Watchdog:
     def _refund_if_proven(self, service: Watched, at: float) -> None:
         """Ten minutes of proven life give the restart budget back."""
         if self._is_back(service) and service.proved_at and at - service.proved_at >= REFUND_AFTER:
-            service.refund()
+            service.attempts = 0
+            service.deaths.clear()
+            self.touched.add(service.key)
 
     def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
              plan: str, now: float) -> Notice:
@@ -2196,6 +2204,7 @@ class Watchdog:
         if seen.container and not replaced:
             service.container = seen.container
         if replaced:
+            service.death = None  # what became of the new one, the look tells
             self._came_back(service, now, ours=False)
             self._look(service.container.id)
         elif seen.outcome is Outcome.FORBIDDEN:
@@ -2243,7 +2252,7 @@ class Watchdog:
             self.due["phase", service.key] = now + 5.0
             return
         service.move(Phase.UP)
-        service.proved_at = now
+        service.proved_at, service.hopeless, service.known_error = now, "", ""
         self._cancel(service)
         self._dependants_due(service.key, now)
         if incident := service.incident:
@@ -2334,6 +2343,7 @@ class Watchdog:
             self._judge(service, service.container, now)
         if service.successor:
             service.container, service.successor, self.dependants = service.successor, None, None
+            service.judged_time = -1.0
             service.refund()
             return
         told = service.container.auto_remove or service.container.status == "gone"
@@ -2427,8 +2437,7 @@ class Watchdog:
         return any(other is parent for other, _ in self._all(self.parents, child))
 
     def _holders(self, child: Watched, now: float) -> list[Watched]:
-        """What a service has to wait for: what it names itself, else what stands behind that. In a circle, those that
-        fell first go first; of replicas one is enough."""
+        """What a service waits for: what it names, else what is behind that; in a circle who fell first, of replicas one."""
         holders = [(parent, dependency.direct) for parent, dependency in self._all(self.parents, child)
                    if self._holds(parent, dependency, child, now)
                    and not (self._needs(parent, child) and self._fell_before(child, parent))
@@ -2446,8 +2455,7 @@ class Watchdog:
         return [self.services[key] for key in self.groups.get(name, ()) if name[1] and key != service.key]
 
     def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
-        """Whether a restart of a dependant would be wasted. What was stopped on purpose long before holds nobody
-        but those that live on its network: they have lived without it."""
+        """Whether a restart of a dependant would be wasted; what was stopped long before holds who is on its network."""
         if parent.alive:
             return not self._steady(parent, dependency, now)
         if parent.incident or dependency.network:
@@ -2474,7 +2482,7 @@ class Watchdog:
     def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
         """Whether a service lives well enough for its dependants: longer than last, healthy where they ask for that."""
         container, incident = parent.container, parent.incident
-        if not parent.alive or container.sick:
+        if not parent.alive or container.sick or self._to_be_refreshed(parent):
             return False
         if dependency.condition == "service_healthy" and container.health is Health.STARTING:
             return False
@@ -2505,6 +2513,7 @@ class Watchdog:
             self._wait(child, now)
         elif child.incident and child.phase is Phase.PROVING and len(child.deaths) > 1:
             child.deaths.clear()  # it died of its parent, which says nothing of it
+            self.touched.add(child.key)
             self.due["phase", child.key] = max(now + 0.001, child.back_at + child.proof)
         elif dependency.network and child.alive and self._network_is(child):
             self._check_network(child, now)
@@ -2513,6 +2522,14 @@ class Watchdog:
                 return False
             self._refresh(child, parent, Cause.TOGETHER, now)
         return True
+
+    def _to_be_refreshed(self, service: Watched) -> bool:
+        """Whether a service that runs is itself about to be restarted with what it depends on."""
+        if not service.policy.heal or self.forbidden or service.muted or service.attempts >= service.policy.max_restarts:
+            return False
+        parents = self.parents(service)
+        due = any(parent.fell and link.restart and older(service, parent) for parent, link in parents)
+        return due and all(parent.alive for parent, _ in parents)
 
     def _refresh(self, child: Watched, parent: Watched, cause: Cause, now: float) -> None:
         """Restart a service that runs, after what it can't live without was restarted."""
@@ -2527,6 +2544,8 @@ class Watchdog:
             parent.incident.outage.members.append(child.key)
         elif child.incident is None:
             self._tell(child, Verdict.RESTARTED, now, cause)
+        else:
+            child.incident.back_at = None
         child.move(Phase.WAITING)
         self._attempt(child, now)
 
@@ -2626,7 +2645,10 @@ class Watchdog:
         elif outage.root == service.key or not (outage.members or outage is self.engine_outage):
             notice = incident.notice if outage.root else outage.notice or incident.notice
             story = replace(notice, incident=outage.number, plan=why or notice.plan, open=False)
-            self.actions.append(Amend(story) if outage.told else Tell(story))
+            if outage.told:
+                self.actions.append(Amend(story))
+            elif not (outage.left or service.muted):
+                self.actions.append(Tell(story))
             self._end(outage)
             for member in self._members(outage):
                 member.incident = None
@@ -2690,11 +2712,13 @@ class Watchdog:
         if back_at is None or outage.number not in self.outages:
             return
         waits = [self._patience(member, outage, back_at, now) for member in members]
-        until = max(back_at + FLAP_SPAN if outage.flaps else now, now, *waits)
+        root = self.services.get(outage.root)
+        muted = now + 1.0 if root and self.muted_until(root, now) else now
+        until = max(back_at + FLAP_SPAN if outage.flaps else now, muted, *waits)
         if until > now:
             self.due["outage", str(outage.number)] = until
             return
-        root, story = self.services.get(outage.root), self._story(outage)
+        story = self._story(outage)
         downtime = back_at - (root.incident.began_at if root and root.incident else outage.began_at)
         late = now if now > back_at + LATE_GREEN and not self.catching_up else 0.0
         self.actions.append(Tell(replace(story, verdict=Verdict.RECOVERED, at=back_at, cause=Cause.EXIT, downtime=downtime,
@@ -2802,13 +2826,13 @@ class Watchdog:
 
     def _mutes_due(self, _: str, now: float) -> None:
         """Begin and end mutes; what has become of those that end is told in one message."""
+        for service in self.services.values():
+            self._begin_mute(service, now)
         if self.catching_up:
             self.due["mutes", ""] = now + 0.5
             return
         self.mutes = {name: until for name, until in self.mutes.items() if until > now}
         ended = [service for service in self.services.values() if service.muted and not self.muted_until(service, now)]
-        for service in self.services.values():
-            self._begin_mute(service, now)
         self._unmute(ended, now)
         changes = [now + quiet_until(service.policy.quiet, now + self.calendar_offset)[1]
                    for service in self.services.values() if service.policy.quiet]
@@ -2816,8 +2840,7 @@ class Watchdog:
             self.due["mutes", ""] = max(now + 0.001, min(changes))
 
     def _unmute(self, ended: list[Watched], now: float) -> None:
-        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone. What may still
-        turn out to be a deploy is told when that is clear."""
+        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone, once clear."""
         rested = [service for service in ended if service.phase is Phase.STOPPED and service.container.status != "paused"]
         died = [service for service in rested if service.muted == "died"]
         stopped = [service for service in rested if service.muted == "standing" and not self._finished(service)]
@@ -2853,7 +2876,7 @@ class Watchdog:
         """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
         service = self.services.get(self.by_id.get(container_id, ""))
         lives = service and service.phase in (Phase.UP, Phase.PROVING) and self.runs[container_id].oom_time
-        if service and lives and not service.muted and now >= service.noted_at + NOTE_EVERY:
+        if service and lives and not (service.muted or service.death) and now >= service.noted_at + NOTE_EVERY:
             service.noted_at = now
             self.touched.add(service.key)
             self._tell(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
@@ -4206,8 +4229,7 @@ def read_setting_file(path: str) -> str:
 
 
 def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
-    """The engine that the docker CLI would speak to: DOCKER_HOST, else a context, else the socket that is there.
-    SettingError where that makes no sense."""
+    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there; SettingError for nonsense."""
     config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME", "/"), ".docker")
     host, name = settings.docker_host, settings.context
     if not host and not name:
@@ -4537,8 +4559,7 @@ def first_process_time() -> float:
 
 
 def own_container(engine: Engine) -> str:
-    """Sentinel's own container. With `network_mode: container:X` the mounts name X: then it is the one among
-    X and those on X's network whose start is this namespace's."""
+    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that started with us."""
     candidate = own_candidate(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"), socket.gethostname())
     container = engine.inspect(candidate) if candidate else None
     started = first_process_time()
@@ -4999,8 +5020,7 @@ HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
 
 
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
-    """Serve /healthz, /metrics, /status and /notify in threads of their own; what they say, the main thread decides.
-    OSError where the address can't be had."""
+    """Serve /healthz, /metrics, /status, /notify in threads; the main thread decides. OSError: no such address."""
     import socketserver
     from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
 
@@ -5251,8 +5271,7 @@ class Daemon:
             self.figures.streams += 1
 
     def stuck(self, now: float) -> str:
-        """Who does not get on with its work, in words; empty if everybody does. An engine or a Discord that is away
-        is not Sentinel's trouble: whoever hears that has moved."""
+        """Who does not get on with its work, empty for nobody; an engine or Discord that is away is no trouble of ours."""
         limits = {"look": LOOK_LIMIT}
         late = [name for name, began in self.began.items() if began and now - began[0] > limits.get(name, COURIER_LIMIT)]
         if now - self.listed_at > self.settings.poll_interval + LIST_LIMIT:
