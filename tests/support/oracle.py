@@ -57,7 +57,7 @@ from functools import cached_property
 from typing import Any
 
 RED, GREEN, GREY = 0xED4245, 0x57F287, 0x95A5A6
-BEFORE, AFTER = 1.0, 2.5  # how near an operator's deed makes a death ambiguous
+AFTER, CROSSING = 2.5, 0.5  # how near an operator's deed makes a kill ambiguous, and any other death
 CALL_RACE = 0.5
 FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0
 OTHERS_PATIENCE = 300.0
@@ -330,26 +330,33 @@ class Account:
             yield Blow(event.at, service.name, None, sick=True)
 
     def ambiguous(self, blow: Blow) -> bool:
-        """Whether an operator's deed is so near that nobody can tell it from the blow."""
-        near = self.deeds(blow.name, ENDS | STARTS | {"pause"})
-        return any(deed.at - AFTER <= blow.at <= deed.until + BEFORE for deed in near)
+        """Whether an operator's deed is so near that nobody can tell it from the blow: it ends or starts the container at
+        that moment, or ends it soon after a kill or an end that a removal explains."""
+        killed = any(blow.at - 12.0 <= event.at <= blow.at + 0.1 for event in self.events(blow.name, "kill"))
+        for deed in self.deeds(blow.name, ENDS | STARTS):
+            before = AFTER if killed and deed.kind in ENDS else CROSSING
+            if deed.at - before <= blow.at <= deed.until + CROSSING:
+                return True
+        return False
 
-    def unseen_until(self, at: float) -> float:
-        """Until when nobody watched, if nobody did at this moment: overlapping absences are one."""
+    def unseen_until(self, at: float, grace: float = 3.0) -> float:
+        """Until when nobody watched, if nobody did at this moment: overlapping absences are one. `grace`: how long what
+        an engine's return brings is not judged."""
         until = at
         for deed in sorted(self.away, key=lambda deed: deed.at):
-            over = deed.until + (GRACE if deed.kind in GOES else 3.0)
+            over = deed.until + (grace if deed.kind in GOES else 3.0)
             if deed.at - 1.0 <= until <= over:
                 until = max(until, over)
         return until
 
     def overtaken(self, blow: Blow) -> bool:
         """Whether nobody could see the blow before an operator's deed, or the engine's end, hid it."""
+        calm = self.unseen_until(blow.at, GRACE)
+        if any(blow.at <= deed.at <= calm for deed in self.deeds(blow.name, ENDS | STARTS) if calm > blow.at and deed.done):
+            return True
         until = self.unseen_until(blow.at)
-        if until == blow.at:
-            return False
-        hidden = any(blow.at <= deed.at <= until for deed in self.deeds(blow.name, ENDS | STARTS))
-        return hidden or any(blow.at <= deed.at <= until for deed in self.gone)
+        shows = blow.code not in (0, 137, 143, None) and not any(blow.at < start <= until for start in self.starts(blow.name))
+        return not shows and any(blow.at <= deed.at <= until for deed in self.gone)
 
     @cached_property
     def forgotten(self) -> list[tuple[float, float]]:
@@ -367,14 +374,19 @@ class Account:
         kinds = [deed.kind for deed in self.away if deed.at - 10.0 <= at <= deed.until + 70.0]
         return f" (near it: {', '.join(dict.fromkeys(kinds))})" if kinds else ""
 
+    def started_by(self, deed: Deed) -> bool:
+        """Whether an operator's deed started the container."""
+        return any(deed.at <= start <= deed.until + 1.0 for start in self.starts(deed.target))
+
     def back_by_docker(self, blow: Blow) -> bool:
         """Whether it died with an engine, or in the grace after its return, and Docker's own policy brought it back."""
-        policy = self.story.services[blow.name].policy
-        if blow.engine:
-            return policy in ("always", "unless-stopped")
-        grace = any(deed.at <= blow.at <= deed.until + GRACE for deed in self.gone)
-        again = any(blow.at < start < blow.at + 5.0 for start in self.starts(blow.name))
-        return grace and again and policy != "no"
+        if self.story.services[blow.name].policy == "no":
+            return False
+        gone = [deed for deed in self.gone if deed.at - 0.1 <= blow.at <= deed.until + GRACE]
+        until = max((deed.until + GRACE for deed in gone), default=0.0) if blow.engine else blow.at + 5.0
+        again = next((start for start in self.starts(blow.name) if blow.at < start < until), None)
+        return bool(gone and again) and not any(
+            blow.at < call.at <= again and self.name_of.get(call.id) == blow.name for call in self.story.calls)
 
     def told(self, name: str) -> list[Told]:
         """What was told of a service, in order, without what an edit only repeats: a green one that was there, a red
@@ -436,7 +448,8 @@ def green_due(account: Account, name: str) -> bool:
     standing = account.story.standing.get(name)
     if not standing or not standing.running or not standing.healthy or standing.paused:
         return False
-    deaths = max(1, len(account.blows[name]))
+    refund = max((deed.until for deed in account.deeds(name, STARTS) if deed.done and account.started_by(deed)), default=0.0)
+    deaths = max(1, sum(blow.at > refund for blow in account.blows[name]))
     proof = min(LONGEST_PROOF, FIRST_PROOF * 2 ** (deaths - 1))
     return account.story.now - max([standing.started, *account.starts(name)]) > proof + 10.0
 
@@ -468,12 +481,25 @@ def stops_are_told(account: Account) -> Iterator[Violation]:
         if any(start > ends[-1].at for start in account.starts(name)):
             continue
         told = account.told(name)
-        blurred = any(away.at - NEAR <= deed.until and deed.at <= away.until + NEAR for away in account.away)
+        blurred = any(gone.at - NEAR <= deed.until and deed.at <= gone.until + GRACE for gone in account.gone)
         open_then = is_open([item for item in told if item.at < deed.until + story.settle])
-        recent = any(deed.at - 30.0 <= blow.at <= deed.until for blow in account.blows[name])
+        greens = [item.at for item in told if item.at < deed.at and item.colour == GREEN]
+        recent = any(max([deed.at - 30.0, *greens[-1:]]) <= blow.at <= deed.until for blow in account.blows[name])
         grey = any(item.at > deed.at and item.colour == GREY for item in told)
         if not (blurred or open_then or recent or grey or account.lost(deed.at)):
             yield Violation("every stop is told in grey", name, f"stopped at {deed.at:.2f}", True)
+
+
+def greys_have_a_cause(account: Account) -> Iterator[Violation]:
+    """What is told as stopped was stopped or removed by an operator, since it was told so last."""
+    for name in account.story.services:
+        last = 0.0
+        for item in account.told(name):
+            if item.colour == GREY and item.title.startswith("Stopped"):
+                if not item.edit and not any(last - account.story.settle - 1.0 <= deed.until and deed.at <= item.at
+                                             for deed in account.deeds(name, ENDS)):  # fmt: skip
+                    yield Violation("no grey without a deed", name, f"{item.title!r} at {item.at:.2f}")
+                last = item.at
 
 
 def the_dead_are_healed(account: Account) -> Iterator[Violation]:
@@ -484,7 +510,7 @@ def the_dead_are_healed(account: Account) -> Iterator[Violation]:
         if not standing or standing.running or not ends or service.job:
             continue
         end = ends[-1]
-        if account.stop_of(end) or any(deed.at >= end.at - BEFORE for deed in account.deeds(name, ENDS)):
+        if account.stop_of(end) or any(deed.at >= end.at - 1.0 for deed in account.deeds(name, ENDS)):
             continue
         if end.code == 0 and service.policy in ("no", "on-failure"):
             continue
@@ -505,7 +531,7 @@ def the_stopped_stay_stopped(account: Account) -> Iterator[Violation]:
             continue
         end, deed = ends[-1], account.stop_of(ends[-1])
         started = any(end.at < start < call.at for start in account.starts(name))
-        if not deed or deed.kind != "stop" or started or call.at < deed.until:
+        if not deed or deed.kind != "stop" or started:
             continue
         until = account.unseen_until(end.at)
         lost = account.with_engine(end.at) or any(end.at <= gone.at <= max(until, end.at + 1.0) for gone in account.gone)
@@ -520,7 +546,7 @@ def budgets_are_kept(account: Account) -> Iterator[Violation]:
     lost = [end for _, end in account.forgotten]
     for name in story.services:
         calls = [call for call in story.calls if account.name_of.get(call.id) == name and call.status in (204, 0)]
-        refunds = sorted([deed.at for deed in account.deeds(name, STARTS)] + lost)
+        refunds = sorted([deed.at for deed in account.deeds(name, STARTS) if account.started_by(deed)] + lost)
         spent: Counter[tuple[int, str]] = Counter()
         for call in calls:
             before = bisect.bisect(refunds, call.at + 1.0)  # an operator's start and a call may cross
@@ -611,7 +637,7 @@ def sentinel_is_well(account: Account) -> Iterator[Violation]:
             yield Violation("manners towards Discord", "", text)
 
 
-RULES = (deaths_are_told, recoveries_are_told, stops_are_told, the_dead_are_healed, the_stopped_stay_stopped,
+RULES = (deaths_are_told, recoveries_are_told, stops_are_told, greys_have_a_cause, the_dead_are_healed, the_stopped_stay_stopped,
          budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven, nothing_is_told_twice,
          sentinel_is_well)
 
