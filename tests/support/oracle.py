@@ -355,8 +355,8 @@ class Account:
         if any(blow.at <= deed.at <= calm for deed in self.deeds(blow.name, ENDS | STARTS) if calm > blow.at and deed.done):
             return True
         until = self.unseen_until(blow.at)
-        shows = blow.code not in (0, 137, 143, None) and not any(blow.at < start <= until for start in self.starts(blow.name))
-        return not shows and any(blow.at <= deed.at <= until for deed in self.gone)
+        back = any(blow.at < start <= until for start in self.starts(blow.name))
+        return (back or blow.code in (0, 137, 143, None)) and any(blow.at <= deed.at <= until for deed in self.gone)
 
     @cached_property
     def forgotten(self) -> list[tuple[float, float]]:
@@ -512,7 +512,7 @@ def the_dead_are_healed(account: Account) -> Iterator[Violation]:
         end = ends[-1]
         if account.stop_of(end) or any(deed.at >= end.at - 1.0 for deed in account.deeds(name, ENDS)):
             continue
-        if end.code == 0 and service.policy in ("no", "on-failure"):
+        if end.code == 0 and service.policy in ("no", "on-failure") and not account.with_engine(end.at):
             continue
         given_up = any("GAVE UP" in item.title or item.more for item in account.told(name) if item.at > end.at - 1.0)
         held = any(not story.standing.get(need, Standing(False)).running for need in service.needs)
@@ -637,9 +637,9 @@ def sentinel_is_well(account: Account) -> Iterator[Violation]:
             yield Violation("manners towards Discord", "", text)
 
 
-RULES = (deaths_are_told, recoveries_are_told, stops_are_told, greys_have_a_cause, the_dead_are_healed, the_stopped_stay_stopped,
-         budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven, nothing_is_told_twice,
-         sentinel_is_well)
+RULES = (deaths_are_told, recoveries_are_told, stops_are_told, greys_have_a_cause, the_dead_are_healed,
+         the_stopped_stay_stopped, budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven,
+         nothing_is_told_twice, sentinel_is_well)
 
 
 def judge(story: Story) -> list[Violation]:

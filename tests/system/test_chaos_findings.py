@@ -9,6 +9,7 @@ import pytest
 import support.fake_engine
 from support.fake_engine import FakeEngine
 from support.lives import Clock, EngineClock, Life
+from support.scenario import World, play
 
 import sentinel
 
@@ -91,3 +92,34 @@ def test_a_calendar_that_was_ahead_and_is_put_right_while_sentinel_is_away_holds
         second.run(60)
     assert web.running
     assert (first.told() + second.told())[-1:] == ["Recovered web"], (first.told(), second.told())
+
+
+@pytest.mark.parametrize("code", [3, 137])
+@pytest.mark.xfail(strict=True, reason="a successor that has ended is not taken for one: only a removal is told")
+def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not_removed(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, code: int
+) -> None:
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    engine.add("db", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    web = engine.recreate(web)
+    clock.at += 7
+    engine.crash(web, code)
+    clock.at += 10
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+        assert second.told() == ["DEAD web", "Recovered web"], second.said
+    assert web.running
+
+
+@pytest.mark.parametrize("moment", [0.5, 29.9])
+def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
+    request: pytest.FixtureRequest, moment: float
+) -> None:
+    if moment > 29.0:
+        words = "an update that begins at the end of the settle time is VANISHED at once"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    world = World("web", "db")
+    play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
