@@ -12,6 +12,7 @@ from support.lives import Clock, EngineClock, Life
 from support.scenario import World, play
 
 import sentinel
+from sentinel import Cause, Verdict
 
 
 @pytest.fixture
@@ -123,3 +124,64 @@ def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
         request.applymarker(pytest.mark.xfail(strict=True, reason=words))
     world = World("web", "db")
     play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
+
+
+@pytest.mark.xfail(strict=True, reason="in a digest a stop of some services of a project names the project alone")
+def test_a_digest_says_which_services_of_a_project_were_stopped() -> None:
+    stops = [sentinel.Notice(Verdict.STOPPED, f"shop-web-{number}", 0.0, cause=Cause.STOP, exit_code=0, project="shop", id=number)
+             for number in (1, 2)]  # fmt: skip
+    deaths = [sentinel.Notice(Verdict.DEAD, f"db-{number}", 0.0, exit_code=1, id=number) for number in range(3, 13)]
+    message = sentinel.message_of(sentinel.Deliver("webhook", (*stops, *deaths), "box", "1"), 1.0, 0.0)
+    words = next(embed["description"] for embed in message["embeds"] if embed["title"].startswith("Stopped"))
+    assert all(name in words for name in ("web-1", "web-2")), words
+
+
+@pytest.mark.parametrize("first", ["stop", "kill"])
+@pytest.mark.parametrize("down", [0.5, 2.0, 12.0])
+@pytest.mark.parametrize("last", ["stop", "kill"])
+def test_what_an_engine_ends_before_all_was_clear_after_its_last_return_is_no_operators_stop(
+    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, first: str, down: float, last: str
+) -> None:
+    if first == "stop":
+        words = "a goodbye before counts for a second end, and one after for all that were before all was clear"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    engine.add("db", project="shop", started_ago=3600.0, policy="always")
+    web = engine.add("web", project="shop", started_ago=3600.0, policy="unless-stopped")
+
+    def again(how: str, seconds: float) -> None:
+        engine.daemon_shutdown() if how == "stop" else engine.go_down()
+        life.run(seconds)
+        engine.come_up(kill_leftovers=how == "kill")
+        life.run(5)
+
+    with Life(engine, tmp_path, clock) as life:
+        life.run(10)
+        again(first, 2.0)
+        if not web.running:
+            engine.start_by_operator(web)
+            life.run(2)
+        again("kill", down)
+        again(last, 12.0)
+        life.run(100)
+        assert web.running, life.said
+        assert not [words for words in life.told() if words.startswith("Stopped")]
+
+
+@pytest.mark.parametrize("before", [3.0, 10.0])
+def test_what_an_operator_stopped_shortly_before_the_engine_was_stopped_stays_down(
+    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, before: float
+) -> None:
+    if before < 5.0:
+        words = "a stop within five seconds before the engine's goodbye is taken for a part of that"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    engine.add("db", project="shop", started_ago=3600.0, policy="always")
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(10)
+        engine.stop_by_operator(web)
+        life.run(before)
+        engine.daemon_shutdown()
+        life.run(12)
+        engine.come_up()
+        life.run(100)
+        assert not web.running, life.said
