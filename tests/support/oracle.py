@@ -12,28 +12,31 @@ Every expectation that is relaxed, where, and why:
 
 | rule         | is not asked for where                                      | because                                      |
 |--------------|-------------------------------------------------------------|----------------------------------------------|
-| death told   | the engine was stopped or killed, and its policy is always  | README: what Docker's own policies did not   |
-|              | or unless-stopped; or within the minute after its return,   | bring back; they have ten seconds of quiet,  |
-|              | and Docker's own policy restarted it at once                | a minute at most, before anyone is dead      |
-| death told   | an operator's deed on the same service began at most 1 s    | nobody can tell the two apart: the end is    |
-|              | before the death, or at most 2.5 s after it                 | the deed's, or a kill turns into a removal   |
+| death told   | it went with its engine, or within the minute after its     | README: what Docker's own policies did not   |
+|              | return, and Docker, not Sentinel, has started it again      | bring back; they have ten seconds of quiet,  |
+|              |                                                             | a minute at most, before anyone is dead      |
+| death told   | an operator's deed on the same service is at most 0.5 s     | nobody can tell the two apart: the end is    |
+|              | away; or ends it at most 2.5 s after a kill                 | the deed's, or a kill turns into a removal   |
 | death told   | nobody watched from the death until an operator's deed on   | what Sentinel finds is the operator's doing; |
 |              | this service (Sentinel dead or frozen, engine gone or back  | its return was never seen                    |
 |              | for less than that minute, connections cut)                 |                                              |
-| death told   | the engine went down before Sentinel, which was away, could | its memory of events went with it            |
-|              | hear of the death                                           |                                              |
+| death told   | the engine went down before Sentinel, which was away, could | its memory of events went with it; but 3 or  |
+|              | hear of it, and it runs again or its code could be a stop's | 42 is seen on the container itself           |
 | ending told  | it does not run or is not healthy; it has not lived through | README: green when proven and healthy, and   |
-|              | its proof (5 s, doubled by each death) since its last       | when the others are back or had 5 minutes;   |
-|              | start; the red one says Flapping; another of the same       | flapping stays open for an hour              |
-|              | message is in one of these states; it is a job              | README says nothing of a job that runs again |
+|              | its proof (5 s, doubled by each death since an operator     | when the others are back or had 5 minutes;   |
+|              | started it) since its last start; the red one says          | flapping stays open for an hour              |
+|              | Flapping; another of the same message is in one of these    |                                              |
+|              | states; it is a job                                         | a job has no green                           |
 | red before   | a red digest, which has no incidents, named it before       | several of its incidents may be one line     |
 | green        |                                                             |                                              |
-| stop told    | a red story of it was open, or an engine went or came, or   | its end is told in the red one, or can't be  |
-|              | Sentinel was away, within 5 s of the stop                   | told from the engine's                       |
+| stop told    | a red story of it was open, or a blow of the last 30 s was  | its end is told in the red one, or can't be  |
+|              | not told as over; an engine went at most 5 s later, or came | told from the engine's                       |
+|              | less than a minute before                                   |                                              |
 | told at all  | its disk was full then, and Sentinel was killed before it   | README: memory until the disk takes it again |
 |              | wrote its ledger again (30 s after there was room)          |                                              |
-| healed       | it is a job, it ended with 0 under `no` or `on-failure`,    | README's table                               |
-|              | GAVE UP is told, or what it depends on does not run         |                                              |
+| healed       | it is a job; it ended with 0 under `no` or `on-failure`,    | README's table                               |
+|              | and not with its engine; it is told as given up; or what it |                                              |
+|              | depends on does not run                                     |                                              |
 | no start of  | the call was made less than 0.5 s after the stop's end      | the call was under way                       |
 | what was     | the engine went before Sentinel heard of the stop           | the evidence is lost                         |
 | stopped      |                                                             |                                              |
@@ -42,7 +45,8 @@ Every expectation that is relaxed, where, and why:
 |              | that Discord spoiled after it had acted                     |                                              |
 | manners      | a 429 within 60 s after a start of Sentinel                 | a killed one forgets the waits it was told   |
 
-Never relaxed: a red one about a service that had no blow; green without red; an end of Sentinel by itself.
+Never relaxed: a red one about a service that had no blow; a grey one about one that no operator ended; green without
+red; an end of Sentinel by itself.
 """
 
 from __future__ import annotations
@@ -65,6 +69,7 @@ LEDGER_RETRY = 35.0
 GRACE = 65.0  # a minute after the engine's return, as the README has it
 NEAR = 5.0
 REFUND_LIFE = 600.0
+PROMPT = 15.0
 
 #: Deeds of an operator that end, replace or start a container.
 ENDS = frozenset({"stop", "restart", "recreate", "change", "remove", "scale", "down"})
@@ -132,6 +137,7 @@ class Told:
     over: bool = False
     flapping: bool = False
     more: bool = False  # names are cut off: "… and 3 more"
+    given_up: tuple[str, ...] = ()  # of whom it says that the restarts are spent
 
 
 @dataclass(frozen=True)
@@ -207,7 +213,7 @@ def load(text: str) -> Story:
     story = Story(**{key: raw[key] for key in ("ends", "spoiled", "max_restarts", "settle", "now")})
     for key, kind in kinds.items():
         setattr(story, key, [kind(**item) for item in raw[key]])
-    story.told = [Told(**{**item, "names": tuple(item["names"])}) for item in raw["told"]]
+    story.told = [Told(**item | {key: tuple(item.get(key, ())) for key in ("names", "given_up")}) for item in raw["told"]]
     story.services = {key: Service(**{**item, "needs": tuple(item["needs"])}) for key, item in raw["services"].items()}
     story.standing = {key: Standing(**item) for key, item in raw["standing"].items()}
     story.manners = [(at, text) for at, text in raw["manners"]]
@@ -242,13 +248,20 @@ def told_names(title: str, text: str, colour: int, names: Iterable[str]) -> tupl
         re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", whole) for word in words_of(name)))  # fmt: skip
 
 
+def given_up(title: str, text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Of whom an embed, or a digest's line, says that the restarts are spent."""
+    lines = [line for line in text.splitlines() if "gave up after" in line] + [title] * ("GAVE UP" in title)
+    return tuple(name for name in names if any(
+        re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", line) for line in lines))  # fmt: skip
+
+
 def told_of(embed: dict[str, Any], at: float, message: str, edit: bool, names: Iterable[str]) -> Told:
     """One embed of one version of a message."""
     title, text, colour = embed.get("title", ""), embed.get("description", ""), embed.get("color", -1)
     incident = re.search(r"incident (\d+)", embed.get("footer", {}).get("text", ""))
     return Told(at, colour, title, told_names(title, text, colour, names), message, incident[1] if incident else "", edit,
                 over=colour == RED and "Recovered after" in text, flapping="Flapping" in text,
-                more=bool(re.search(r"… and \d+ more", text)))  # fmt: skip
+                more=bool(re.search(r"… and \d+ more", text)), given_up=given_up(title, text, names))  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ the account
@@ -369,6 +382,11 @@ class Account:
         """Whether what Sentinel knew of this moment was only in its memory, and went with that."""
         return any(begin - 1.0 <= at <= end for begin, end in self.forgotten)
 
+    def calm(self, at: float) -> bool:
+        """Whether nothing has delayed Sentinel or Discord for a while."""
+        return not any(deed.at <= at and at <= deed.until + 4 * PROMPT for deed in self.story.deeds
+                       if deed in self.away or deed.kind.partition(" ")[0] in ("discord", "disk", "clock"))  # fmt: skip
+
     def nearby(self, at: float) -> str:
         """Which troubles of Sentinel and the engine lie around a moment: a hint for whoever reads a finding."""
         kinds = [deed.kind for deed in self.away if deed.at - 10.0 <= at <= deed.until + 70.0]
@@ -397,7 +415,7 @@ class Account:
             again = item.edit and (item.over or item.incident in closed if item.colour == RED
                                    else (item.message, item.title) in greens)  # fmt: skip
             if item.colour in (GREEN, GREY):
-                closed.add(item.incident)
+                closed |= {item.incident, *(before.incident for before in kept if item.colour == GREY)}
                 greens.add((item.message, item.title))
             if not again:
                 kept.append(item)
@@ -510,11 +528,13 @@ def the_dead_are_healed(account: Account) -> Iterator[Violation]:
         if not standing or standing.running or not ends or service.job:
             continue
         end = ends[-1]
-        if account.stop_of(end) or any(deed.at >= end.at - 1.0 for deed in account.deeds(name, ENDS)):
+        if account.stop_of(end) or any(
+                deed.done and deed.at >= end.at - 1.0 for deed in account.deeds(name, ENDS)):
             continue
         if end.code == 0 and service.policy in ("no", "on-failure") and not account.with_engine(end.at):
             continue
-        given_up = any("GAVE UP" in item.title or item.more for item in account.told(name) if item.at > end.at - 1.0)
+        given_up = any(name in item.given_up or "GAVE UP" in item.title or item.more for item in account.told(name)
+                       if item.at > end.at - 1.0)  # fmt: skip
         held = any(not story.standing.get(need, Standing(False)).running for need in service.needs)
         excused = given_up or held or account.lost(end.at) or account.overtaken(Blow(end.at, name, end.code))
         if not excused:
@@ -564,7 +584,8 @@ def long_life(account: Account, name: str, until: float) -> bool:
 
 
 def reds_have_a_cause(account: Account) -> Iterator[Violation]:
-    """As many blows before each red story of a service as there are red stories: deploys and restarts are none."""
+    """As many blows before each red story of a service as there are red stories: deploys and restarts are none. And where
+    nothing delays what is told, the blow was a moment ago."""
     for name in account.story.services:
         blows = [blow.at for blow in account.blows[name]]
         blows += [deed.at for deed in account.gone]  # it took what ran, whether the stream could tell it or not
@@ -575,6 +596,8 @@ def reds_have_a_cause(account: Account) -> Iterator[Violation]:
                 if sum(at <= item.at for at in blows) < stories:
                     yield Violation("no red without a blow", name, f"{item.title!r} at {item.at:.2f} is red story {stories}"
                                     f" after {sum(at <= item.at for at in blows)} blows")
+                elif account.calm(item.at) and not any(item.at - PROMPT <= at <= item.at for at in blows):
+                    yield Violation("no red without a blow", name, f"{item.title!r} at {item.at:.2f}: none was near")
             elif item.colour in (GREEN, GREY) and not item.title.startswith("Folded"):
                 last = False
 
