@@ -31,6 +31,7 @@ import base64
 import bisect
 import contextlib
 import difflib
+import email.message
 import fcntl
 import functools
 import hashlib
@@ -193,10 +194,8 @@ WEBHOOK = re.compile(r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(
 
 def webhook(text: str) -> Secret:
     """A webhook URL as people paste it, brought to API v10.
-
     Without a version in its path Discord serves API v6, whose errors are opaque and whose waits may be in
-    milliseconds; discordapp.com does not serve v10 at all; /slack and /github speak other languages.
-    """
+    milliseconds; discordapp.com does not serve v10 at all; /slack and /github speak other languages."""
     if not text.strip():
         return Secret()
     parts = urllib.parse.urlsplit(text.strip())
@@ -233,16 +232,13 @@ def listen_address(text: str) -> str:
     return f"{match[1] or '127.0.0.1'}:{match[2]}" if match else ""
 
 
-SHORTEST_TOKEN = 8
-
-
 def token(text: str) -> Secret:
     """A bot's or bridge's token; a leading `Bot` is not part of it."""
     word = text.strip().removeprefix("Bot ").strip()
     if ODD.search(word):
         raise ValueError("this is no token: it holds blanks or characters that no token has")
-    if 0 < len(word) < SHORTEST_TOKEN:
-        raise ValueError(f"this is no token: it has less than {SHORTEST_TOKEN} characters")
+    if 0 < len(word) < 8:
+        raise ValueError("this is no token: it has less than 8 characters")
     return Secret(word)
 
 
@@ -432,8 +428,7 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
     Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
     Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
     Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
-    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING}),
-}
+    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING})}
 
 
 DOWN = frozenset({Phase.SUSPECT, Phase.WAITING, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE})
@@ -612,8 +607,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """How one service depends on another: compose's condition, whether it is restarted with it, whether they
-    share a network."""
+    """How one service depends on another: compose's condition, whether restarted with it, whether on its network."""
     condition: str = "service_started"
     restart: bool = False
     network: bool = False
@@ -844,10 +838,8 @@ class Amend:
 @dataclass(frozen=True, slots=True)
 class Deliver:
     """Send these notices as one message, or have a message that is there (`message`) say this instead.
-
     `nonce` begins with the ledger's tag, and is the same for the same notices; `plain` leaves out all that could be
-    refused; `why_late` says why they may come late.
-    """
+    refused; `why_late` says why they may come late."""
     channel: str
     notices: tuple[Notice, ...]
     host: str
@@ -918,9 +910,7 @@ def unix_time(text: str) -> float:
 
 def fits(value: JSON, example: JSON, optional: tuple[str, ...] = ()) -> bool:
     """Whether a JSON value has an example's shape: its keys, and its kinds of values. `optional` ones may be null.
-
-    A list of one element is an example for all elements, a longer one for each in turn; an empty one for any.
-    """
+    A list of one element is an example for all elements, a longer one for each in turn; an empty one for any."""
     if isinstance(example, dict):
         return isinstance(value, dict) and all(
             name in value and ((name in optional and value[name] is None) or fits(value[name], item, optional))
@@ -973,25 +963,16 @@ def container_of(document: JSON) -> Container:
         name=text_at(document, "Name").removeprefix("/") or text_at(document, "Id")[:12],
         labels=labels_at(config, "Labels"),
         status=status_of(text_at(state, "Status")),
-        health=health_of(text_at(state, "Health", "Status")),
-        failing_streak=whole_at(state, "Health", "FailingStreak"),
-        probe_output=text_at(last_probe, "Output"),
-        has_probe=text_at(state, "Health", "Status") not in ("", "none"),
-        exit_code=whole_at(state, "ExitCode"),
-        oom_killed=at(state, "OOMKilled") is True,
+        health=health_of(text_at(state, "Health", "Status")), failing_streak=whole_at(state, "Health", "FailingStreak"),
+        probe_output=text_at(last_probe, "Output"), has_probe=text_at(state, "Health", "Status") not in ("", "none"),
+        exit_code=whole_at(state, "ExitCode"), oom_killed=at(state, "OOMKilled") is True,
         error=text_at(state, "Error")[:LONGEST_ERROR],
-        started_time=unix_time(text_at(state, "StartedAt")),
-        finished_time=unix_time(text_at(state, "FinishedAt")),
-        restart_count=whole_at(document, "RestartCount"),
-        restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
+        started_time=unix_time(text_at(state, "StartedAt")), finished_time=unix_time(text_at(state, "FinishedAt")),
+        restart_count=whole_at(document, "RestartCount"), restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
         stop_signal=signal_number(text_at(config, "StopSignal"), 15),
         stop_timeout=float(min(stop_timeout, 86400)) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
-        network_mode=text_at(host, "NetworkMode"),
-        links=links_of(at(host, "Links")),
-        tty=at(config, "Tty") is True,
-        auto_remove=at(host, "AutoRemove") is True,
-        memory_limit=whole_at(host, "Memory"),
-    )
+        network_mode=text_at(host, "NetworkMode"), links=links_of(at(host, "Links")),
+        tty=at(config, "Tty") is True, auto_remove=at(host, "AutoRemove") is True, memory_limit=whole_at(host, "Memory"))
 
 
 def links_of(links: JSON) -> tuple[str, ...]:
@@ -1007,12 +988,9 @@ def row_of(document: JSON) -> Row:
     """A container from `GET /containers/json`; health and age stand in its Status text only."""
     text = text_at(document, "Status")
     health = re.search(r"\((?:health: )?(starting|healthy|unhealthy)\)", text)
-    return Row(
-        id=text_at(document, "Id"),
-        status=status_of(text_at(document, "State")),
-        health=health_of(health[1] if health else ""),
-        young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)),
-    )
+    return Row(id=text_at(document, "Id"), status=status_of(text_at(document, "State")),
+               health=health_of(health[1] if health else ""),
+               young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)))
 
 
 ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
@@ -1020,23 +998,17 @@ ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
 
 def event_of(document: JSON) -> Heard | None:
     """A container event, None for all else.
-
     Labels are copied over the event's own attributes, so `exitCode` and `signal` are a label's where the
-    container has one of that name (every engine); the verdict takes its code from inspect where it can.
-    """
+    container has one of that name (every engine); the verdict takes its code from inspect where it can."""
     if text_at(document, "Type") != "container" or text_at(document, "scope") == "swarm":
         return None
     action, _, detail = text_at(document, "Action").partition(": ")
     attributes = labels_at(document, "Actor", "Attributes")
     return Heard(
-        action=ACTION_WORDS.get(action, action),
-        id=text_at(document, "Actor", "ID"),
-        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9,
-        attributes=attributes,
+        action=ACTION_WORDS.get(action, action), id=text_at(document, "Actor", "ID"),
+        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9, attributes=attributes,
         exit_code=number_in(attributes.get("containerExitCode") or attributes.get("exitCode")),
-        signal=number_in(attributes.get("signal")),
-        health=health_of(detail or text_at(document, "HealthStatus")),
-    )
+        signal=number_in(attributes.get("signal")), health=health_of(detail or text_at(document, "HealthStatus")))
 
 
 @functools.lru_cache(4096)
@@ -1101,16 +1073,12 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
     elif heal and speaks_through(container, settings.docker_host):
         heal, why_not = False, "Sentinel speaks to the engine through it"
     policy = Policy(
-        watch=scope_of(container, settings, me)[0],
-        heal=heal,
-        insist=heal and asked is True,
-        why_not=why_not,
+        watch=scope_of(container, settings, me)[0], heal=heal, insist=heal and asked is True, why_not=why_not,
         job=label("sentinel.job", boolean, True if container.oneoff else None),
         max_restarts=label("sentinel.max-restarts", count, settings.max_restarts),
         settle=label("sentinel.settle", duration, settings.settle),
         mention=label("sentinel.mention", mention, settings.mention),
-        quiet=label("sentinel.quiet", quiet_windows, ()),
-    )
+        quiet=label("sentinel.quiet", quiet_windows, ()))
     return policy, warnings
 
 
@@ -1293,11 +1261,9 @@ class Watched:
 
 def intent_of(death: Death, container: Container, final: bool = False) -> Intent:
     """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`.
-
     Every end made through the API has its `kill` before its `die`, on every Docker engine; `stop` comes after
     `die` on 20.10 and before it on 26 and later. A HUP or USR1 is no wish to end. A SIGKILL alone is a
-    `docker kill`, unless a `stop` or a removal follows at once. `final`: nothing more is waited for.
-    """
+    `docker kill`, unless a `stop` or a removal follows at once. `final`: nothing more is waited for."""
     run = death.run
     if run.stop_time and abs(run.stop_time - death.time) <= 2.0:
         return Intent.OPERATOR
@@ -1313,9 +1279,7 @@ def intent_of(death: Death, container: Container, final: bool = False) -> Intent
 
 def cause_of(death: Death, before: Container, container: Container, code: int | None) -> Cause:
     """Why the run ended. OOM needs evidence: 137 alone is none.
-
-    20.10 keeps the OOMKilled flag through the next run, so it counts only if it was not set before.
-    """
+    20.10 keeps the OOMKilled flag through the next run, so it counts only if it was not set before."""
     run = death.run
     if run.oom_time and death.time - run.oom_time < 10.0 and code:
         return Cause.OOM
@@ -1332,8 +1296,7 @@ def cause_of(death: Death, before: Container, container: Container, code: int | 
 
 
 def code_of(death: Death, container: Container) -> int | None:
-    """The exit code, from inspect where that shows the end of this run, else from the event (which a label
-    named exitCode overwrites), else unknown."""
+    """The exit code: inspect's where that shows this run's end, else the event's (a label `exitCode` overwrites it)."""
     if container.status not in ("running", "gone"):
         return container.exit_code
     return death.code if "exitCode" not in container.labels else None
@@ -1523,6 +1486,9 @@ class Watchdog:
             self.looks[container_id] = False
             self.actions.append(Look(container_id))
 
+    def _look_due(self, container_id: str, _: float) -> None:
+        self._look(container_id)
+
     def _cancel(self, service: Watched) -> None:
         self.due.pop(("phase", service.key), None)
 
@@ -1657,10 +1623,8 @@ class Watchdog:
 
     def goodbye(self) -> float:
         """When the engine began to stop all containers, by its own clock; infinity if it did not.
-
         It sends all of them the stop signal at once, and leaves when the last has ended. Nobody else's stops leave not
-        one container unasked.
-        """
+        one container unasked."""
         asked = {}
         for service in self.services.values():
             if service.alive or (service.phase is Phase.SUSPECT and service.death):
@@ -1729,8 +1693,7 @@ class Watchdog:
         ran_on = any(service.alive and service.container.started_time <= self.engine_gap[0]
                      for service in self.services.values())
         if ran_on:  # then it was out of reach, or only the stream ended, and somebody stopped others
-            taken = [service for service in taken if self.noticed and not (service.death and service.death.heard and intent_of(
-                service.death, service.container, final=True) is Intent.OPERATOR)]
+            taken = [service for service in taken if self.noticed and not self._asked_to_end(service)]
         outage = self._left_behind([service for service in taken if not service.muted], back_at)
         for service in self._roots_first(taken):
             service.move(Phase.SUSPECT)
@@ -1742,6 +1705,10 @@ class Watchdog:
         if outage := self.engine_outage:
             outage.back_at = back_at
             self._check_over(outage, now)
+
+    def _asked_to_end(self, service: Watched) -> bool:
+        death = service.death
+        return bool(death and death.heard and intent_of(death, service.container, final=True) is Intent.OPERATOR)
 
     def _fall_with(self, outage: Outage | None, service: Watched, verdict: Verdict, cause: Cause, death: Death,
                    now: float) -> Outage | None:
@@ -1800,12 +1767,11 @@ class Watchdog:
     def _passes_by(self, event: Heard) -> bool:
         """Whether a new container is not to be watched, as its labels in the event tell (Docker's have them all): a
         machine that runs a job a second is not to be asked about each."""
-        if event.action not in ("create", "start") or event.id in self.by_id or self.podman:
+        labels = event.attributes
+        if event.action not in ("create", "start") or event.id in self.by_id or self.podman or "image" not in labels or any(
+                name.startswith("sentinel.") for name in labels):  # those of ours are read by a look, which may warn
             return False
-        if "image" not in event.attributes or any(name.startswith("sentinel.") for name in event.attributes):
-            return False  # labels of ours are read by a look, which warns of what makes no sense
-        seen = Container(event.id, event.attributes.get("name", ""), event.attributes)
-        if not scope_of(seen, self.settings, self.me)[0]:
+        if not scope_of(Container(event.id, labels.get("name", ""), labels), self.settings, self.me)[0]:
             self.ignored.add(event.id)
         return event.id in self.ignored
 
@@ -2506,8 +2472,7 @@ class Watchdog:
         return sorted(services, key=lambda service: len(self._all(self.parents, service)))
 
     def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
-        """Whether a service lives well enough for those that depend on it: longer than it lived last, and healthy
-        where they ask for that."""
+        """Whether a service lives well enough for its dependants: longer than last, healthy where they ask for that."""
         container, incident = parent.container, parent.incident
         if not parent.alive or container.sick:
             return False
@@ -2768,8 +2733,7 @@ class Watchdog:
         return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
 
     def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
-        """Some are not back, as the green one says. Their story goes on under its number, and is told in a new red one
-        when something happens."""
+        """Some are not back, as the green says. Their story goes on, and is told in a new red when something happens."""
         outage.members, outage.told, outage.left, outage.flaps = [member.key for member in missing], False, True, 0
         outage.root, outage.notice = self._roots_first(missing)[0].key, None
         self.outages[outage.number] = outage
@@ -2894,8 +2858,6 @@ class Watchdog:
             self.touched.add(service.key)
             self._tell(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
 
-    def _look_due(self, container_id: str, now: float) -> None:
-        self._look(container_id)
 
 
 # ─── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -2918,12 +2880,10 @@ class Message:
 
 class Outbox:
     """What waits to be told through one channel, in order; one message at a time.
-
     Nothing new waits for company: what waits together goes together. A channel's own word on when to come back
     is kept. A message that may have arrived is repeated as it was, so that Discord can tell a repeat. A message that
     tells of what still goes on is edited when that changes, behind all that is new; where a channel can't edit,
-    what has changed is told again, if its title or its consequences have.
-    """
+    what has changed is told again, if its title or its consequences have."""
 
     def __init__(self, channel: str, edits: bool = False) -> None:
         self.channel, self.edits = channel, edits
@@ -2936,8 +2896,8 @@ class Outbox:
         self.batch = 0  # how many at the front make the message that is under way, or to be repeated
         self.busy = self.unsure = False
         self.held_until = self.failing_since = 0.0
-        self.failures = self.handed_on = 0  # handed on: the newest notice that the next channel in a chain has
-        self.edit_failures = 0
+        self.failures = self.edit_failures = 0
+        self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
         self.unclear = False  # the message to be repeated may have arrived
         self.plain = False  # the channel refused the message's form: say the same in the plainest one
         self.dead = self.last_why = self.why_late = ""
@@ -2999,11 +2959,12 @@ class Outbox:
     def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
         """Have a message edited; where it can't be, have said again what is worth that."""
         retitled = (old.verdict, old.name) != (new.verdict, new.name)
-        if "-" not in message:
+        if "-" not in message and not self.dead:
             due = now + (EDIT_SOON if retitled else EDIT_LATER)
             self.stale[message] = min(self.stale.get(message, math.inf), due)
         elif (retitled or len(new.consequences) > len(old.consequences)) and new not in self.waiting[self.batch :]:
             self.waiting.append(new)
+            self.handed = [number for number in self.handed if number != new.id]
 
     def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
         """The message under way arrived, is to be sent again, or never will be: what is done with, and log lines."""
@@ -3022,7 +2983,10 @@ class Outbox:
             self.plain = True
             return [], [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
         self.unclear = self.unclear or seen.fate is Fate.UNCLEAR
-        self.batch = self.batch if self.unclear else 0
+        if not self.unclear:  # nobody was told, so there is nothing to fold
+            unfolded = {old.id for old in self.sent if old.verdict is not Verdict.FOLDED}
+            self.waiting = [new for new in self.waiting if new.verdict is not Verdict.FOLDED or new.id not in unfolded]
+            self.batch = 0
         self.failures += 1
         self.held_until = now + self._pause(seen, self.failures)
         return [], [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
@@ -3086,8 +3050,8 @@ def escalate(chain: list[Outbox], now: float) -> None:
     """In a chain of fallbacks, hand what a channel could not tell in time to the next one, once."""
     for outbox, fallback in itertools.pairwise(chain):
         if outbox.dead or (outbox.failing_since and now - outbox.failing_since >= CHAIN_PATIENCE):
-            fallback.waiting += [notice for notice in outbox.waiting if notice.id > outbox.handed_on]
-            outbox.handed_on = max([outbox.handed_on, *(notice.id for notice in outbox.waiting)])
+            fallback.waiting += [notice for notice in outbox.waiting if notice.id not in outbox.handed]
+            outbox.handed = [notice.id for notice in outbox.waiting]
             if outbox.dead:
                 outbox.waiting, outbox.batch = [], 0
 
@@ -3119,8 +3083,7 @@ SECRETS = (
     (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
     (re.compile(r"\b[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}"), "***"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
-                r"|\beyJ[\w-]{10,300}\.[\w-]{5,}\.[\w-]*"), "***"),
-)
+                r"|\beyJ[\w-]{10,300}\.[\w-]{5,}\.[\w-]*"), "***"))
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -3186,8 +3149,7 @@ HEADLINES = {
     Verdict.ORPHANED: "{name} is ORPHANED — its network is gone",
     Verdict.RESTARTED: "{name} was restarted by Sentinel",
     Verdict.FOLDED: "{name} did not die of itself",
-    Verdict.WATCHING: "Sentinel watches the containers of {name}",
-}
+    Verdict.WATCHING: "Sentinel watches the containers of {name}"}
 
 
 def be(name: str) -> str:
@@ -3267,8 +3229,7 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
         ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
         ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
         ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
-        ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else ""),
-    ]
+        ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else "")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -3301,15 +3262,14 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         ("Services", ", ".join(notice.names)),
         *notice.facts,
         ("Sentinel", notice.plan if notice.verdict not in OTHERS else ""),
-        *outcome_lines(notice),
-    )
+        *outcome_lines(notice))
     red = notice.verdict not in COLOURS
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     return Card(
         kind=kind,
         title=clip(one_line(notice.name if notice.verdict in OTHERS else f"{kind} {notice.name}"), EMBED_TITLE),
         colour=COLOURS.get(notice.verdict, RED),
-        headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else one_line(notice.plan),
+        headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else clean(notice.plan).strip(),
         lines=tuple((label, clip(one_line(redact(text)), LINE_TEXT)) for label, text in lines if text),
         consequences=tuple((one_line(chain), one_line(redact(text))) for chain, text in (
             consequence_words(consequence, moment) for consequence in notice.consequences
@@ -3317,8 +3277,7 @@ def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str
         listing=LISTINGS.get(notice.verdict, "Took with it" if notice.container else "These"),
         command=one_line(recovery_command(notice.container)) if red and notice.container else "",
         logs=tuple(shown_lines(notice.logs)) if not recovered else (),
-        footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))),
-    )
+        footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))))
 
 
 def log_block(lines: tuple[str, ...], room: int) -> str:
@@ -3400,12 +3359,10 @@ def digest_line(card: Card, most: int) -> str:
     """One card in at most so many characters: name and end first, then the command, then the last log line."""
     names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
     took = f"{card.listing.lower()}: {names}" if names else ""
-    words = card.headline
-    for extra in (took, card.command, card.logs[-1] if card.logs else ""):
-        if extra and len(words) + len(extra) + 5 <= most:
-            words += f" · {extra}"
-        elif extra and len(words) + 20 <= most:
-            words += " · " + clip_front(extra, most - len(words) - 5)
+    words = one_line(card.headline)
+    for extra, cut in ((took, clip), (card.command, clip_front), (card.logs[-1] if card.logs else "", clip_front)):
+        if extra and len(words) + min(len(extra), 15) + 5 <= most:
+            words += " · " + cut(extra, most - len(words) - 5)
     return as_code(clip(words, most - 2))
 
 
@@ -3432,10 +3389,8 @@ def late_words(notice: Notice, now: float, why: str) -> str:
 
 def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, Any]:
     """A Discord message within every limit: an embed a notice, or digests, worst first, where that is too many.
-
     `calendar_offset` turns monotonic moments into calendar time. Only `content` can ping, and only whom
-    `allowed_mentions` names: container output never does.
-    """
+    `allowed_mentions` names: container output never does."""
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
     told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came, not how late it is
@@ -3466,16 +3421,14 @@ def samples(at: float) -> list[Notice]:
 
 def allowed_mentions(pings: str) -> dict[str, Any]:
     """Exactly those who are to be pinged."""
-    return {
-        "parse": ["everyone"] if re.search(r"@(?:here|everyone)", pings) else [],
-        "roles": sorted(set(re.findall(r"<@&(\d+)>", pings)))[:100],
-        "users": sorted(set(re.findall(r"<@!?(\d+)>", pings)))[:100],
-    }
+    return {"parse": ["everyone"] if re.search(r"@(?:here|everyone)", pings) else [],
+            "roles": sorted(set(re.findall(r"<@&(\d+)>", pings)))[:100],
+            "users": sorted(set(re.findall(r"<@!?(\d+)>", pings)))[:100]}
 
 
 def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
-    body = [card.headline, *(f"{label}: {text}" if label else text for label, text in card.lines)]
+    body = [*card.headline.splitlines(), *(f"{label}: {text}" if label else text for label, text in card.lines)]
     if card.consequences:
         body += [f"{card.listing}:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
     if card.command:
@@ -3491,8 +3444,7 @@ PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3
 
 
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record: as text or JSON with a calendar time in UTC, or for the journal, which has its
-    own time, with a priority."""
+    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which has its own."""
     text = clean(redact(clip(text, LOG_TEXT))).replace("\n", " ")
     if form == "journal":
         return PRIORITIES.get(level, "<6>") + text
@@ -3621,12 +3573,9 @@ def metrics(watchdog: Watchdog, outboxes: Mapping[str, Outbox], figures: Figures
         lines += [f'sentinel_outbox_notices{{channel="{name}"}} {len(ages)}',
                   f'sentinel_outbox_oldest_age_seconds{{channel="{name}"}} {max(0.0, *ages, 0.0):.3f}']
     lines += figures.detection.lines("sentinel_detection_seconds") + figures.delivery.lines("sentinel_delivery_seconds")
-    written, text = set[str](), []
-    for line in sorted(lines, key=family_of):
-        if (family := family_of(line)) not in written:
-            written.add(family)
-            text += [f"# HELP {family} {METRICS[family][1]}", f"# TYPE {family} {METRICS[family][0]}"]
-        text.append(line)
+    text: list[str] = []
+    for family, rows in itertools.groupby(sorted(lines, key=family_of), family_of):
+        text += [f"# HELP {family} {METRICS[family][1]}", f"# TYPE {family} {METRICS[family][0]}", *rows]
     return "\n".join(text) + "\n"
 
 
@@ -3640,8 +3589,7 @@ METRICS = {
     "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
     "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
     "sentinel_detection_seconds": ("histogram", "From a container's end, by the engine's clock, to the decision."),
-    "sentinel_delivery_seconds": ("histogram", "From what happened to a channel's receipt."),
-}
+    "sentinel_delivery_seconds": ("histogram", "From what happened to a channel's receipt.")}
 
 
 def family_of(line: str) -> str:
@@ -3681,9 +3629,7 @@ class State:
 
 def state_of(container: Container, job: bool, asked: bool | None) -> State:
     """How a container stands at one look. `asked`: the engine's recent events tell who ended it, None if not.
-
-    Without that evidence codes 0, 137 and 143 may be a stop, and a policy that did not restart it says so too.
-    """
+    Without that evidence codes 0, 137 and 143 may be a stop, and a policy that did not restart it says so too."""
 
     def state(word: str, severity: int, why: str = "") -> State:
         when = container.started_time if container.status in ("running", "paused") else container.finished_time
@@ -3829,10 +3775,8 @@ def not_finite(text: str) -> NoReturn:
 
 class Ledger:
     """The durable memory: one SQLite file, written by the main thread alone, one transaction a decision.
-
     What can't be written (a full or read-only disk, a folder that is gone) stays in memory and is written once
-    the disk takes it; a file that SQLite can't read is set aside, and everything alive is written to a new one.
-    """
+    the disk takes it; a file that SQLite can't read is set aside, and everything alive is written to a new one."""
 
     def __init__(self, folder: str, mask: Callable[[str], str] = str) -> None:
         """`mask`: takes out of every record what must not be written."""
@@ -3848,9 +3792,7 @@ class Ledger:
 
     def open(self) -> str:
         """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours.
-
-        What can be read but not written is read: its writes will fail, and be kept.
-        """
+        What can be read but not written is read: its writes will fail, and be kept."""
         self.trouble = ""
         emptied = os.path.exists(self.path) and not os.path.getsize(self.path)
         try:
@@ -4048,7 +3990,7 @@ CONTAINER_FIELDS = tuple(one.name for one in fields(Container))
 
 def container_record(container: Container) -> JSON:
     """A container without its probe's words and the labels that Sentinel does not read."""
-    labels = {name: text for name, text in container.labels.items() if KEPT_LABELS.match(name)}
+    labels = {whole(name): whole(text) for name, text in container.labels.items() if KEPT_LABELS.match(name)}
     facts = {name: getattr(container, name) for name in CONTAINER_FIELDS}  # a third of asdict's time, at every event
     return facts | {"labels": labels, "links": list(container.links), "probe_output": ""}
 
@@ -4088,8 +4030,7 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
         "deaths": [round(at + offset, 3) for at in service.deaths], "due": due and round(due + offset, 3),
         "recoveries": [round(at + offset, 3) for at in service.recoveries],
         **{name: getattr(service, name) for name in SERVICE_FIELDS},
-        **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS},
-    }
+        **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS}}
 
 
 def incident_record(incident: Incident, offset: float) -> JSON:
@@ -4141,13 +4082,10 @@ def example_notice() -> JSON:
 def example_service() -> JSON:
     """The record of a service with everything that one can have."""
     policy = Policy(True, True, False, "", None, 0, 0.0, "")
-    death = Death(0.0, 0.0, 0, Run(kills=[(0, 0.0)]))
     notice = Notice(Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, recovered=0.0)
-    incident = Incident(Outage(0, 0.0), 0.0, notice, back_at=1.0)
-    service = Watched("", Container(""), policy, Phase.SUSPECT, death=death, incident=incident)
-    service.deaths.append(0.0)
-    service.recoveries.append(0.0)
-    return service_record(service, 1.0, 0.0)
+    return service_record(Watched(
+        "", Container(""), policy, Phase.SUSPECT, death=Death(0.0, 0.0, 0, Run(kills=[(0, 0.0)])),
+        incident=Incident(Outage(0, 0.0), 0.0, notice, back_at=1.0), deaths=[0.0], recoveries=[0.0]), 1.0, 0.0)
 
 
 OPTIONAL = ("death", "incident", "due", "code", "back", "container", "exit_code", "uptime", "downtime", "recovered",
@@ -4207,7 +4145,7 @@ def mutes_of(ledger: Ledger, offset: float) -> dict[str, float]:
     return {name: until - offset for name, until in mutes.items() if isinstance(until, float)}
 
 
-OUTBOX_FIELDS = ("batch", "failures", "handed_on", "plain", "last_why")
+OUTBOX_FIELDS = ("batch", "failures", "handed", "plain", "last_why")
 
 
 def outbox_record(outbox: Outbox, offset: float) -> JSON:
@@ -4293,7 +4231,8 @@ def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
         raise SettingError(f"DOCKER_CONTEXT: the context {name} can't be used: {error}") from None
     folder = os.path.join(config, "contexts", "tls", place, "docker")
     verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
-    return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT") if is_tcp(host) and os.path.isdir(folder) else None)
+    secure = is_tcp(host) and (os.path.isdir(folder) or not verify)
+    return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT") if secure else None)
 
 
 def is_tcp(host: str) -> bool:
@@ -4304,8 +4243,9 @@ def is_tcp(host: str) -> bool:
 def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
     """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they can't be used."""
     authority, certificate, key = (os.path.join(folder, file) for file in ("ca.pem", "cert.pem", "key.pem"))
+    own = os.path.exists(authority) or (verify and name == "DOCKER_CERT_PATH")  # else the system's are trusted
     try:
-        context = ssl.create_default_context(cafile=authority if os.path.exists(authority) or verify else None)
+        context = ssl.create_default_context(cafile=authority if own else None)
         if os.path.exists(certificate) or os.path.exists(key):
             context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
@@ -4380,10 +4320,8 @@ def frames_of(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 def log_lines(body: bytes, tty: bool) -> list[str]:
     """Log lines of an answer, in the order of their time stamps, which are cut off.
-
     20.10 does not say in a header whether there are frames, so the bytes themselves are checked too. A line
-    longer than 16 KiB comes in several frames, each with a stamp of its own.
-    """
+    longer than 16 KiB comes in several frames, each with a stamp of its own."""
     lines: list[str] = []
     unfinished: dict[int, int] = {}
     for stream, payload in [] if tty else frames_of(body):
@@ -4496,12 +4434,10 @@ class Engine:
                 self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
-        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity, self.podman,
-                      self.tell_only)
+        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity, self.podman, self.tell_only)
 
     def forbids_restarts(self) -> str:
-        """Why a proxy lets no restart through; empty if it does. Asked by a start of what is not there: an engine says
-        404 to that, a proxy 403 or 405."""
+        """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403 or 405 to it."""
         try:
             self.ask("POST", f"/containers/{'0' * 64}/start")
         except EngineError as error:
@@ -4518,11 +4454,9 @@ class Engine:
 
     def restart(self, job: Restart) -> Restarted:
         """Bring a container back, if it still stands as it was judged: it is looked at again just before.
-
         A container that is down is started, never restarted: that can't take down one that somebody else has
         just started. The call for a running one blocks for its stop timeout and a little more. A 404 may mean
-        a network or another container, so only inspect says what is gone; a 304 and a lost answer say nothing.
-        """
+        a network or another container, so only inspect says what is gone; a 304 and a lost answer say nothing."""
         asked = False
         try:
             container = self.inspect(job.id)
@@ -4576,10 +4510,8 @@ class Engine:
 
 def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
     """The id of the container that this process may run in, empty outside of one.
-
     The files that Docker and Podman mount into a container name it on cgroup v1 and v2, also with private
-    namespaces; the cgroup's path does on v1; the hostname does unless it was set.
-    """
+    namespaces; the cgroup's path does on v1; the hostname does unless it was set."""
     mounted = re.search(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)",
                         mountinfo)
     grouped = re.search(r"[0-9a-f]{64}", cgroup)
@@ -4633,11 +4565,14 @@ ADVICE = {
     50027: "the token in the URL is wrong: copy it anew", 40001: "the token is wrong", 0: "the token is wrong"}
 
 
+Headers = Mapping[str, str] | email.message.Message  # the latter finds names in any case
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have arrived."""
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
     body: bytes = b""
     why: str = ""
     sent: bool = False
@@ -4651,8 +4586,7 @@ class Answer:
             return None
 
 
-def proxy_of(scheme: str, url: urllib.parse.SplitResult,
-             environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
+def proxy_of(scheme: str, url: urllib.parse.SplitResult, environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
     """The proxy for a URL, by HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY names its host, host:port, or a domain above."""
     host = (url.hostname or "").lower()
     for name in names(environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
@@ -4682,19 +4616,18 @@ class Web:
 
     def connection(self, url: urllib.parse.SplitResult) -> http.client.HTTPConnection:
         """A connection to a URL's host, through its proxy if it has one."""
-        host = url.hostname or ""
-        proxy = proxy_of(url.scheme, url, self.environment)
-        near = proxy or url
-        if url.scheme == "https":
+        host, proxy, secure = url.hostname or "", proxy_of(url.scheme, url, self.environment), url.scheme == "https"
+        near, own_port = proxy or url, 443 if secure else 80
+        place = near.hostname or "", near.port or (8080 if proxy else own_port)
+        if secure:
             self.tls = self.tls or ssl.create_default_context()
-            made: http.client.HTTPConnection = http.client.HTTPSConnection(
-                near.hostname or "", near.port or (8080 if proxy else 443), timeout=15.0, context=self.tls)
+            made: http.client.HTTPConnection = http.client.HTTPSConnection(*place, timeout=15.0, context=self.tls)
         else:
-            made = http.client.HTTPConnection(near.hostname or "", near.port or (8080 if proxy else 80), timeout=15.0)
+            made = http.client.HTTPConnection(*place, timeout=15.0)
         if proxy:
             login = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}") if proxy.username else ""
             basic = {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if login else {}
-            made.set_tunnel(host, url.port or (443 if url.scheme == "https" else 80), headers=basic)
+            made.set_tunnel(host, url.port or own_port, headers=basic)
         return made
 
     def ask(self, method: str, address: str, body: JSON = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -4716,7 +4649,7 @@ class Web:
             sent = True
             connection.request(method, path, data, agreed)
             response = connection.getresponse()
-            return Answer(response.status, CaseBlind(response.headers.items()), response.read(WEB_LIMIT))
+            return Answer(response.status, response.headers, response.read(WEB_LIMIT))
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(0, why=network_words(where, error), sent=sent)
         finally:
@@ -4725,26 +4658,16 @@ class Web:
                 connection.close()
 
 
-class CaseBlind(dict[str, str]):
-    """Headers by their names in any case."""
-
-    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
-        super().__init__((name.lower(), value) for name, value in items)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.lower(), default)
-
-
 def network_words(host: str, error: Exception) -> str:
     """Why a host could not be asked; what is the matter, not where the secret is."""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, socket.gaierror):
-        return f"{host} could not be reached: its name can't be resolved (DNS)"
-    if isinstance(error, ssl.SSLError):
-        return (f"{host} could not be reached: TLS failed ({error.reason or error}); a certificate of your own goes into"
-                " SSL_CERT_FILE")
-    if isinstance(error, TimeoutError):
-        return f"{host} could not be reached: no answer in time"
-    return f"{host} could not be reached: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+        why = "its name can't be resolved (DNS)"
+    elif isinstance(error, ssl.SSLError):
+        why = f"TLS failed ({error.reason or error}); a certificate of your own goes into SSL_CERT_FILE"
+    elif isinstance(error, TimeoutError):
+        why = "no answer in time"
+    return f"{host} could not be reached: {why}"
 
 
 def seconds_of(value: object) -> float:
@@ -4758,11 +4681,9 @@ def seconds_of(value: object) -> float:
 
 def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
     """What the answer of Discord, or of a bridge to it, means for a message.
-
     A 429 counts from Retry-After or retry_after, never from Reset-After. An answer of Discord's without JSON or
     `Via` does not come from the API but from the edge before it, which wants to be left alone for long. 500, 504
-    and 52x may come after the message was stored, 502 and 503 do not.
-    """
+    and 52x may come after the message was stored, 502 and 503 do not."""
     status, document = answer.status, answer.document
     number, text = whole_at(document, "code"), text_at(document, "message") or f"HTTP {status}"
     if not status:
@@ -4790,8 +4711,7 @@ def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
 
 
 def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
-    """What the answer means for an edit: what can't be edited (deleted, a token that no longer fits, too many edits of an
-    old message) stays as it is."""
+    """What the answer means for an edit: what can't be edited (deleted, too old, another token) stays as it is."""
     verdict = verdict_on(channel, answer)
     over = verdict.fate in (Fate.DEAD, Fate.MALFORMED) or whole_at(answer.document, "code") == TOO_MANY_EDITS
     return replace(verdict, fate=Fate.GONE, why=verdict.why or "too many edits") if over else verdict
@@ -5108,12 +5028,21 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
     class Handler(BaseHTTPRequestHandler):
         timeout = HTTP_PATIENCE
 
+        def setup(self) -> None:
+            super().setup()
+            self.deadline = threading.Timer(2 * HTTP_PATIENCE, hang_up, [self.connection])  # for one that drips
+            self.deadline.start()
+
+        def finish(self) -> None:
+            self.deadline.cancel()
+            super().finish()
+
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             self.answer(*(ask(path) if path in ("/healthz", "/metrics", "/status") else (404, "text/plain", "not found\n")))
 
         def do_POST(self) -> None:
-            self.answer(*take_words(self.path, CaseBlind(self.headers.items()), self.rfile.read, token, ask))
+            self.answer(*take_words(self.path, self.headers, self.rfile.read, token, ask))
 
         def answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
@@ -5131,7 +5060,7 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
     return Handler
 
 
-def take_words(path: str, headers: Mapping[str, str], read: Callable[[int], bytes], token: str,
+def take_words(path: str, headers: Headers, read: Callable[[int], bytes], token: str,
                ask: Callable[[str, Notice], tuple[int, str, str]]) -> tuple[int, str, str]:
     """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
     length = headers.get("Content-Length", "")
@@ -5185,12 +5114,11 @@ class Daemon:
         self.greeted = not settings.greet
         self.offset = 0.0  # what turns monotonic moments into calendar time
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
-        self.prune_at = 0.0
         self.manager = Manager(environment)
         self.journal = journal_is(environment, 2)
         self.web = Web(environment)
         self.health_files = health_files(settings, environment)
-        self.pulse_at = self.heartbeat_at = 0.0
+        self.pulse_at = self.heartbeat_at = self.prune_at = 0.0
         self.heartbeat_why = ""
         self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
         self.listed_at = time.monotonic()
@@ -5506,8 +5434,7 @@ class Daemon:
         position, remind = at(meta, "position"), at(meta, "remind")
         self.watchdog.restore(services, outages, text_at(meta, "engine"),
                               position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
-        end = at(meta, "end") or self.watchdog.engine_end(leaving=True)
-        if fits(end, [0.0, 0.0, 0.0]):
+        if fits(end := at(meta, "end"), [0.0, 0.0, 0.0]):
             self.watchdog.resume_end(end[0], end[1], end[2] > 0, now)
         if isinstance(remind, float) and 0 < remind < 1e11 and self.settings.remind:
             self.watchdog.due["remind", ""] = remind - self.offset
@@ -5679,11 +5606,8 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
                 run = runs[event.id] = note(runs.get(event.id, Run()), event)
                 if event.action == "die":
                     run.death = Death(event.time, 0.0, event.exit_code, run)
-    return {
-        container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
-        for container_id, run in runs.items()
-        if run.death
-    }
+    return {container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
+            for container_id, run in runs.items() if run.death}
 
 
 def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, bool]]:
@@ -5697,12 +5621,10 @@ def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, boo
 
 
 def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
-    """Look once: print a table, JSON, or what Nagios reads (`form`); exit as its plugins do: 0 ok, 1 warning, 2 critical,
-    3 unknown."""
+    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3 unknown."""
     states: list[State] = []
     try:
-        engine = engine_of(settings, environment)
-        states, trouble = states_now(engine, settings, wanted)
+        states, trouble = states_now(engine_of(settings, environment), settings, wanted)
     except (EngineError, SettingError) as error:
         trouble = [str(error)]
     worst = max((state.severity for state in states), default=3)
@@ -5749,12 +5671,10 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     for channel in channels_of(settings, environment):
         now = time.monotonic()
         host, nonce = settings.host or socket.gethostname(), f"test{os.urandom(6).hex()}"
-        job = Deliver(channel.name, tuple(samples(now)), host, nonce)
-        seen = send(channel, job)
-        took = (time.monotonic() - now) * 1000
+        seen = send(channel, Deliver(channel.name, tuple(samples(now)), host, nonce))
         failed = failed or seen.fate is not Fate.SENT
         where = f" to {seen.where}" if seen.where else ""
-        print(f"{channel.name}: delivered{where} in {took:.0f} ms" if seen.fate is Fate.SENT
+        print(f"{channel.name}: delivered{where} in {(time.monotonic() - now) * 1000:.0f} ms" if seen.fate is Fate.SENT
               else f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
     return int(failed)
 
@@ -5839,8 +5759,7 @@ def command_line() -> Parser:
     """The commands, and a flag for every setting that is no secret."""
     parser = Parser("sentinel.py", description="Watch containers, tell Discord when one dies, bring it back.",
                     epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version",
-                        version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")
+    parser.add_argument("--version", action="version", version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")
     parser.add_argument("command", nargs="?", default="watch", choices=COMMANDS, help="what to do (watch)")
     parser.add_argument("names", nargs="*", metavar="NAME", help="containers, services or projects: check and explain these"
                         " alone; mute NAME… DURATION, unmute NAME…, where `all` means all")
@@ -5927,8 +5846,7 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
         watched, why = scope_of(container, settings, me)
         service = watchdog.services.get(container.key)
         unwatched = [container.name, f"  {'watched:':15}no: {why}"]
-        lines = explanation(service, why, watchdog, now) if watched and service else unwatched
-        print("\n".join(lines))
+        print("\n".join(explanation(service, why, watchdog, now) if watched and service else unwatched))
     missing = [name for name in wanted if not any(name in container.called for container in containers)]
     for name in missing:
         print(f"no container is called {name}", file=sys.stderr)

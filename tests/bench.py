@@ -36,6 +36,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,7 +50,6 @@ from support.fake_discord import FakeDiscord  # noqa: E402
 from support.fake_engine import FakeEngine  # noqa: E402
 from support.sentinel import LISTED, Sentinel, run  # noqa: E402
 
-FLEETS = tuple(map(int, os.environ.get("F", "10,100,200").split(",")))
 ROUND = 10  # deaths in one life of Sentinel: so few that nothing waits for Discord's rate limit
 ROLES = ("alert", "post", "start")  # who looks at a death: Sentinel, the smallest watcher, a bare start
 HEALTH = ("--health-cmd", "true", "--health-interval", "30s")
@@ -225,12 +225,12 @@ class RawReader:
 
 def smallest_watcher(path: str, url: str) -> None:
     """The least that can watch: from the raw event straight to a POST, or to a `start`, by the container's name."""
-    connect = urlsplit_host(url)
+    place = urllib.parse.urlsplit(url).netloc
     print("ready", flush=True)
     for _, event in raw_events(path):
         name = event["Actor"]["Attributes"]["name"]
         if event["Action"] == "die" and name.startswith("post-"):
-            connection = http.client.HTTPConnection(*connect)
+            connection = http.client.HTTPConnection(place)
             connection.request("POST", "/smallest", json.dumps({"content": f"{name} died"}))
             connection.getresponse().read()
             connection.close()
@@ -240,12 +240,6 @@ def smallest_watcher(path: str, url: str) -> None:
                 sock.sendall(f"POST /containers/{name}/start HTTP/1.0\r\nContent-Length: 0\r\n\r\n".encode())
                 while sock.recv(4096):
                     pass
-
-
-def urlsplit_host(url: str) -> tuple[str, int]:
-    """Host and port."""
-    host, port = url.removeprefix("http://").split("/")[0].split(":")
-    return host, int(port)
 
 
 class CountingProxy:
@@ -349,13 +343,14 @@ class Scene:
     options: argparse.Namespace
 
     @contextlib.contextmanager
-    def sentinel(self, host: str = "", **settings: str) -> Iterator[Sentinel]:
-        """One life of Sentinel without a memory, ready."""
+    def sentinel(self, host: str = "", ready: bool = True, **settings: str) -> Iterator[Sentinel]:
+        """One life of Sentinel without a memory; ready, unless that is what is measured."""
         settings = {"DISCORD_WEBHOOK_URL": self.receiver.hook, **settings}
         with tempfile.TemporaryDirectory(dir=self.folder) as folder, contextlib.redirect_stdout(None):
             program = Sentinel(Path(folder), host or self.host, **settings)
             with program:
-                program.wait_log(LISTED, PATIENCE)
+                if ready:
+                    program.wait_log(LISTED, PATIENCE)
                 yield program
 
 
@@ -426,8 +421,8 @@ def resident_mib(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def idle(scene: Scene, size: int) -> None:
-    """Processor and memory while nothing happens but health checks."""
+def idle(scene: Scene, size: int, judged: bool) -> None:
+    """Processor and memory while nothing happens but health checks; the largest fleet is held against the target."""
     scene.fleet.settle()
     with scene.sentinel() as program:
         assert program.process
@@ -437,9 +432,9 @@ def idle(scene: Scene, size: int) -> None:
         time.sleep(scene.options.idle)
         spent = (cpu_seconds(pid) - before) / (time.monotonic() - began) * 100
         memory = resident_mib(pid)
-    holds = (spent < 0.3 and memory <= 28) if size == 200 else None
+    holds = (spent < 0.3 and memory <= 28) if judged else None
     scene.report.add("c", f"idle for {scene.options.idle:g} s, {size} containers",
-                     f"{spent:.2f} % of a core, {memory:.1f} MiB", "< 0.3 %, ≤ 28 MiB" if size == 200 else "", holds,
+                     f"{spent:.2f} % of a core, {memory:.1f} MiB", "< 0.3 %, ≤ 28 MiB" if judged else "", holds,
                      cpu_percent=spent, memory_mib=memory)
 
 
@@ -453,7 +448,7 @@ def proven_quiet(pid: int) -> bool:
 # --------------------------------------------------------------------------- (d): a storm
 
 
-def storm(scene: Scene, size: int = 100) -> None:
+def storm(scene: Scene, size: int) -> None:
     """Many killed at once, told to a Discord with all its limits."""
     scene.fleet.settle()
     pids = scene.fleet.pids()
@@ -595,15 +590,16 @@ def follow(scene: Scene, hose: subprocess.Popen[str], pid: int, memory: list[flo
 # --------------------------------------------------------------------------- (f) and (g): starting, looking, asking
 
 
-def starting(scene: Scene, size: int = 200) -> None:
-    """From the start of the program to the first listing; and `check`, each five times."""
+def starting(scene: Scene, size: int) -> None:
+    """From the start of the program to the first listing; and `check`; each five times."""
     scene.fleet.settle()
     first, checks = [], []
     for _ in range(5):
         began = time.monotonic()
-        with scene.sentinel() as program:
-            proxyless = (Path(f"/proc/{program.process.pid}").exists() if program.process else False)
-            assert proxyless
+        with scene.sentinel(ready=False) as program:
+            while not re.search(LISTED, program.log):
+                assert time.monotonic() - began < PATIENCE, program.log
+                time.sleep(0.002)
             first.append(time.monotonic() - began)
         began = time.monotonic()
         done = run(scene.folder, scene.host, "check")
@@ -615,7 +611,7 @@ def starting(scene: Scene, size: int = 200) -> None:
                          middle <= 0.4, times_s=times)
 
 
-def polling(scene: Scene, size: int = 200, polls: int = 8) -> None:
+def polling(scene: Scene, size: int, polls: int = 8) -> None:
     """What a listing costs the engine."""
     scene.fleet.settle()
     proxy = CountingProxy(str(scene.folder / "counting.sock"), scene.host.removeprefix("unix://"))
@@ -642,23 +638,24 @@ PARTS = ("latency", "idle", "storm", "flood", "start", "poll")
 def measure(scene: Scene) -> None:
     """Part after part, while the fleet grows."""
     wanted: Callable[[str], bool] = scene.options.only.__contains__
+    fleets = scene.options.fleets
     if wanted("flood"):
         flood(scene)
     if wanted("idle"):
-        idle(scene, 0)
-    for size in FLEETS:
+        idle(scene, 0, judged=False)
+    for size in fleets:
         scene.fleet.grow(size)
         say(f"{size} containers run")
         if wanted("latency"):
             latency(scene, size)
-        if wanted("idle") and size >= 100:
-            idle(scene, size)
-        if wanted("storm") and size == 100:
-            storm(scene)
+        if wanted("idle") and (size >= 100 or size == fleets[-1]):
+            idle(scene, size, judged=size == fleets[-1])
+        if wanted("storm") and size == min(fleets, key=lambda fleet: abs(fleet - 100)):
+            storm(scene, size)
     if wanted("start"):
-        starting(scene)
+        starting(scene, fleets[-1])
     if wanted("poll"):
-        polling(scene)
+        polling(scene, fleets[-1])
 
 
 @contextlib.contextmanager
@@ -689,11 +686,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--deaths", type=int, default=40, help="deaths for each size of the fleet (default 40)")
     parser.add_argument("--idle", type=float, default=60, help="seconds of rest for each size (default 60)")
     parser.add_argument("--flood", type=float, default=60, help="seconds of flood (default 60)")
+    parser.add_argument("--fleets", default="10,100,200", help="how many containers are watched (10,100,200)")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--engine", default="forky", choices=engines.SUITES, help="of which Debian (default forky)")
     parser.add_argument("--json", type=Path, help="write all numbers there")
     options = parser.parse_args(arguments)
-    options.only = options.only.split(",")
+    options.only, options.fleets = options.only.split(","), sorted(map(int, options.fleets.split(",")))
     if unknown := set(options.only) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     return options

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.headers import headers_of
 
 import sentinel
 from sentinel import (
@@ -450,7 +451,7 @@ def posted(body: bytes, headers: Mapping[str, str] | None = None, path: str = "/
         taken.append(words)
         return 202, "text/plain", "taken\n"
 
-    given = sentinel.CaseBlind((headers if headers is not None else AUTHORISED).items())
+    given = headers_of((headers if headers is not None else AUTHORISED).items())
     given["content-length"] = str(len(body)) if size is None else size
     stream = iter([body])
     status, _, text = take_words(path, given, lambda size: next(stream)[: size if size >= 0 else None], token, ask)
@@ -518,7 +519,7 @@ def test_more_than_fits_is_413_and_not_even_read() -> None:
         raise AssertionError("read")
 
     for size in (sentinel.BODY_LIMIT + 1, 999_999_999):
-        headers = sentinel.CaseBlind((AUTHORISED | {"content-length": str(size)}).items())
+        headers = headers_of((AUTHORISED | {"content-length": str(size)}).items())
         assert take_words("/notify", headers, never, TOKEN, lambda *_: (202, "", ""))[0] == 413
     assert posted(words(message="x" * 100).ljust(sentinel.BODY_LIMIT))[0] == 202
 
@@ -536,7 +537,7 @@ def test_a_negative_length_reads_nothing(size: str) -> None:
         asked.append(size)
         return words()
 
-    headers = sentinel.CaseBlind((AUTHORISED | {"content-length": size}).items())
+    headers = headers_of((AUTHORISED | {"content-length": size}).items())
     status = take_words("/notify", headers, stream, TOKEN, lambda *_: (202, "", ""))[0]
     assert status == 400 and not [size for size in asked if size < 0]
 
@@ -567,7 +568,6 @@ def test_the_words_of_others_are_no_open_incident() -> None:
         assert incident["end"] is not None
 
 
-@pytest.mark.xfail(strict=True, reason="the lines of a message are run together into one")
 def test_a_message_of_several_lines_keeps_them() -> None:
     job = sentinel.Deliver("webhook", (replace(words_of({"title": "t", "message": "one\ntwo"}), at=NOW),), "box", "1")
     assert "one\ntwo" in sentinel.message_of(job, NOW, 0.0)["embeds"][0]["description"]

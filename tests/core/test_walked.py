@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.scenario import START, World, play, probed, service
 
 from sentinel import Phase, Verdict

@@ -170,4 +170,4 @@ class Whole(Life):
 
     def _perform(self, actions: Iterable[Action]) -> None:
         self.daemon._read_mutes(self.now)
-        super()._perform([*actions, *self.watchdog._take_actions(), *self.daemon._greet()])
+        super()._perform([*actions, *self.watchdog._take_actions(self.now), *self.daemon._greet()])

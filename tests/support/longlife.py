@@ -54,7 +54,7 @@ class Whole(Life):
 
     def _perform(self, actions: Any) -> None:
         self.daemon._read_mutes(self.now)
-        found: list[Action] = [*actions, *self.watchdog._take_actions(), *self.daemon._greet()]
+        found: list[Action] = [*actions, *self.watchdog._take_actions(self.now), *self.daemon._greet()]
         super()._perform(found)
         self.notices.clear()  # what this test's own machinery would hoard
         self.stories.clear()

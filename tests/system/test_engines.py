@@ -310,14 +310,12 @@ def test_a_contexts_certificates_are_used_and_verified_unless_it_says_otherwise(
             engine_of(tmp_path, DOCKER_CONTEXT="bad").list()
 
 
-@pytest.mark.xfail(strict=True, reason="SkipTLSVerify without files is plain HTTP here, and TLS for the docker CLI")
 def test_a_context_that_skips_verification_needs_no_files(engine: FakeEngine, certificates: Path, tmp_path: Path) -> None:
     with Front(engine, server_tls(certificates, clients=False)) as front:
         make_context(tmp_path, "lax", front.host, SkipTLSVerify=True)
         assert engine_of(tmp_path, DOCKER_CONTEXT="lax").list() == []
 
 
-@pytest.mark.xfail(strict=True, reason="a context's certificate without ca.pem is refused; the CLI takes the system's")
 def test_a_context_without_an_authority_trusts_the_systems(certificates: Path, tmp_path: Path) -> None:
     tls = make_context(tmp_path, "public", "tcp://127.0.0.1:1", certificates / "client")
     (tls / "ca.pem").unlink()

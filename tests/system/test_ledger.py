@@ -67,7 +67,7 @@ class Anything:
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
-        service = Watched(self.text(), container, sentinel.policy_of(container, settings, "")[0],
+        service = Watched(self.text() or "key", container, sentinel.policy_of(container, settings, "")[0],
                           self.chance.choice([phase for phase in Phase if phase is not Phase.RESTARTING]))
         if service.phase is Phase.SUSPECT:
             run = sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
@@ -78,7 +78,7 @@ class Anything:
             outage = sentinel.Outage(self.number(), self.moment(), service.key, [service.key], self.flag(), self.number())
             service.incident = Incident(outage, self.moment(), self.notice(), self.number(), self.number(), self.flag(),
                                         self.chance.choice((None, 7.5)))
-        service.deaths.extend(self.moment() for _ in range(self.chance.randrange(70)))
+        service.deaths.extend(self.moment() for _ in range(self.chance.randrange(sentinel.MEMORY_OF_DEATHS)))
         service.held, service.fell, service.network_parent, service.muted = self.flag(), self.flag(), self.text(), "died"
         service.recoveries.append(self.moment())
         service.replacing, service.settled, service.hopeless, service.known_error = (
@@ -139,13 +139,13 @@ def test_a_notice_and_an_outbox_are_the_same_after_the_ledger(seed: int) -> None
     some, later = Anything(seed), 5e4
     notices = [replace(some.notice(), id=number) for number in range(1, 6)]
     box = Outbox("webhook")
-    box.waiting, box.batch, box.failures, box.handed_on, box.plain, box.last_why = notices[2:], 2, 3, 4, True, "why"
+    box.waiting, box.batch, box.failures, box.handed, box.plain, box.last_why = notices[2:], 2, 3, [4], True, "why"
     box.held_until = 500.0
     records = {str(one.id): through_json(sentinel.notice_record(one, 1.7e9)) for one in notices}
     again = Outbox("webhook")
     sentinel.fill_outbox(again, through_json(sentinel.outbox_record(box, 1.7e9)), records, 1.7e9 - later)
     assert [moved(one, -later) for one in again.waiting] == [moved(one, 0.0) for one in box.waiting]
-    same = ("channel", "batch", "failures", "handed_on", "plain", "last_why")
+    same = ("channel", "batch", "failures", "handed", "plain", "last_why")
     assert [getattr(again, name) for name in same] == [getattr(box, name) for name in same]
     assert again.held_until == pytest.approx(box.held_until + later, abs=0.2)
 
@@ -455,7 +455,7 @@ def test_a_file_that_is_no_ledger_is_set_aside_and_a_fresh_one_begun(
 
 
 NONSENSE = ["null", "17", "[]", "{}", '"text"', "{", '{"phase": "up", "waiting": 5}', '{"batch": "x", "waiting": [1]}',
-            '{"waiting": [{}], "batch": null, "failures": "many", "handed_on": [], "plain": 3, "last_why": 4}',
+            '{"waiting": [{}], "batch": null, "failures": "many", "handed": 4, "plain": 3, "last_why": 4}',
             "NULL", "x'00ff'", "1"]  # fmt: skip
 
 

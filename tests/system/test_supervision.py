@@ -611,7 +611,6 @@ def test_slow_clients_hold_up_nobody_and_are_hung_up_on(engine: FakeEngine, tmp_
                 assert sock.recv(12) in (b"", b"HTTP/1.0 400")
 
 
-@pytest.mark.xfail(strict=True, reason="patience counts for each read: a client that drips holds its thread for ever")
 def test_a_client_that_drips_is_hung_up_on(engine: FakeEngine, tmp_path: Path) -> None:
     with Local(tmp_path, engine.host, quick=IMPATIENT) as local, \
             socket.create_connection(("127.0.0.1", local.port), 10) as sock:  # fmt: skip
