@@ -423,6 +423,18 @@ class Watcher:
             subprocess.run(["umount", "-l", str(self.disk)], capture_output=True, check=False)
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No signal breaks off what takes an engine away: a second Ctrl-C, or timeout's, would leave its daemons behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class World:
     """The engine, its ears and its proxy, Discord, and Sentinel."""
 
@@ -450,17 +462,19 @@ class World:
             self.sentinel = Watcher(self.folder, f"unix://{self.proxy.path}", hook, self.program)
             self._stack.callback(self.sentinel.unmount)
         except BaseException:
-            self._stack.close()
+            with undisturbed():
+                self._stack.close()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
-        process = getattr(self, "sentinel", None) and self.sentinel.process
-        if process and process.poll() is None:
-            process.kill()
-            process.wait()
-        self._stack.close()
+        with undisturbed():
+            process = getattr(self, "sentinel", None) and self.sentinel.process
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+            self._stack.close()
 
     def engine_back(self, live_restore: bool) -> None:
         """The engine is started, and Sentinel can reach it."""
