@@ -381,13 +381,3 @@ def growths(samples: list[dict[str, float]], settled: int = 3) -> dict[str, floa
         if steady and slope(values) > bound_of(name, statistics.median(values)):
             found[name] = round(slope(values), 2)
     return found
-
-
-#: What is known to grow, and why. test_longrun.py has a test of each that fails once it does not: then it goes here.
-KNOWN = {
-    "size of daemon.watchdog.groups": "the group of a project or service that is forgotten stays, empty",
-    "size of daemon.figures.counts[]": "deaths and restarts are counted by name for ever, also of projects that are gone",
-    "size of daemon.given_up": "the number of each outage that was given up is kept for ever",
-    "rows of mute": "a mute that is over stays in the ledger",
-    "size of daemon.ledger.alive": "a mute that is over stays in the ledger, and in its memory",
-}
