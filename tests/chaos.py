@@ -4,6 +4,7 @@
     python3 tests/chaos.py                            five minutes on the newest engine, with a seed of the moment
     python3 tests/chaos.py --seed 7 --minutes 30      the same deeds in the same order, each time
     python3 tests/chaos.py --engine bookworm --json story.json
+    python3 tests/chaos.py --program mutant.py        another sentinel.py, to see whether its defect is caught
 
 It needs root on Debian: it starts an engine of its own (support/engines.py), a strict fake Discord, and Sentinel,
 which talks to the engine through a proxy that writes down what it asks for.  Life comes in acts.  Each has two
@@ -51,7 +52,8 @@ from support.sentinel import PROGRAM, environment, stack
 
 MAX_RESTARTS = 3
 SETTLE = 2.0
-QUIET, BOUND = 8.0, 150.0  # so long nothing may happen, until all is judged; and the longest wait for that
+#: So long nothing may happen until all is judged (more than the quiet after an engine's return), and the longest wait.
+QUIET, BOUND = 13.0, 150.0
 POLICIES = ("no", "no", "no", "always", "on-failure", "unless-stopped")
 
 #: Costs nothing while it lives; USR1 has it run what is in /do; it dies at once as often as /loop says.
@@ -349,8 +351,8 @@ time.time = _stepped
 class Watcher:
     """Sentinel, started again whenever chaos killed it; its calendar is read from a file."""
 
-    def __init__(self, folder: Path, host: str, hook: str) -> None:
-        self.folder, self.log_file = folder, folder / "sentinel.log"
+    def __init__(self, folder: Path, host: str, hook: str, program: Path) -> None:
+        self.folder, self.log_file, self.program = folder, folder / "sentinel.log", program
         self.disk, self.clock_file = folder / "disk", folder / "clock"
         self.ends: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
@@ -371,7 +373,7 @@ class Watcher:
     def start(self) -> None:
         """Start it; its log goes on in the same file."""
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen([sys.executable, str(PROGRAM)], env=self.env, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([sys.executable, str(self.program)], env=self.env, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, cwd=self.folder)  # fmt: skip
 
     def watched_over(self) -> subprocess.Popen[bytes]:
@@ -421,10 +423,23 @@ class Watcher:
             subprocess.run(["umount", "-l", str(self.disk)], capture_output=True, check=False)
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No signal breaks off what takes an engine away: a second Ctrl-C, or timeout's, would leave its daemons behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class World:
     """The engine, its ears and its proxy, Discord, and Sentinel."""
 
-    def __init__(self, suite: str) -> None:
+    def __init__(self, suite: str, program: Path) -> None:
+        self.program = program
         self._stack = contextlib.ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="sentinel-chaos-", dir="/tmp"))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -443,20 +458,23 @@ class World:
             self.proxy.accept()
             self.ears = Ears(self.engine)
             self._stack.callback(self.ears.close)
-            self.sentinel = Watcher(self.folder, f"unix://{self.proxy.path}", self.discord.add_webhook().url)
+            hook = self.discord.add_webhook().url
+            self.sentinel = Watcher(self.folder, f"unix://{self.proxy.path}", hook, self.program)
             self._stack.callback(self.sentinel.unmount)
         except BaseException:
-            self._stack.close()
+            with undisturbed():
+                self._stack.close()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
-        process = getattr(self, "sentinel", None) and self.sentinel.process
-        if process and process.poll() is None:
-            process.kill()
-            process.wait()
-        self._stack.close()
+        with undisturbed():
+            process = getattr(self, "sentinel", None) and self.sentinel.process
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+            self._stack.close()
 
     def engine_back(self, live_restore: bool) -> None:
         """The engine is started, and Sentinel can reach it."""
@@ -811,10 +829,11 @@ def explain(seed: int, act: int, story: Story, violations: list[Violation]) -> s
     return "\n".join(lines)
 
 
-def run(seed: int, minutes: float, suite: str, say: Callable[[str], None] = print, act_seconds: float = 60.0) -> Result:
+def run(seed: int, minutes: float, suite: str, say: Callable[[str], None] = print, act_seconds: float = 60.0,
+        program: Path = PROGRAM) -> Result:  # fmt: skip
     """Acts until the time is over."""
     result, over = Result(), time.monotonic() + minutes * 60.0
-    with World(suite) as world:
+    with World(suite, program) as world:
         while not result.acts or time.monotonic() < over:
             chance = random.Random(f"{seed}/{result.acts}")
             projects = draw_parts(chance, result.acts)
@@ -846,11 +865,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="no new act begins after that (5)")
     parser.add_argument("--engine", choices=SUITES, default=SUITES[0], help=f"({SUITES[0]})")
     parser.add_argument("--act", type=float, default=60.0, metavar="SECONDS", help="how long deeds are done in an act (60)")
+    parser.add_argument("--program", type=Path, default=PROGRAM, metavar="FILE", help="a mutant, to see it caught")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all stories there")
     given = parser.parse_args(arguments)
     print(f"seed {given.seed}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # all is taken away on the way out
-    result = run(given.seed, given.minutes, given.engine, lambda text: print(text, flush=True), given.act)
+    result = run(given.seed, given.minutes, given.engine, lambda text: print(text, flush=True), given.act,
+                 given.program.resolve())  # fmt: skip
     if given.json:
         given.json.write_text(json.dumps([story.as_json() for story in result.stories]))
     print(f"seed {given.seed}: {result.acts} acts, {result.deeds} deeds, {len(result.violations)} broken promises")

@@ -1,4 +1,4 @@
-"""A minute of chaos, always the same one: tests/chaos.py plays as many others as anybody has time for.
+"""A minute of chaos with ends of the engine and of Sentinel, always the same; tests/chaos.py plays any number of others.
 
 SENTINEL_TEST_SEED   another seed
 """
@@ -15,6 +15,6 @@ def test_a_minute_of_chaos_breaks_no_promise() -> None:
     suite = os.environ.get("SENTINEL_E2E_SUITE")
     if not suite:
         pytest.skip("only where tests/run starts private engines")
-    result = chaos.run(int(os.environ.get("SENTINEL_TEST_SEED", "21")), 0.0, suite, act_seconds=30.0)
+    result = chaos.run(int(os.environ.get("SENTINEL_TEST_SEED", "156")), 0.0, suite, act_seconds=45.0)
     assert result.deeds > 15 and result.told, "nothing happened"
     assert not result.violations, "\n".join(result.violations)

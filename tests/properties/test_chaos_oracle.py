@@ -120,9 +120,11 @@ def test_a_falsified_story_breaks_its_rule(lie: str) -> None:
 
 
 def test_what_is_relaxed_is_relaxed_only_there() -> None:
-    """A death that a recreate follows at once is ambiguous; three seconds later it is not."""
-    for gap, rules in ((2.0, set()), (3.0, {"every unasked death is told"})):
+    """A kill that a recreate follows at once is ambiguous; three seconds later it is not, and a crash never is."""
+    told = {"every unasked death is told"}
+    for killed, gap, rules in ((True, 2.0, set()), (True, 3.0, told), (False, 2.0, told), (False, 0.3, set())):
         story = true_story()
+        story.events.insert(2, Event(10.09, "kill" if killed else "pause", "w", WEB, None, 9))
         without(story, "[DEAD]")
         without(story, "Recovered")
         story.deeds.append(Deed(10.1 + gap, 11.0 + gap, "recreate", WEB))
@@ -139,8 +141,10 @@ def test_one_repeat_is_allowed_for_each_sigkill_and_no_second_one() -> None:
 
 
 def test_a_death_by_the_engine_is_dockers_to_mend_only_under_its_policies() -> None:
-    for policy, rules in (("always", set()), ("no", {"every unasked death is told"})):
+    told = {"every unasked death is told"}
+    for policy, ours, rules in (("always", False, set()), ("no", False, told), ("always", True, told)):
         story = true_story()
+        story.calls = story.calls if ours else []
         without(story, "[DEAD]")
         without(story, "Recovered")
         story.services[WEB] = Service(WEB, policy)
@@ -172,3 +176,20 @@ def test_names_are_found_where_a_reader_finds_them() -> None:
 def test_a_story_survives_its_file() -> None:
     story = true_story()
     assert oracle.load(json.dumps(story.as_json())) == story
+
+
+def test_a_grey_one_needs_an_operators_deed() -> None:
+    story = true_story()
+    more(story, Told(60.0, GREY, f"Stopped: {WEB}", (WEB,), "9"))
+    assert broken(story) == {"no grey without a deed"}
+
+
+def test_in_calm_weather_a_red_one_follows_its_blow() -> None:
+    """One blow that is told twice: the first has two blows, so their number alone would allow it."""
+    for fault, rules in ((False, {"no red without a blow"}), (True, set())):
+        story = true_story()
+        story.events.insert(3, Event(10.2, "health_status: unhealthy", "w", WEB))
+        story.deeds += [Deed(45.0, 45.0, "discord fault")] * fault
+        second_red(story)
+        story.told = [replace(told, at=told.at + 20.0) if told.incident == "2" else told for told in story.told]
+        assert broken(story) == rules

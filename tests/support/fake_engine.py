@@ -916,7 +916,7 @@ def _read_request(reader: BinaryIO) -> Request | None:
 
 def _head(request: Request, status: int, headers: Mapping[str, str]) -> bytes:
     protocol = "HTTP/1.0" if request.http10 else "HTTP/1.1"
-    date = datetime.datetime.now(datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    date = datetime.datetime.fromtimestamp(time.time(), datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
     lines = [f"{protocol} {status} {REASONS.get(status, 'Unknown')}", f"Date: {date}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

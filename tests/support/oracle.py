@@ -12,28 +12,31 @@ Every expectation that is relaxed, where, and why:
 
 | rule         | is not asked for where                                      | because                                      |
 |--------------|-------------------------------------------------------------|----------------------------------------------|
-| death told   | the engine was stopped or killed, and its policy is always  | README: what Docker's own policies did not   |
-|              | or unless-stopped; or within the minute after its return,   | bring back; they have ten seconds of quiet,  |
-|              | and Docker's own policy restarted it at once                | a minute at most, before anyone is dead      |
-| death told   | an operator's deed on the same service began at most 1 s    | nobody can tell the two apart: the end is    |
-|              | before the death, or at most 2.5 s after it                 | the deed's, or a kill turns into a removal   |
+| death told   | it went with its engine, or within the minute after its     | README: what Docker's own policies did not   |
+|              | return, and Docker, not Sentinel, has started it again      | bring back; they have ten seconds of quiet,  |
+|              |                                                             | a minute at most, before anyone is dead      |
+| death told   | an operator's deed on the same service is at most 0.5 s     | nobody can tell the two apart: the end is    |
+|              | away; or ends it at most 2.5 s after a kill                 | the deed's, or a kill turns into a removal   |
 | death told   | nobody watched from the death until an operator's deed on   | what Sentinel finds is the operator's doing; |
 |              | this service (Sentinel dead or frozen, engine gone or back  | its return was never seen                    |
 |              | for less than that minute, connections cut)                 |                                              |
-| death told   | the engine went down before Sentinel, which was away, could | its memory of events went with it            |
-|              | hear of the death                                           |                                              |
+| death told   | the engine went down before Sentinel, which was away, could | its memory of events went with it; but 3 or  |
+|              | hear of it, and it runs again or its code could be a stop's | 42 is seen on the container itself           |
 | ending told  | it does not run or is not healthy; it has not lived through | README: green when proven and healthy, and   |
-|              | its proof (5 s, doubled by each death) since its last       | when the others are back or had 5 minutes;   |
-|              | start; the red one says Flapping; another of the same       | flapping stays open for an hour              |
-|              | message is in one of these states; it is a job              | README says nothing of a job that runs again |
+|              | its proof (5 s, doubled by each death since an operator     | when the others are back or had 5 minutes;   |
+|              | started it) since its last start; the red one says          | flapping stays open for an hour              |
+|              | Flapping; another of the same message is in one of these    |                                              |
+|              | states; it is a job                                         | a job has no green                           |
 | red before   | a red digest, which has no incidents, named it before       | several of its incidents may be one line     |
 | green        |                                                             |                                              |
-| stop told    | a red story of it was open, or an engine went or came, or   | its end is told in the red one, or can't be  |
-|              | Sentinel was away, within 5 s of the stop                   | told from the engine's                       |
+| stop told    | a red story of it was open, or a blow of the last 30 s was  | its end is told in the red one, or can't be  |
+|              | not told as over; an engine went at most 5 s later, or came | told from the engine's                       |
+|              | less than a minute before                                   |                                              |
 | told at all  | its disk was full then, and Sentinel was killed before it   | README: memory until the disk takes it again |
 |              | wrote its ledger again (30 s after there was room)          |                                              |
-| healed       | it is a job, it ended with 0 under `no` or `on-failure`,    | README's table                               |
-|              | GAVE UP is told, or what it depends on does not run         |                                              |
+| healed       | it is a job; it ended with 0 under `no` or `on-failure`,    | README's table                               |
+|              | and not with its engine; it is told as given up; or what it |                                              |
+|              | depends on does not run                                     |                                              |
 | no start of  | the call was made less than 0.5 s after the stop's end      | the call was under way                       |
 | what was     | the engine went before Sentinel heard of the stop           | the evidence is lost                         |
 | stopped      |                                                             |                                              |
@@ -42,7 +45,8 @@ Every expectation that is relaxed, where, and why:
 |              | that Discord spoiled after it had acted                     |                                              |
 | manners      | a 429 within 60 s after a start of Sentinel                 | a killed one forgets the waits it was told   |
 
-Never relaxed: a red one about a service that had no blow; green without red; an end of Sentinel by itself.
+Never relaxed: a red one about a service that had no blow; a grey one about one that no operator ended; green without
+red; an end of Sentinel by itself.
 """
 
 from __future__ import annotations
@@ -57,7 +61,7 @@ from functools import cached_property
 from typing import Any
 
 RED, GREEN, GREY = 0xED4245, 0x57F287, 0x95A5A6
-BEFORE, AFTER = 1.0, 2.5  # how near an operator's deed makes a death ambiguous
+AFTER, CROSSING = 2.5, 0.5  # how near an operator's deed makes a kill ambiguous, and any other death
 CALL_RACE = 0.5
 FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0
 OTHERS_PATIENCE = 300.0
@@ -65,6 +69,7 @@ LEDGER_RETRY = 35.0
 GRACE = 65.0  # a minute after the engine's return, as the README has it
 NEAR = 5.0
 REFUND_LIFE = 600.0
+PROMPT = 15.0
 
 #: Deeds of an operator that end, replace or start a container.
 ENDS = frozenset({"stop", "restart", "recreate", "change", "remove", "scale", "down"})
@@ -132,6 +137,7 @@ class Told:
     over: bool = False
     flapping: bool = False
     more: bool = False  # names are cut off: "… and 3 more"
+    given_up: tuple[str, ...] = ()  # of whom it says that the restarts are spent
 
 
 @dataclass(frozen=True)
@@ -207,7 +213,7 @@ def load(text: str) -> Story:
     story = Story(**{key: raw[key] for key in ("ends", "spoiled", "max_restarts", "settle", "now")})
     for key, kind in kinds.items():
         setattr(story, key, [kind(**item) for item in raw[key]])
-    story.told = [Told(**{**item, "names": tuple(item["names"])}) for item in raw["told"]]
+    story.told = [Told(**item | {key: tuple(item.get(key, ())) for key in ("names", "given_up")}) for item in raw["told"]]
     story.services = {key: Service(**{**item, "needs": tuple(item["needs"])}) for key, item in raw["services"].items()}
     story.standing = {key: Standing(**item) for key, item in raw["standing"].items()}
     story.manners = [(at, text) for at, text in raw["manners"]]
@@ -242,13 +248,20 @@ def told_names(title: str, text: str, colour: int, names: Iterable[str]) -> tupl
         re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", whole) for word in words_of(name)))  # fmt: skip
 
 
+def given_up(title: str, text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Of whom an embed, or a digest's line, says that the restarts are spent."""
+    lines = [line for line in text.splitlines() if "gave up after" in line] + [title] * ("GAVE UP" in title)
+    return tuple(name for name in names if any(
+        re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", line) for line in lines))  # fmt: skip
+
+
 def told_of(embed: dict[str, Any], at: float, message: str, edit: bool, names: Iterable[str]) -> Told:
     """One embed of one version of a message."""
     title, text, colour = embed.get("title", ""), embed.get("description", ""), embed.get("color", -1)
     incident = re.search(r"incident (\d+)", embed.get("footer", {}).get("text", ""))
     return Told(at, colour, title, told_names(title, text, colour, names), message, incident[1] if incident else "", edit,
                 over=colour == RED and "Recovered after" in text, flapping="Flapping" in text,
-                more=bool(re.search(r"… and \d+ more", text)))  # fmt: skip
+                more=bool(re.search(r"… and \d+ more", text)), given_up=given_up(title, text, names))  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ the account
@@ -330,26 +343,33 @@ class Account:
             yield Blow(event.at, service.name, None, sick=True)
 
     def ambiguous(self, blow: Blow) -> bool:
-        """Whether an operator's deed is so near that nobody can tell it from the blow."""
-        near = self.deeds(blow.name, ENDS | STARTS | {"pause"})
-        return any(deed.at - AFTER <= blow.at <= deed.until + BEFORE for deed in near)
+        """Whether an operator's deed is so near that nobody can tell it from the blow: it ends or starts the container at
+        that moment, or ends it soon after a kill or an end that a removal explains."""
+        killed = any(blow.at - 12.0 <= event.at <= blow.at + 0.1 for event in self.events(blow.name, "kill"))
+        for deed in self.deeds(blow.name, ENDS | STARTS):
+            before = AFTER if killed and deed.kind in ENDS else CROSSING
+            if deed.at - before <= blow.at <= deed.until + CROSSING:
+                return True
+        return False
 
-    def unseen_until(self, at: float) -> float:
-        """Until when nobody watched, if nobody did at this moment: overlapping absences are one."""
+    def unseen_until(self, at: float, grace: float = 3.0) -> float:
+        """Until when nobody watched, if nobody did at this moment: overlapping absences are one. `grace`: how long what
+        an engine's return brings is not judged."""
         until = at
         for deed in sorted(self.away, key=lambda deed: deed.at):
-            over = deed.until + (GRACE if deed.kind in GOES else 3.0)
+            over = deed.until + (grace if deed.kind in GOES else 3.0)
             if deed.at - 1.0 <= until <= over:
                 until = max(until, over)
         return until
 
     def overtaken(self, blow: Blow) -> bool:
         """Whether nobody could see the blow before an operator's deed, or the engine's end, hid it."""
+        calm = self.unseen_until(blow.at, GRACE)
+        if any(blow.at <= deed.at <= calm for deed in self.deeds(blow.name, ENDS | STARTS) if calm > blow.at and deed.done):
+            return True
         until = self.unseen_until(blow.at)
-        if until == blow.at:
-            return False
-        hidden = any(blow.at <= deed.at <= until for deed in self.deeds(blow.name, ENDS | STARTS))
-        return hidden or any(blow.at <= deed.at <= until for deed in self.gone)
+        back = any(blow.at < start <= until for start in self.starts(blow.name))
+        return (back or blow.code in (0, 137, 143, None)) and any(blow.at <= deed.at <= until for deed in self.gone)
 
     @cached_property
     def forgotten(self) -> list[tuple[float, float]]:
@@ -362,19 +382,29 @@ class Account:
         """Whether what Sentinel knew of this moment was only in its memory, and went with that."""
         return any(begin - 1.0 <= at <= end for begin, end in self.forgotten)
 
+    def calm(self, at: float) -> bool:
+        """Whether nothing has delayed Sentinel or Discord for a while."""
+        return not any(deed.at <= at and at <= deed.until + 4 * PROMPT for deed in self.story.deeds
+                       if deed in self.away or deed.kind.partition(" ")[0] in ("discord", "disk", "clock"))  # fmt: skip
+
     def nearby(self, at: float) -> str:
         """Which troubles of Sentinel and the engine lie around a moment: a hint for whoever reads a finding."""
         kinds = [deed.kind for deed in self.away if deed.at - 10.0 <= at <= deed.until + 70.0]
         return f" (near it: {', '.join(dict.fromkeys(kinds))})" if kinds else ""
 
+    def started_by(self, deed: Deed) -> bool:
+        """Whether an operator's deed started the container."""
+        return any(deed.at <= start <= deed.until + 1.0 for start in self.starts(deed.target))
+
     def back_by_docker(self, blow: Blow) -> bool:
         """Whether it died with an engine, or in the grace after its return, and Docker's own policy brought it back."""
-        policy = self.story.services[blow.name].policy
-        if blow.engine:
-            return policy in ("always", "unless-stopped")
-        grace = any(deed.at <= blow.at <= deed.until + GRACE for deed in self.gone)
-        again = any(blow.at < start < blow.at + 5.0 for start in self.starts(blow.name))
-        return grace and again and policy != "no"
+        if self.story.services[blow.name].policy == "no":
+            return False
+        gone = [deed for deed in self.gone if deed.at - 0.1 <= blow.at <= deed.until + GRACE]
+        until = max((deed.until + GRACE for deed in gone), default=0.0) if blow.engine else blow.at + 5.0
+        again = next((start for start in self.starts(blow.name) if blow.at < start < until), None)
+        return bool(gone and again) and not any(
+            blow.at < call.at <= again and self.name_of.get(call.id) == blow.name for call in self.story.calls)
 
     def told(self, name: str) -> list[Told]:
         """What was told of a service, in order, without what an edit only repeats: a green one that was there, a red
@@ -385,7 +415,7 @@ class Account:
             again = item.edit and (item.over or item.incident in closed if item.colour == RED
                                    else (item.message, item.title) in greens)  # fmt: skip
             if item.colour in (GREEN, GREY):
-                closed.add(item.incident)
+                closed |= {item.incident, *(before.incident for before in kept if item.colour == GREY)}
                 greens.add((item.message, item.title))
             if not again:
                 kept.append(item)
@@ -436,7 +466,8 @@ def green_due(account: Account, name: str) -> bool:
     standing = account.story.standing.get(name)
     if not standing or not standing.running or not standing.healthy or standing.paused:
         return False
-    deaths = max(1, len(account.blows[name]))
+    refund = max((deed.until for deed in account.deeds(name, STARTS) if deed.done and account.started_by(deed)), default=0.0)
+    deaths = max(1, sum(blow.at > refund for blow in account.blows[name]))
     proof = min(LONGEST_PROOF, FIRST_PROOF * 2 ** (deaths - 1))
     return account.story.now - max([standing.started, *account.starts(name)]) > proof + 10.0
 
@@ -468,12 +499,25 @@ def stops_are_told(account: Account) -> Iterator[Violation]:
         if any(start > ends[-1].at for start in account.starts(name)):
             continue
         told = account.told(name)
-        blurred = any(away.at - NEAR <= deed.until and deed.at <= away.until + NEAR for away in account.away)
+        blurred = any(gone.at - NEAR <= deed.until and deed.at <= gone.until + GRACE for gone in account.gone)
         open_then = is_open([item for item in told if item.at < deed.until + story.settle])
-        recent = any(deed.at - 30.0 <= blow.at <= deed.until for blow in account.blows[name])
+        greens = [item.at for item in told if item.at < deed.at and item.colour == GREEN]
+        recent = any(max([deed.at - 30.0, *greens[-1:]]) <= blow.at <= deed.until for blow in account.blows[name])
         grey = any(item.at > deed.at and item.colour == GREY for item in told)
         if not (blurred or open_then or recent or grey or account.lost(deed.at)):
             yield Violation("every stop is told in grey", name, f"stopped at {deed.at:.2f}", True)
+
+
+def greys_have_a_cause(account: Account) -> Iterator[Violation]:
+    """What is told as stopped was stopped or removed by an operator, since it was told so last."""
+    for name in account.story.services:
+        last = 0.0
+        for item in account.told(name):
+            if item.colour == GREY and item.title.startswith("Stopped"):
+                if not item.edit and not any(last - account.story.settle - 1.0 <= deed.until and deed.at <= item.at
+                                             for deed in account.deeds(name, ENDS)):  # fmt: skip
+                    yield Violation("no grey without a deed", name, f"{item.title!r} at {item.at:.2f}")
+                last = item.at
 
 
 def the_dead_are_healed(account: Account) -> Iterator[Violation]:
@@ -484,11 +528,13 @@ def the_dead_are_healed(account: Account) -> Iterator[Violation]:
         if not standing or standing.running or not ends or service.job:
             continue
         end = ends[-1]
-        if account.stop_of(end) or any(deed.at >= end.at - BEFORE for deed in account.deeds(name, ENDS)):
+        if account.stop_of(end) or any(
+                deed.done and deed.at >= end.at - 1.0 for deed in account.deeds(name, ENDS)):
             continue
-        if end.code == 0 and service.policy in ("no", "on-failure"):
+        if end.code == 0 and service.policy in ("no", "on-failure") and not account.with_engine(end.at):
             continue
-        given_up = any("GAVE UP" in item.title or item.more for item in account.told(name) if item.at > end.at - 1.0)
+        given_up = any(name in item.given_up or "GAVE UP" in item.title or item.more for item in account.told(name)
+                       if item.at > end.at - 1.0)  # fmt: skip
         held = any(not story.standing.get(need, Standing(False)).running for need in service.needs)
         excused = given_up or held or account.lost(end.at) or account.overtaken(Blow(end.at, name, end.code))
         if not excused:
@@ -505,7 +551,7 @@ def the_stopped_stay_stopped(account: Account) -> Iterator[Violation]:
             continue
         end, deed = ends[-1], account.stop_of(ends[-1])
         started = any(end.at < start < call.at for start in account.starts(name))
-        if not deed or deed.kind != "stop" or started or call.at < deed.until:
+        if not deed or deed.kind != "stop" or started:
             continue
         until = account.unseen_until(end.at)
         lost = account.with_engine(end.at) or any(end.at <= gone.at <= max(until, end.at + 1.0) for gone in account.gone)
@@ -520,7 +566,7 @@ def budgets_are_kept(account: Account) -> Iterator[Violation]:
     lost = [end for _, end in account.forgotten]
     for name in story.services:
         calls = [call for call in story.calls if account.name_of.get(call.id) == name and call.status in (204, 0)]
-        refunds = sorted([deed.at for deed in account.deeds(name, STARTS)] + lost)
+        refunds = sorted([deed.at for deed in account.deeds(name, STARTS) if account.started_by(deed)] + lost)
         spent: Counter[tuple[int, str]] = Counter()
         for call in calls:
             before = bisect.bisect(refunds, call.at + 1.0)  # an operator's start and a call may cross
@@ -538,7 +584,8 @@ def long_life(account: Account, name: str, until: float) -> bool:
 
 
 def reds_have_a_cause(account: Account) -> Iterator[Violation]:
-    """As many blows before each red story of a service as there are red stories: deploys and restarts are none."""
+    """As many blows before each red story of a service as there are red stories: deploys and restarts are none. And where
+    nothing delays what is told, the blow was a moment ago."""
     for name in account.story.services:
         blows = [blow.at for blow in account.blows[name]]
         blows += [deed.at for deed in account.gone]  # it took what ran, whether the stream could tell it or not
@@ -549,6 +596,8 @@ def reds_have_a_cause(account: Account) -> Iterator[Violation]:
                 if sum(at <= item.at for at in blows) < stories:
                     yield Violation("no red without a blow", name, f"{item.title!r} at {item.at:.2f} is red story {stories}"
                                     f" after {sum(at <= item.at for at in blows)} blows")
+                elif account.calm(item.at) and not any(item.at - PROMPT <= at <= item.at for at in blows):
+                    yield Violation("no red without a blow", name, f"{item.title!r} at {item.at:.2f}: none was near")
             elif item.colour in (GREEN, GREY) and not item.title.startswith("Folded"):
                 last = False
 
@@ -611,9 +660,9 @@ def sentinel_is_well(account: Account) -> Iterator[Violation]:
             yield Violation("manners towards Discord", "", text)
 
 
-RULES = (deaths_are_told, recoveries_are_told, stops_are_told, the_dead_are_healed, the_stopped_stay_stopped,
-         budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven, nothing_is_told_twice,
-         sentinel_is_well)
+RULES = (deaths_are_told, recoveries_are_told, stops_are_told, greys_have_a_cause, the_dead_are_healed,
+         the_stopped_stay_stopped, budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven,
+         nothing_is_told_twice, sentinel_is_well)
 
 
 def judge(story: Story) -> list[Violation]:

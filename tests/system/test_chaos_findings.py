@@ -9,8 +9,10 @@ import pytest
 import support.fake_engine
 from support.fake_engine import FakeEngine
 from support.lives import Clock, EngineClock, Life
+from support.scenario import World, play
 
 import sentinel
+from sentinel import Cause, Verdict
 
 
 @pytest.fixture
@@ -91,3 +93,145 @@ def test_a_calendar_that_was_ahead_and_is_put_right_while_sentinel_is_away_holds
         second.run(60)
     assert web.running
     assert (first.told() + second.told())[-1:] == ["Recovered web"], (first.told(), second.told())
+
+
+@pytest.mark.parametrize("code", [3, 137])
+@pytest.mark.xfail(strict=True, reason="a successor that has ended is not taken for one: only a removal is told")
+def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not_removed(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, code: int
+) -> None:
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    engine.add("db", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    web = engine.recreate(web)
+    clock.at += 7
+    engine.crash(web, code)
+    clock.at += 10
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+        assert second.told() == ["DEAD web", "Recovered web"], second.said
+    assert web.running
+
+
+@pytest.mark.parametrize("moment", [0.5, 29.9])
+def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
+    request: pytest.FixtureRequest, moment: float
+) -> None:
+    if moment > 29.0:
+        words = "an update that begins at the end of the settle time is VANISHED at once"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    world = World("web", "db")
+    play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
+
+
+@pytest.mark.xfail(strict=True, reason="in a digest a stop of some services of a project names the project alone")
+def test_a_digest_says_which_services_of_a_project_were_stopped() -> None:
+    stops = [sentinel.Notice(Verdict.STOPPED, f"shop-web-{number}", 0.0, cause=Cause.STOP, project="shop", id=number)
+             for number in (1, 2)]  # fmt: skip
+    deaths = [sentinel.Notice(Verdict.DEAD, f"db-{number}", 0.0, exit_code=1, id=number) for number in range(3, 13)]
+    message = sentinel.message_of(sentinel.Deliver("webhook", (*stops, *deaths), "box", "1"), 1.0, 0.0)
+    words = next(embed["description"] for embed in message["embeds"] if embed["title"].startswith("Stopped"))
+    assert all(name in words for name in ("web-1", "web-2")), words
+
+
+@pytest.mark.parametrize("first", ["stop", "kill"])
+@pytest.mark.parametrize("down", [0.5, 2.0, 12.0])
+@pytest.mark.parametrize("last", ["stop", "kill"])
+def test_what_an_engine_ends_before_all_was_clear_after_its_last_return_is_no_operators_stop(
+    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, first: str, down: float, last: str
+) -> None:
+    if last == "stop":
+        words = "a goodbye is taken for that of the ends before it, too"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    engine.add("db", project="shop", started_ago=3600.0, policy="always")
+    web = engine.add("web", project="shop", started_ago=3600.0, policy="unless-stopped")
+
+    def again(how: str, seconds: float) -> None:
+        engine.daemon_shutdown() if how == "stop" else engine.go_down()
+        life.run(seconds)
+        engine.come_up(kill_leftovers=how == "kill")
+        life.run(5)
+
+    with Life(engine, tmp_path, clock) as life:
+        life.run(10)
+        again(first, 2.0)
+        if not web.running:
+            engine.start_by_operator(web)
+            life.run(2)
+        again("kill", down)
+        again(last, 12.0)
+        life.run(100)
+        assert web.running, life.said
+        assert not [words for words in life.told() if words.startswith("Stopped")]
+
+
+@pytest.mark.parametrize("before", [3.0, 10.0])
+def test_what_an_operator_stopped_shortly_before_the_engine_was_stopped_stays_down(
+    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, before: float
+) -> None:
+    if before < 5.0:
+        words = "a stop within five seconds before the engine's goodbye is taken for a part of that"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    engine.add("db", project="shop", started_ago=3600.0, policy="always")
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(10)
+        engine.stop_by_operator(web)
+        life.run(before)
+        engine.daemon_shutdown()
+        life.run(12)
+        engine.come_up()
+        life.run(100)
+        assert not web.running, life.said
+
+
+@pytest.mark.parametrize("ahead", [0.0, 30.0])
+def test_what_an_engine_ended_is_no_operators_stop_though_its_clock_is_ahead_of_sentinels(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path, ahead: float
+) -> None:
+    if ahead:
+        words = "the end of the engine's absence is read from Sentinel's clock, and compared with the engine's stamps"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    theirs = EngineClock(clock)
+    theirs.time, theirs.time_ns = lambda: clock.time() + ahead, lambda: clock.time_ns() + int(ahead * 1e9)
+    monkeypatch.setattr(support.fake_engine, "time", theirs)
+    with FakeEngine() as engine:
+        web = engine.add("web", project="shop", started_ago=3600.0)
+        with Life(engine, tmp_path, clock) as life:
+            life.run(10)
+            engine.go_down()
+            life.run(3)
+            engine.come_up(kill_leftovers=True)
+            life.run(100)
+            assert web.running, life.said
+            assert not [words for words in life.told() if words.startswith("Stopped")]
+
+
+@pytest.mark.parametrize("back", ["before Sentinel", "after Sentinel", "goes as Sentinel starts"])
+def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_stop(
+    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, back: str
+) -> None:
+    if back != "goes as Sentinel starts":
+        words = "that an engine was killed while nobody watched is not found out: its kills are taken for an operator's"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
+    webs = [engine.add(f"web{number}", project="shop", started_ago=3600.0) for number in (1, 2, 3)]
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    if back != "goes as Sentinel starts":
+        engine.go_down()
+    if back == "before Sentinel":
+        engine.come_up(kill_leftovers=True)
+        clock.at += 3
+    with Life(engine, tmp_path, clock) as second:
+        second.run(0.5)
+        if back == "goes as Sentinel starts":
+            engine.go_down()
+            second.run(0.2)
+        if back != "before Sentinel":
+            engine.come_up(kill_leftovers=True)
+        second.run(90)
+        assert all(web.running for web in webs), second.said
+        assert not [words for words in second.told() if words.startswith("Stopped")]
