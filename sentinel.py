@@ -1124,7 +1124,7 @@ OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequenc
 LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
-BURST = 5.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
+BURST = 1.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
 MEMORY_OF_EVENTS, MEMORY_OF_DEATHS = 4096, 64
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -1470,7 +1470,8 @@ class Watchdog:
         news, self.news = self.news, {}
         told = [self._tell_outage(outage, now) for outage in news.values() if self._is_told(outage)]
         actions, self.actions = self.actions, []
-        over = {tell.notice.incident for tell in actions if isinstance(tell, Tell) and tell.notice.verdict is Verdict.RECOVERED}
+        greens = [act for act in actions if isinstance(act, Tell) and act.notice.verdict is Verdict.RECOVERED]
+        over = {green.notice.incident for green in greens}
         again = [tell for tell in told if tell.notice.incident in over]  # a red after the green that left it out
         return [*(tell for tell in told if tell not in again), *actions, *again]
 
@@ -1520,6 +1521,10 @@ class Watchdog:
         if self.was_cut and self.lost_at is None and self.graced_at is None:
             self.engine_gap, self.graceful = (self.position, seen.time), False  # it may have been started anew meanwhile
             self.remembered = not self.seen
+        elif self.was_cut and self.lost_at is None and self.engine_gap[1] < math.inf:  # the same, before all was clear
+            self.engine_gap, self.graceful, self.remembered = (self.engine_gap[0], seen.time), False, not self.seen
+        elif self.absence[0] and not self.was_cut and not self.engine_known:  # or while Sentinel was away
+            self.engine_gap, self.remembered = (self.absence[0], seen.time), False
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
         self.forbidden = ""  # a proxy that was changed cuts the stream
@@ -1612,8 +1617,8 @@ class Watchdog:
             self.lost_at = now
             self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
             goodbye = self.goodbye()
-            self.graceful = goodbye < math.inf
             before = self.engine_gap[0] if self.graced_at is not None else math.inf  # it goes again before all was clear
+            self.graceful = goodbye < math.inf and (self.graceful or before == math.inf)
             self.engine_gap, self.graced_at = (min(self.position, goodbye, before), math.inf), None
             self.due.pop(("grace", ""), None)
         if why != self.lost_why:
@@ -1629,9 +1634,11 @@ class Watchdog:
             if service.alive or (service.phase is Phase.SUSPECT and service.death):
                 run = self.runs.get(service.container.id, Run()) if service.alive or not service.death else service.death.run
                 asked[service.key] = max((when for number, when in run.kills if number in ASKING_SIGNALS), default=0.0)
-        last = max(asked.values(), default=0.0)
-        unasked = [key for key, when in asked.items() if self.services[key].alive and when < last - BURST]
-        return math.inf if unasked or not last else min(when for when in asked.values() if when >= last - BURST) - 0.001
+        begin = last = max(asked.values(), default=0.0)
+        for when in sorted(asked.values(), reverse=True):
+            begin = when if begin - when <= BURST else begin
+        unasked = [key for key, when in asked.items() if self.services[key].alive and when < begin]
+        return math.inf if unasked or not last else begin - 0.001
 
     def engine_end(self, leaving: bool) -> list[float]:
         """What is to be remembered of an end of the engine that is not settled: from when to when (0: not back yet), and
@@ -1752,6 +1759,7 @@ class Watchdog:
         if len(self.seen) > MEMORY_OF_EVENTS:
             del self.seen[next(iter(self.seen))]
         self.position = max(self.position, event.time)
+        self.remembered = self.remembered or event.time <= self.absence[0]
         if self.absence[0] and event.time <= self.absence[0] and self.graceful:
             self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
         if event.id in self.ignored or self._passes_by(event):
@@ -1885,10 +1893,11 @@ class Watchdog:
                 self._find_network(service)
 
     def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
-        before, standing = service.container, service.standing
+        before = service.container
         self.touched.add(service.key)
         if container.id != before.id and not self._succeeds(service, container, now):
             return
+        standing = service.standing
         service.container, service.logs = container, logs or service.logs
         self._find_network(service)
         run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
@@ -1908,9 +1917,12 @@ class Watchdog:
     def _succeeds(self, service: Watched, container: Container, now: float) -> bool:
         """A second container under the same key: true if it is now the service's container."""
         if container.status == "created" and service.phase is not Phase.GONE:
+            if service.phase is Phase.SUSPECT and not service.replacing:  # an update begins: it gets the settle time, too
+                self.due["phase", service.key] = now + service.policy.settle
             service.successor, service.replacing = container, True
             return False
-        if container.status not in ("running", "restarting", "created"):
+        ended = service.phase is Phase.GONE and container.started_time > service.container.started_time
+        if container.status not in ("running", "restarting", "created") and not ended:
             return False
         if service.standing and container.started_time <= service.container.started_time:
             return False  # two of one key, as `docker commit` makes them: the younger one counts
@@ -1920,6 +1932,8 @@ class Watchdog:
         self._mind_windows(service, now)
         service.successor, service.death, service.replacing = None, None, container.status == "created"
         service.refund()
+        if ended and container.status == "exited":  # it ran, while nobody looked
+            self._came_back(service, now, ours=False, started_time=container.started_time)
         return True
 
     def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
@@ -2349,6 +2363,8 @@ class Watchdog:
         told = service.container.auto_remove or service.container.status == "gone"
         quiet = told or service.phase in (Phase.STOPPED, Phase.GONE)
         service.move(Phase.GONE)
+        for other in [other for other, key in self.by_id.items() if key == service.key]:
+            self._look(other)  # one that came after it, and ended
         self._cancel(service)
         service.settled = quiet
         if quiet:
@@ -3381,7 +3397,7 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
 def digest_line(card: Card, most: int) -> str:
     """One card in at most so many characters: name and end first, then the command, then the last log line."""
     names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
-    took = f"{card.listing.lower()}: {names}" if names else ""
+    took = f"{card.listing.lower()}: {names}" if names else dict(card.lines).get("Services", "")
     words = one_line(card.headline)
     for extra, cut in ((took, clip), (card.command, clip_front), (card.logs[-1] if card.logs else "", clip_front)):
         if extra and len(words) + min(len(extra), 15) + 5 <= most:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.scenario import START, World, play, probed, service
 
 from sentinel import Phase, Verdict
@@ -131,13 +130,11 @@ def test_who_is_not_to_be_restarted_is_not_after_a_replacement_that_was_not_seen
     world.advance(START + 300.0)
 
 
-@pytest.mark.xfail(strict=True, reason="the refund after ten minutes of proven life also forgets why this end is not healed")
 def test_what_ends_with_0_under_policy_no_is_not_restarted_however_long_it_has_lived() -> None:
     play(World("web"), (0, "web exits 1", "DEAD web exit 1", "start web"), (5, "", "Recovered web"),
          (700, "web exits 0", "DEAD web exit 0"), (800, ""))
 
 
-@pytest.mark.xfail(strict=True, reason="`replacing` outlives a deploy of which not all was heard: the next stop is VANISHED")
 def test_a_stop_long_after_a_deploy_whose_middle_was_not_heard_is_a_stop() -> None:
     world = World("web", "db", poll_interval=30.0)
     play(world, (0, "stream deaf"), (29.9, "recreate web"), (32, "stream cut"), (50, ""))
@@ -145,7 +142,6 @@ def test_a_stop_long_after_a_deploy_whose_middle_was_not_heard_is_a_stop() -> No
     play(world, (700, "web stop", "Stopped web"), (800, ""))
 
 
-@pytest.mark.xfail(strict=True, reason="what is restarted with its parent goes on counting as back")
 def test_who_is_restarted_once_more_with_its_parent_does_not_count_as_back() -> None:
     with_db = {"com.docker.compose.depends_on": "db:service_started:true"}
     world = World("db", service("api", labels=with_db), service("worker", labels=NEEDS_DB))
@@ -161,7 +157,6 @@ def test_who_is_restarted_once_more_with_its_parent_does_not_count_as_back() -> 
     assert incident and incident.back_at is None
 
 
-@pytest.mark.xfail(strict=True, reason="VANISHED in a mute: neither told at its end nor ever forgotten")
 def test_who_vanished_in_a_mute_is_told_at_its_end() -> None:
     world = World("web", "db")
     play(world, (0, "mute web 300"), (1, "recreate web lost"))
@@ -169,7 +164,6 @@ def test_who_vanished_in_a_mute_is_told_at_its_end() -> None:
     assert len(world.notices) == 1 and "shop/web/1" not in world.watchdog.services
 
 
-@pytest.mark.xfail(strict=True, reason="after an engine's absence only what was heard after it tells of a stop")
 def test_a_stop_that_was_heard_to_begin_and_ended_while_the_engine_was_out_of_reach_is_not_undone() -> None:
     world = World("web", "db")
     world.stop_takes["web"] = 5.0
@@ -178,7 +172,6 @@ def test_a_stop_that_was_heard_to_begin_and_ended_while_the_engine_was_out_of_re
     assert [line for line in world.done if line.startswith(("start", "DEAD"))] == []
 
 
-@pytest.mark.xfail(strict=True, reason="a green that waited for others is told though its root is muted meanwhile")
 def test_a_green_that_waits_for_others_is_not_told_in_a_mute() -> None:
     world = World("db", service("api", labels=NEEDS_DB | {"sentinel.max-restarts": "9"}))
     world.doom["api"] = (3.0, 1)
@@ -194,7 +187,6 @@ def test_a_green_that_waits_for_others_is_not_told_in_a_mute() -> None:
     assert [line for line in world.done if line.startswith("Recovered")] == ["Recovered db"]
 
 
-@pytest.mark.xfail(strict=True, reason="a mute does not begin while anything is looked at")
 def test_a_mute_begins_while_others_are_looked_at() -> None:
     world = World("web", "db")
     world.begin()
@@ -206,7 +198,6 @@ def test_a_mute_begins_while_others_are_looked_at() -> None:
     assert [line for line in world.done if "web" in line] == []
 
 
-@pytest.mark.xfail(strict=True, reason="the note of a child's end is told of one whose own end is still to be looked at")
 def test_no_note_says_that_a_container_lives_on_that_has_died() -> None:
     world = World("web", "db")
     world.begin()
@@ -216,7 +207,6 @@ def test_no_note_says_that_a_container_lives_on_that_has_died() -> None:
     assert [line for line in world.done if line.startswith("OUT OF MEMORY")] == []
 
 
-@pytest.mark.xfail(strict=True, reason="Docker's start, heard before the death is looked at, passes for an operator's")
 def test_dockers_start_before_the_death_was_looked_at_gives_no_budget_back() -> None:
     world = World(probed("db", "unless-stopped"), max_restarts=1)
     world.sick["db"] = 2.0
@@ -230,7 +220,6 @@ def test_dockers_start_before_the_death_was_looked_at_gives_no_budget_back() -> 
     assert world.done.count("restart db") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a restart overtaken by compose keeps the death of a run that is over")
 def test_a_restart_by_an_operator_of_what_replaced_a_restarted_one_is_no_death() -> None:
     world = World("web", "db")
     world.lost_answers = "never"
@@ -240,7 +229,6 @@ def test_a_restart_by_an_operator_of_what_replaced_a_restarted_one_is_no_death()
     assert max(notice.deaths for notice in world.reds.values()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a death is judged by what Docker has restarted and somebody has paused since")
 def test_who_died_and_is_paused_before_it_is_looked_at_is_left_alone() -> None:
     world = World(service("web", "always"), "db", max_restarts=2)
     world.begin()
@@ -253,7 +241,6 @@ def test_who_died_and_is_paused_before_it_is_looked_at_is_left_alone() -> None:
     assert not [line for line in world.done if "exit 0" in line or line.startswith(("start", "restart"))]
 
 
-@pytest.mark.xfail(strict=True, reason="a chain of restart: true is restarted from both ends at once")
 def test_who_is_restarted_with_one_that_is_itself_to_be_restarted_waits_for_it() -> None:
     def needs(name: str) -> dict[str, str]:
         return {"com.docker.compose.depends_on": f"{name}:service_started:true"}
@@ -267,7 +254,6 @@ def test_who_is_restarted_with_one_that_is_itself_to_be_restarted_waits_for_it()
     assert world.done.count("restart web") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="what the refund changes of one that may not be restarted is not saved")
 def test_a_refund_at_the_return_of_what_it_depends_on_is_saved() -> None:
     labels = {"com.docker.compose.depends_on": "db:service_started:true", "sentinel.restart": "false"}
     world = World("db", service("api", "always", labels=labels))

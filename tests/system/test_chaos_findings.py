@@ -96,7 +96,6 @@ def test_a_calendar_that_was_ahead_and_is_put_right_while_sentinel_is_away_holds
 
 
 @pytest.mark.parametrize("code", [3, 137])
-@pytest.mark.xfail(strict=True, reason="a successor that has ended is not taken for one: only a removal is told")
 def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not_removed(
     engine: FakeEngine, clock: Clock, tmp_path: Path, code: int
 ) -> None:
@@ -117,16 +116,12 @@ def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not
 
 @pytest.mark.parametrize("moment", [0.5, 29.9])
 def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
-    request: pytest.FixtureRequest, moment: float
+    moment: float
 ) -> None:
-    if moment > 29.0:
-        words = "an update that begins at the end of the settle time is VANISHED at once"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
     world = World("web", "db")
     play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
 
 
-@pytest.mark.xfail(strict=True, reason="in a digest a stop of some services of a project names the project alone")
 def test_a_digest_says_which_services_of_a_project_were_stopped() -> None:
     stops = [sentinel.Notice(Verdict.STOPPED, f"shop-web-{number}", 0.0, cause=Cause.STOP, project="shop", id=number)
              for number in (1, 2)]  # fmt: skip
@@ -140,11 +135,8 @@ def test_a_digest_says_which_services_of_a_project_were_stopped() -> None:
 @pytest.mark.parametrize("down", [0.5, 2.0, 12.0])
 @pytest.mark.parametrize("last", ["stop", "kill"])
 def test_what_an_engine_ends_before_all_was_clear_after_its_last_return_is_no_operators_stop(
-    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, first: str, down: float, last: str
+    engine: FakeEngine, clock: Clock, tmp_path: Path, first: str, down: float, last: str
 ) -> None:
-    if last == "stop":
-        words = "a goodbye is taken for that of the ends before it, too"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
     engine.add("db", project="shop", started_ago=3600.0, policy="always")
     web = engine.add("web", project="shop", started_ago=3600.0, policy="unless-stopped")
 
@@ -169,11 +161,8 @@ def test_what_an_engine_ends_before_all_was_clear_after_its_last_return_is_no_op
 
 @pytest.mark.parametrize("before", [3.0, 10.0])
 def test_what_an_operator_stopped_shortly_before_the_engine_was_stopped_stays_down(
-    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, before: float
+    engine: FakeEngine, clock: Clock, tmp_path: Path, before: float
 ) -> None:
-    if before < 5.0:
-        words = "a stop within five seconds before the engine's goodbye is taken for a part of that"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
     engine.add("db", project="shop", started_ago=3600.0, policy="always")
     web = engine.add("web", project="shop", started_ago=3600.0)
     with Life(engine, tmp_path, clock) as life:
@@ -211,11 +200,8 @@ def test_what_an_engine_ended_is_no_operators_stop_though_its_clock_is_ahead_of_
 
 @pytest.mark.parametrize("back", ["before Sentinel", "after Sentinel", "goes as Sentinel starts"])
 def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_stop(
-    request: pytest.FixtureRequest, engine: FakeEngine, clock: Clock, tmp_path: Path, back: str
+    engine: FakeEngine, clock: Clock, tmp_path: Path, back: str
 ) -> None:
-    if back != "goes as Sentinel starts":
-        words = "that an engine was killed while nobody watched is not found out: its kills are taken for an operator's"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=words))
     webs = [engine.add(f"web{number}", project="shop", started_ago=3600.0) for number in (1, 2, 3)]
     with Life(engine, tmp_path, clock) as first:
         first.run(10)
