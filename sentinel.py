@@ -404,7 +404,6 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 # notice    one thing to tell people
 # attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
 
-
 REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")  # what compose puts before the name of a replacement
 
 
@@ -429,7 +428,6 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
     Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
     Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
     Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING})}
-
 
 DOWN = frozenset({Phase.SUSPECT, Phase.WAITING, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE})
 
@@ -835,9 +833,8 @@ class Amend:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send these notices as one message, or have a message that is there (`message`) say this instead.
-    `nonce` begins with the ledger's tag, and is the same for the same notices; `plain` leaves out all that could be
-    refused; `why_late` says why they may come late."""
+    """Send these notices as one message, or have one that is there (`message`) say this instead. The same notices have
+    the same `nonce`; `plain` leaves out all that could be refused; `why_late` says why they may come late."""
     channel: str
     notices: tuple[Notice, ...]
     host: str
@@ -856,6 +853,14 @@ Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Amend | 
 # The engine's words to values. Tolerant: a missing or odd value becomes its default, never an exception.
 
 JSON = Any  # what json.loads gives; every use is guarded by the readers below
+
+
+def json_in(text: str | bytes) -> JSON:
+    """What a JSON text says, None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def at(document: JSON, *path: str) -> JSON:
@@ -907,8 +912,8 @@ def unix_time(text: str) -> float:
 
 
 def fits(value: JSON, example: JSON, optional: tuple[str, ...] = ()) -> bool:
-    """Whether a JSON value has an example's shape: its keys, and its kinds of values. `optional` ones may be null.
-    A list of one element is an example for all elements, a longer one for each in turn; an empty one for any."""
+    """Whether a JSON value has an example's shape: its keys, and kinds of values; `optional` ones may be null. A list of
+    one is an example for all elements, a longer one for each in turn, an empty one for any."""
     if isinstance(example, dict):
         return isinstance(value, dict) and all(
             name in value and ((name in optional and value[name] is None) or fits(value[name], item, optional))
@@ -1070,14 +1075,13 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
         heal, why_not = False, "Swarm replaces its tasks itself"
     elif heal and speaks_through(container, settings.docker_host):
         heal, why_not = False, "Sentinel speaks to the engine through it"
-    policy = Policy(
+    return Policy(
         watch=scope_of(container, settings, me)[0], heal=heal, insist=heal and asked is True, why_not=why_not,
         job=label("sentinel.job", boolean, True if container.oneoff else None),
         max_restarts=label("sentinel.max-restarts", count, settings.max_restarts),
         settle=label("sentinel.settle", duration, settings.settle),
         mention=label("sentinel.mention", mention, settings.mention),
-        quiet=label("sentinel.quiet", quiet_windows, ()))
-    return policy, warnings
+        quiet=label("sentinel.quiet", quiet_windows, ())), warnings
 
 
 def speaks_through(container: Container, host: str) -> bool:
@@ -1258,10 +1262,9 @@ class Watched:
 
 
 def intent_of(death: Death, container: Container, final: bool = False) -> Intent:
-    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`.
-    Every end made through the API has its `kill` before its `die`, on every Docker engine; `stop` comes after
-    `die` on 20.10 and before it on 26 and later. A HUP or USR1 is no wish to end. A SIGKILL alone is a
-    `docker kill`, unless a `stop` or a removal follows at once. `final`: nothing more is waited for."""
+    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On every Docker engine an end
+    made through the API has its `kill` before its `die`; `stop` follows on 20.10, and precedes it on 26 and later. HUP or
+    USR1 is no wish to end; KILL alone is `docker kill`, unless `stop` or a removal follows. `final`: nothing is awaited."""
     run = death.run
     if run.stop_time and abs(run.stop_time - death.time) <= 2.0:
         return Intent.OPERATOR
@@ -1518,11 +1521,9 @@ class Watchdog:
 
     def _stream_opened(self, seen: StreamOpened, now: float) -> None:
         self.streaming, self.opened_at = True, now
-        if self.was_cut and self.lost_at is None and self.graced_at is None:
-            self.engine_gap, self.graceful = (self.position, seen.time), False  # it may have been started anew meanwhile
-            self.remembered = not self.seen
-        elif self.was_cut and self.lost_at is None and self.engine_gap[1] < math.inf:  # the same, before all was clear
-            self.engine_gap, self.graceful, self.remembered = (self.engine_gap[0], seen.time), False, not self.seen
+        if self.was_cut and self.lost_at is None and (self.graced_at is None or self.engine_gap[1] < math.inf):
+            begin = self.position if self.graced_at is None else self.engine_gap[0]  # it may be another one
+            self.engine_gap, self.graceful, self.remembered = (begin, seen.time), False, not self.seen
         elif self.absence[0] and not self.was_cut and not self.engine_known:  # or while Sentinel was away
             self.engine_gap, self.remembered = (self.absence[0], seen.time), False
         if not self.position:
@@ -1626,9 +1627,8 @@ class Watchdog:
             self.lost_why = why
 
     def goodbye(self) -> float:
-        """When the engine began to stop all containers, by its own clock; infinity if it did not.
-        It sends all of them the stop signal at once, and leaves when the last has ended. Nobody else's stops leave not
-        one container unasked."""
+        """When the engine began to stop all containers, by its clock, else infinity. It sends all of them the signal at
+        once, and leaves when the last has ended; nobody else's stops leave not one unasked."""
         asked = {}
         for service in self.services.values():
             if service.alive or (service.phase is Phase.SUSPECT and service.death):
@@ -1763,6 +1763,7 @@ class Watchdog:
         if self.absence[0] and event.time <= self.absence[0] and self.graceful:
             self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
         if event.id in self.ignored or self._passes_by(event):
+            self.ignored -= {event.id} if event.action == "destroy" else set()
             return
         self.touched.add(self.by_id.get(event.id, ""))
         run = self.runs[event.id] = note(self.runs.get(event.id, Run()), event)
@@ -2918,11 +2919,10 @@ class Message:
 
 
 class Outbox:
-    """What waits to be told through one channel, in order; one message at a time.
-    Nothing new waits for company: what waits together goes together. A channel's own word on when to come back
-    is kept. A message that may have arrived is repeated as it was, so that Discord can tell a repeat. A message that
-    tells of what still goes on is edited when that changes, behind all that is new; where a channel can't edit,
-    what has changed is told again, if its title or its consequences have."""
+    """What waits to be told through one channel, in order; one message at a time. Nothing new waits for company: what
+    waits together goes together. A channel's own word on when to come back is kept. A message that may have arrived is
+    repeated as it was, so that Discord can tell a repeat. One that tells of what still goes on is edited when that changes,
+    behind all that is new; where it can't be, it is told again if its title or its consequences have changed."""
 
     def __init__(self, channel: str, edits: bool = False) -> None:
         self.channel, self.edits = channel, edits
@@ -2989,11 +2989,6 @@ class Outbox:
                     self._mark(key, old, notice, now)
         self.posted = {key: message for key, message in self.posted.items()
                        if "-" not in key or any(other.open for other in message.notices)}
-
-    def knows(self, number: int) -> bool:
-        """Whether a notice waits here, or stands in a message that may still change."""
-        told = (notice for message in self.posted.values() for notice in message.notices)
-        return any(notice.id == number for notice in (*self.waiting, *told))
 
     def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
         """Have a message edited; where it can't be, have said again what is worth that."""
@@ -3191,21 +3186,17 @@ HEADLINES = {
     Verdict.WATCHING: "Sentinel watches the containers of {name}"}
 
 
-def be(name: str) -> str:
-    """`is`, or `are` for several."""
-    return "are" if name.endswith(" services") else "is"
-
-
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
+    be = "are" if name.endswith(" services") else "is"
     if notice.verdict in OTHERS:
         return f"{name}: {one_line(notice.plan)}"
     if notice.verdict in HEADLINES:
         return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
-            return f"{name} {be(name)} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+            return f"{name} {be} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
         case Verdict.STOPPED:
             return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
         case Verdict.CRASH_LOOP:
@@ -3215,7 +3206,7 @@ def headline(notice: Notice) -> str:
             last = f" — {how}" if notice.exit_code is not None else ""
             return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
         case Verdict.STILL_DOWN:
-            return f"{name} {be(name)} still down"
+            return f"{name} {be} still down"
     if notice.cause is Cause.CANT_START:
         return f"{name} is DEAD — can't start"
     if notice.container is None and notice.cause:
@@ -3238,11 +3229,10 @@ def status_words(notice: Notice, moment: Callable[[float], str]) -> str:
 
 def cause_words(notice: Notice) -> str:
     """Why it died, where that is known and not said yet."""
-    if notice.cause in (Cause.CANT_START, Cause.UNHEALTHY, Cause.FAILED_UPDATE, Cause.STOP, Cause.REMOVED):
+    said = notice.cause in (Cause.CANT_START, Cause.UNHEALTHY, Cause.FAILED_UPDATE, Cause.STOP, Cause.REMOVED)
+    if said or notice.verdict in (Verdict.CHILD_OOM, Verdict.FOLDED) or notice.container is None:
         return ""
-    if notice.verdict in (Verdict.CHILD_OOM, Verdict.FOLDED) or notice.container is None:
-        return ""
-    if notice.cause is Cause.OOM and notice.container and notice.container.memory_limit:
+    if notice.cause is Cause.OOM and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
     return str(notice.cause)
 
@@ -3428,8 +3418,7 @@ def late_words(notice: Notice, now: float, why: str) -> str:
 
 def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, Any]:
     """A Discord message within every limit: an embed a notice, or digests, worst first, where that is too many.
-    `calendar_offset` turns monotonic moments into calendar time. Only `content` can ping, and only whom
-    `allowed_mentions` names: container output never does."""
+    Only `content` can ping, and only whom `allowed_mentions` names: container output never does."""
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
     told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came, not how late it is
@@ -3453,8 +3442,8 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
 def samples(at: float) -> list[Notice]:
     """A red and a green sample, for `test`."""
     container = Container("0" * 64, "sample", status="exited", exit_code=1)
-    return [Notice(Verdict.DEAD, "sample", at, container, exit_code=1, uptime=3600.0, incident=0,
-                   plan="This is a test; nothing died.", logs=("This is where the last log lines stand.",)),
+    return [Notice(Verdict.DEAD, "sample", at, container, exit_code=1, uptime=3600.0, plan="This is a test; nothing died.",
+                   logs=("This is where the last log lines stand.",)),
             Notice(Verdict.RECOVERED, "sample", at, container, downtime=31.0, deaths=1, attempts=1)]
 
 
@@ -4249,8 +4238,8 @@ def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
     config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME", "/"), ".docker")
     host, name = settings.docker_host, settings.context
     if not host and not name:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            name = text_at(json.loads(read_setting_file(os.path.join(config, "config.json"))), "currentContext")
+        with contextlib.suppress(OSError, ValueError):
+            name = text_at(json_in(read_setting_file(os.path.join(config, "config.json"))), "currentContext")
     if host or name in ("", "default"):
         host = host or default_docker_host(environment)
         wanted = settings.tls_verify or settings.cert_path
@@ -4339,8 +4328,7 @@ def connection_help(host: str, error: Exception) -> str:
 def error_text(status: int, body: bytes) -> str:
     """The message of an engine's error answer: JSON's `message`, else the text; a proxy's HTML shortened."""
     text = body[:4000].decode(errors="replace")
-    with contextlib.suppress(ValueError, RecursionError):
-        text = text_at(json.loads(body), "message")[:4000] or text
+    text = text_at(json_in(body), "message")[:4000] or text
     return clip(" ".join(re.sub(r"<[^>]*>", " ", text).split()), 600) or f"HTTP {status}"
 
 
@@ -4386,8 +4374,7 @@ class Engine:
     """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest version."""
 
     def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
-        self.host, self.tls = host, tls
-        self.podman = False  # it says so in every answer
+        self.host, self.tls, self.podman = host, tls, False  # Podman says so in every answer
         self.heals = False  # it is to be asked whether restarts are let through
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
@@ -4491,10 +4478,9 @@ class Engine:
         return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
 
     def restart(self, job: Restart) -> Restarted:
-        """Bring a container back, if it still stands as it was judged: it is looked at again just before.
-        A container that is down is started, never restarted: that can't take down one that somebody else has
-        just started. The call for a running one blocks for its stop timeout and a little more. A 404 may mean
-        a network or another container, so only inspect says what is gone; a 304 and a lost answer say nothing."""
+        """Bring a container back, if it still stands as it was judged: it is looked at again just before. One that is down
+        is started, never restarted: that can't take down one that somebody has just started. The call for a running one
+        blocks for its stop timeout and a little more. A 404 may mean a network, and a 304 or a lost answer says nothing."""
         asked = False
         try:
             container = self.inspect(job.id)
@@ -4530,9 +4516,8 @@ class Engine:
             assert self.stream
             self.stream.settimeout(None)
             while line := response.readline(EVENT_LIMIT):
-                with contextlib.suppress(ValueError, RecursionError):
-                    if event := event_of(json.loads(line)):
-                        put(event)
+                if event := event_of(json_in(line)):
+                    put(event)
             return StreamClosed()
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             opened = self.stream is not None and self.stream.gettimeout() is None
@@ -4547,9 +4532,8 @@ class Engine:
 
 
 def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
-    """The id of the container that this process may run in, empty outside of one.
-    The files that Docker and Podman mount into a container name it on cgroup v1 and v2, also with private
-    namespaces; the cgroup's path does on v1; the hostname does unless it was set."""
+    """The id of the container that this process may run in, empty outside of one. Files that Docker and Podman mount into
+    it name it, also with private namespaces; the cgroup's path does on v1; the hostname does unless it was set."""
     mounted = re.search(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)",
                         mountinfo)
     grouped = re.search(r"[0-9a-f]{64}", cgroup)
@@ -4617,10 +4601,7 @@ class Answer:
     @property
     def document(self) -> JSON:
         """The body, if it is JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
+        return json_in(self.body)
 
 
 def proxy_of(scheme: str, url: urllib.parse.SplitResult, environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
@@ -4717,10 +4698,9 @@ def seconds_of(value: object) -> float:
 
 
 def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
-    """What the answer of Discord, or of a bridge to it, means for a message.
-    A 429 counts from Retry-After or retry_after, never from Reset-After. An answer of Discord's without JSON or
-    `Via` does not come from the API but from the edge before it, which wants to be left alone for long. 500, 504
-    and 52x may come after the message was stored, 502 and 503 do not."""
+    """What the answer of Discord, or of a bridge to it, means for a message. A 429 counts from Retry-After or
+    retry_after, never from Reset-After. An answer without JSON or `Via` is from Discord's edge, not from its API, and
+    that wants to be left alone for long. 500, 504 and 52x may come after the message was stored, 502 and 503 do not."""
     status, document = answer.status, answer.document
     number, text = whole_at(document, "code"), text_at(document, "message") or f"HTTP {status}"
     if not status:
@@ -5150,8 +5130,7 @@ class Daemon:
         self.greeted = not settings.greet
         self.offset = 0.0  # what turns monotonic moments into calendar time
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
-        self.manager = Manager(environment)
-        self.journal = journal_is(environment, 2)
+        self.manager, self.journal = Manager(environment), journal_is(environment, 2)
         self.web = Web(environment)
         self.health_files = health_files(settings, environment)
         self.pulse_at = self.heartbeat_at = self.prune_at = 0.0
@@ -5349,11 +5328,9 @@ class Daemon:
         """What was told of an outage reads otherwise now, wherever that can be."""
         if number := self.reds.get(notice.incident):
             notice = self._keep(notice, number)
-            live = [outbox for outbox in self.outboxes.values() if not outbox.dead]
-            if self.settings.chain and notice.open and live and not any(outbox.knows(number) for outbox in live):
-                live[0].waiting.append(notice)  # the channel that told it is lost
             for outbox in self.outboxes.values():
-                outbox.amend(notice, now)
+                if self.settings.chain or not outbox.dead:  # what a lost channel told is handed on
+                    outbox.amend(notice, now)
             if notice.verdict is Verdict.GAVE_UP and notice.open:
                 self._gave_up(notice)
             if not notice.open:
@@ -5636,11 +5613,10 @@ def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
         return {}
     runs: dict[str, Run] = {}
     for line in body.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            if event := event_of(json.loads(line)):
-                run = runs[event.id] = note(runs.get(event.id, Run()), event)
-                if event.action == "die":
-                    run.death = Death(event.time, 0.0, event.exit_code, run)
+        if event := event_of(json_in(line)):
+            run = runs[event.id] = note(runs.get(event.id, Run()), event)
+            if event.action == "die":
+                run.death = Death(event.time, 0.0, event.exit_code, run)
     return {container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
             for container_id, run in runs.items() if run.death}
 
@@ -5740,8 +5716,7 @@ def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -
 
 def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float) -> int:
     """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at once. 1 if it can't be."""
-    folder = state_folder(settings, environment)
-    path = os.path.join(folder, "sentinel.db")
+    path = os.path.join(state_folder(settings, environment), "sentinel.db")
     try:
         database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
         known = known_names(database)
@@ -5759,9 +5734,8 @@ def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], 
                 database.execute("DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name))
         database.close()
     except (sqlite3.Error, LedgerError) as error:
-        trouble = error if isinstance(error, LedgerError) else f"the ledger {path} can't be used ({error}); is this the" \
-            " daemon's SENTINEL_STATE?"
-        print(trouble, file=sys.stderr)
+        foreign = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
+        print(error if isinstance(error, LedgerError) else foreign, file=sys.stderr)
         return 1
     end = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     print(f"{listed(wanted)}: neither alerts nor restarts until {end}" if seconds else f"{listed(wanted)}: watched again")
@@ -5772,9 +5746,8 @@ def known_names(database: sqlite3.Connection) -> set[str]:
     """Every name by which the services of a ledger can be meant."""
     known = {"all"}
     for key, text in database.execute("SELECT key, value FROM record WHERE kind IN ('service', 'mute')"):
-        with contextlib.suppress(ValueError, RecursionError):
-            made = at(json.loads(text), "container")
-            known |= {key} | Container("", text_at(made, "name"), labels_at(made, "labels")).called
+        made = at(json_in(text), "container")
+        known |= {key} | Container("", text_at(made, "name"), labels_at(made, "labels")).called
     return known
 
 
