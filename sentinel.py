@@ -5884,9 +5884,9 @@ def relaunch() -> None:
         frame = frame.f_back
     if frame.f_globals is globals() and hasattr(os, "memfd_create") and sys.executable and sys.argv[0] in sys.orig_argv:
         code = os.memfd_create("sentinel", 0)
-        with open(code, "wb", closefd=False) as file:
-            marshal.dump(frame.f_code, file)
-        os.lseek(code, 0, os.SEEK_SET)
+        os.pwrite(code, marshal.dumps(frame.f_code), 0)
+        for variable, value in (("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")):  # glibc: what a listing
+            os.environ.setdefault(variable, value)  # took is given back, a thirtieth of the daemon
         flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
         os.execv(sys.executable, [sys.executable, *flags, "-c", RELAUNCHED.format(code=code), *sys.argv[1:]])
 
