@@ -5883,12 +5883,12 @@ def relaunch() -> None:
     while frame.f_back and frame.f_code.co_name != "<module>":
         frame = frame.f_back
     if frame.f_globals is globals() and hasattr(os, "memfd_create") and sys.executable and sys.argv[0] in sys.orig_argv:
-        code = os.memfd_create("sentinel", 0)
-        os.pwrite(code, marshal.dumps(frame.f_code), 0)
-        for variable, value in (("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")):  # glibc: what a listing
-            os.environ.setdefault(variable, value)  # took is given back, a thirtieth of the daemon
-        flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
-        os.execv(sys.executable, [sys.executable, *flags, "-c", RELAUNCHED.format(code=code), *sys.argv[1:]])
+        with contextlib.suppress(OSError):  # a sandbox may forbid it: then it goes on as it is
+            os.pwrite(code := os.memfd_create("sentinel", 0), marshal.dumps(frame.f_code), 0)
+            for variable, value in (("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")):  # glibc: what a
+                os.environ.setdefault(variable, value)  # listing took is given back, a thirtieth of the daemon
+            flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
+            os.execv(sys.executable, [sys.executable, *flags, "-c", RELAUNCHED.format(code=code), *sys.argv[1:]])
 
 
 RELAUNCHED = ("import marshal, sys, types; sentinel = sys.modules['sentinel'] = types.ModuleType('sentinel'); "
