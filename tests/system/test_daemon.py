@@ -409,3 +409,16 @@ def test_without_a_channel_alerts_are_cards_on_the_terminal(engine: FakeEngine, 
         assert process.wait(5) == 0
     card = (tmp_path / "out").read_text()
     assert "web is DEAD — exit 3" in card and "\x1b" not in card, "plain where it is no terminal"
+
+
+@pytest.mark.parametrize("forbidden", [False, True], ids=["as usual", "where memory files are forbidden"])
+def test_the_daemon_becomes_a_process_that_has_not_compiled_it(engine: FakeEngine, tmp_path: Path, forbidden: bool) -> None:
+    """CPython keeps the syntax tree of a script, and gives that of a module back; the code is handed on in memory."""
+    engine.add("web", project="shop", started_ago=3600.0)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\ndef refuse(*_):\n    raise PermissionError(1, 'not here')\n" + "os.memfd_create = refuse\n" * forbidden)
+    with program(tmp_path, engine.host, PYTHONPATH=str(tmp_path)) as process:
+        until(lambda: "watching web" in (tmp_path / "log").read_text())
+        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+        assert (b"-c" in words) is not forbidden
+        assert not [link for link in Path(f"/proc/{process.pid}/fd").iterdir() if "memfd" in os.path.realpath(link)]
