@@ -1147,3 +1147,31 @@ def test_a_service_keeps_its_record_when_its_container_is_replaced() -> None:
     world.doom.clear()
     play(world, (60, "recreate web", "Recovered web"), (HOUR, ""))
     assert world.notices[-1].incident == 1
+
+
+# ── What is nobody's business ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("labels", "podman", "looked"), [
+    ({}, False, False), ({"maintainer": "me"}, False, False), ({}, True, True), ({"sentinel.watch": "maybe"}, False, True),
+    ({"com.docker.compose.project": "shop", "com.docker.compose.oneoff": "False"}, False, True)])
+def test_a_container_that_nobody_watches_is_not_asked_about(labels: dict[str, str], podman: bool, looked: bool) -> None:
+    """A machine that runs a job a second would be asked about each: its labels are in its own events."""
+    world = World("web")
+    world.begin()
+    watchdog = world.watchdog
+    watchdog.podman = podman
+    attributes = {"image": "busybox", "name": "job", **labels}
+    nano = round((world.stamp() + 1) * 1e9)
+    actions = [action for word in ("create", "start") for action in watchdog.observe(
+        sentinel.Heard(word, "j" * 64, nano + len(word), attributes), world.now)]
+    assert (sentinel.Look("j" * 64) in actions) is looked
+    watchdog.observe(sentinel.Heard("destroy", "j" * 64, nano + 9, attributes), world.now)
+    assert "j" * 64 not in watchdog.ignored and "j" * 64 not in watchdog.runs
+
+
+def test_an_event_without_labels_is_asked_about() -> None:
+    world = World("web")
+    world.begin()
+    heard = sentinel.Heard("create", "j" * 64, round((world.stamp() + 1) * 1e9), {})
+    assert sentinel.Look("j" * 64) in world.watchdog.observe(heard, world.now)

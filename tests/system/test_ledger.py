@@ -837,3 +837,22 @@ def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: s
         finally:
             process.terminate()
             assert process.wait(5) == 0
+
+
+def test_what_changes_nothing_is_not_written(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each transaction is synced: a flood of events that change nothing may not cost one a turn."""
+    web = engine.add("web", project="shop", healthcheck=True, started_ago=3600.0)
+    engine.health(web, "healthy")
+    written: list[str] = []
+    write = Ledger._write
+    with Life(engine, tmp_path, clock, watch="compose") as life:
+        life.run(10)
+        monkeypatch.setattr(Ledger, "_write", lambda self, database: (written.extend(key for _, key in self.unsaved),
+                                                                      write(self, database))[1])  # fmt: skip
+        for _ in range(20):
+            engine._emit(web, "health_status: healthy")
+            engine._emit(web, "kill", signal="1")
+            life.run(0.37)
+    assert written == []
