@@ -870,7 +870,7 @@ def at(document: JSON, *path: str) -> JSON:
     return document
 
 
-def whole(text: str) -> str:
+def encodable(text: str) -> str:
     """Text without the half characters that JSON can hold and nothing else takes."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
@@ -878,7 +878,7 @@ def whole(text: str) -> str:
 def text_at(document: JSON, *path: str) -> str:
     """The text at a path, empty where there is none."""
     value = at(document, *path)
-    return whole(value) if isinstance(value, str) else ""
+    return encodable(value) if isinstance(value, str) else ""
 
 
 def whole_at(document: JSON, *path: str) -> int:
@@ -891,7 +891,7 @@ def labels_at(document: JSON, *path: str) -> dict[str, str]:
     """The texts of a mapping at a path."""
     value = at(document, *path)
     texts = value.items() if isinstance(value, dict) else ()
-    return {whole(name): whole(text) for name, text in texts if isinstance(text, str)}
+    return {encodable(name): encodable(text) for name, text in texts if isinstance(text, str)}
 
 
 def number_in(text: str | None) -> int | None:
@@ -1524,8 +1524,6 @@ class Watchdog:
         if self.was_cut and self.lost_at is None and (self.graced_at is None or self.engine_gap[1] < math.inf):
             begin = self.position if self.graced_at is None else self.engine_gap[0]  # it may be another one
             self.engine_gap, self.graceful, self.remembered = (begin, seen.time), False, not self.seen
-        elif self.absence[0] and not self.was_cut and not self.engine_known:  # or while Sentinel was away
-            self.engine_gap, self.remembered = (self.absence[0], seen.time), False
         if not self.position:
             self.position, self.history = seen.time, (seen.since, seen.time)
         self.forbidden = ""  # a proxy that was changed cuts the stream
@@ -1643,7 +1641,7 @@ class Watchdog:
     def engine_end(self, leaving: bool) -> list[float]:
         """What is to be remembered of an end of the engine that is not settled: from when to when (0: not back yet), and
         whether it said goodbye; nothing where it lives. Where Sentinel leaves, too, all being stopped is such an end."""
-        if self.engine_known and (self.lost_at is not None or self.graced_at is not None):
+        if self.engine_known and (self.lost_at, self.graced_at) != (None, None) and self.engine_gap[0] < math.inf:
             return [self.engine_gap[0], self.engine_gap[1] if self.engine_gap[1] < math.inf else 0.0, float(self.graceful)]
         goodbye = self.goodbye() if leaving else math.inf
         return [goodbye, 0.0, 1.0] if goodbye < math.inf else []
@@ -1759,7 +1757,6 @@ class Watchdog:
         if len(self.seen) > MEMORY_OF_EVENTS:
             del self.seen[next(iter(self.seen))]
         self.position = max(self.position, event.time)
-        self.remembered = self.remembered or event.time <= self.absence[0]
         if self.absence[0] and event.time <= self.absence[0] and self.graceful:
             self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
         if event.id in self.ignored or self._passes_by(event):
@@ -2472,7 +2469,7 @@ class Watchdog:
         return [self.services[key] for key in self.groups.get(name, ()) if name[1] and key != service.key]
 
     def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
-        """Whether a restart of a dependant would be wasted; what was stopped long before holds who is on its network."""
+        """Whether a restart of a dependant would be wasted; what was stopped long before holds only its network."""
         if parent.alive:
             return not self._steady(parent, dependency, now)
         if parent.incident or dependency.network:
@@ -2924,10 +2921,10 @@ class Outbox:
     repeated as it was, so that Discord can tell a repeat. One that tells of what still goes on is edited when that changes,
     behind all that is new; where it can't be, it is told again if its title or its consequences have changed."""
 
-    def __init__(self, channel: str, edits: bool = False) -> None:
-        self.channel, self.edits = channel, edits
+    def __init__(self, channel: str, edits: bool = False, chained: bool = False) -> None:
+        self.channel, self.edits, self.chained = channel, edits, chained
         self.waiting: list[Notice] = []
-        self.posted: dict[str, Message] = {}  # by the message's id, or `first-last` notice where it has none: no edits
+        self.posted: dict[str, Message] = {}  # by the message's id, or its notices' `1-2-` where it has none: no edits
         self.stale: dict[str, float] = {}  # those that no longer read so → when to edit them
         self.sent: tuple[Notice, ...] = ()  # what the message under way says
         self.editing = ""  # the message that is being edited
@@ -2990,10 +2987,15 @@ class Outbox:
         self.posted = {key: message for key, message in self.posted.items()
                        if "-" not in key or any(other.open for other in message.notices)}
 
+    def knows(self, number: int) -> bool:
+        """Whether a notice waits here, or stands in a message that may still change."""
+        told = (notice for message in self.posted.values() for notice in message.notices)
+        return any(notice.id == number for notice in (*self.waiting, *told))
+
     def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
         """Have a message edited; where it can't be, have said again what is worth that."""
         retitled = (old.verdict, old.name) != (new.verdict, new.name)
-        if "-" not in message and not self.dead:
+        if "-" not in message and not (self.dead and self.chained):  # then it is handed on
             due = now + (EDIT_SOON if retitled else EDIT_LATER)
             self.stale[message] = min(self.stale.get(message, math.inf), due)
         elif (retitled or len(new.consequences) > len(old.consequences)) and new not in self.waiting[self.batch :]:
@@ -3010,17 +3012,17 @@ class Outbox:
         if seen.fate is Fate.SENT or (seen.fate is Fate.MALFORMED and self.plain):
             return self._sent(seen, now)
         self.failing_since = self.failing_since or now
+        self.unclear = self.unclear or seen.fate is Fate.UNCLEAR
+        if not self.unclear and seen.fate is not Fate.MALFORMED:  # nobody was told, so there is nothing to fold
+            unfolded = {old.id for old in self.sent if old.verdict is not Verdict.FOLDED}
+            self.waiting = [new for new in self.waiting if new.verdict is not Verdict.FOLDED or new.id not in unfolded]
+            self.batch = 0
         if seen.fate is Fate.DEAD:
             self.dead = seen.why
             return [], [Log("error", f"{self.channel}: retired, nothing more is sent to it: {seen.why}")]
         if seen.fate is Fate.MALFORMED:
             self.plain = True
             return [], [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
-        self.unclear = self.unclear or seen.fate is Fate.UNCLEAR
-        if not self.unclear:  # nobody was told, so there is nothing to fold
-            unfolded = {old.id for old in self.sent if old.verdict is not Verdict.FOLDED}
-            self.waiting = [new for new in self.waiting if new.verdict is not Verdict.FOLDED or new.id not in unfolded]
-            self.batch = 0
         self.failures += 1
         self.held_until = now + self._pause(seen, self.failures)
         return [], [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
@@ -3043,7 +3045,7 @@ class Outbox:
         self.size = self.size if self.waiting else BATCH
         if seen.fate is Fate.MALFORMED:
             return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
-        numbers = f"{done[0].id}-{done[-1].id}" if done else ""
+        numbers = "".join(f"{notice.id}-" for notice in done)
         message = (self.edits and seen.message) or numbers  # a yes that does not name the message is one all the same
         if message and (any(notice.open for notice in done) or tuple(done) != self.sent):
             self.posted[message] = Message(done, now, self.why_late, plain)
@@ -3084,7 +3086,7 @@ def escalate(chain: list[Outbox], now: float) -> None:
     """In a chain of fallbacks, hand what a channel could not tell in time to the next one, once."""
     for outbox, fallback in itertools.pairwise(chain):
         if outbox.dead or (outbox.failing_since and now - outbox.failing_since >= CHAIN_PATIENCE):
-            fallback.waiting += [notice for notice in outbox.waiting if notice.id not in outbox.handed]
+            fallback.waiting += [one for one in outbox.waiting if one.id not in outbox.handed and not fallback.knows(one.id)]
             outbox.handed = [notice.id for notice in outbox.waiting]
             if outbox.dead:
                 outbox.waiting, outbox.batch = [], 0
@@ -3919,7 +3921,7 @@ class Ledger:
         return False
 
     def newest(self) -> float:
-        """When it was written last, by the calendar."""
+        """When the position, which moves with all that is written, was written last, by the calendar."""
         written_at, _ = self.alive.get(("meta", "position"), (0.0, ""))
         return written_at if isinstance(written_at, float) and written_at < 1e11 else 0.0
 
@@ -4018,7 +4020,7 @@ CONTAINER_FIELDS = tuple(one.name for one in fields(Container))
 
 def container_record(container: Container) -> JSON:
     """A container without its probe's words and the labels that Sentinel does not read."""
-    labels = {whole(name): whole(text) for name, text in container.labels.items() if KEPT_LABELS.match(name)}
+    labels = {encodable(name): encodable(text) for name, text in container.labels.items() if KEPT_LABELS.match(name)}
     facts = {name: getattr(container, name) for name in CONTAINER_FIELDS}  # a third of asdict's time, at every event
     return facts | {"labels": labels, "links": list(container.links), "probe_output": ""}
 
@@ -5122,19 +5124,18 @@ class Daemon:
         self.watchdog = Watchdog(settings)
         self.ledger = Ledger(state_folder(settings, environment), self.mask)
         self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
-        self.outboxes = {name: Outbox(name, channel.edits) for name, channel in self.channels.items()}
+        self.outboxes = {name: Outbox(name, channel.edits, settings.chain) for name, channel in self.channels.items()}
         self.notices = 0
         self.reds: dict[int, int] = {}  # outages that go on → the notices that tell of them
         self.kept: set[int] = set()  # outages that the ledger holds
         self.given_up: set[int] = set()  # outages of which that was said
-        self.greeted = not settings.greet
+        self.greeted, self.heartbeat_why = not settings.greet, ""
         self.offset = 0.0  # what turns monotonic moments into calendar time
         self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
         self.manager, self.journal = Manager(environment), journal_is(environment, 2)
         self.web = Web(environment)
         self.health_files = health_files(settings, environment)
         self.pulse_at = self.heartbeat_at = self.prune_at = 0.0
-        self.heartbeat_why = ""
         self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
         self.listed_at = time.monotonic()
         self.notes: deque[float] = deque(maxlen=NOTES)
@@ -5329,8 +5330,7 @@ class Daemon:
         if number := self.reds.get(notice.incident):
             notice = self._keep(notice, number)
             for outbox in self.outboxes.values():
-                if self.settings.chain or not outbox.dead:  # what a lost channel told is handed on
-                    outbox.amend(notice, now)
+                outbox.amend(notice, now)
             if notice.verdict is Verdict.GAVE_UP and notice.open:
                 self._gave_up(notice)
             if not notice.open:
@@ -5380,7 +5380,7 @@ class Daemon:
             self.figures.delivery.add(time.monotonic() - next(notice.at for notice in done if notice.id == number))
             self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
         if self.settings.chain and seen.channel != Drop.name:
-            for other in self.outboxes.values():
+            for other in (other for other in self.outboxes.values() if other is not outbox):
                 other.discard(set(told))
         self._let_go({notice.id for notice in (*outbox.sent, *done)})
         if outbox.dead and not lost_before and len(self.outboxes) > 1:

@@ -684,7 +684,7 @@ def test_what_is_discarded_from_a_message_that_may_have_arrived_is_not_repeated(
 
 
 def test_in_a_chain_a_new_title_is_told_by_the_fallback_of_a_channel_that_is_gone() -> None:
-    first, second = Outbox("webhook", True), Outbox("bot", True)
+    first, second = Outbox("webhook", True, True), Outbox("bot", True, True)
     first.waiting.append(red(1))
     sends(first, 0.0)
     first.waiting.append(red(2))
@@ -710,6 +710,38 @@ def test_in_a_chain_what_is_told_again_is_handed_on_too() -> None:
     first.amend(red(1, verdict=Verdict.GAVE_UP), 41.0)
     escalate([first, second], 80.0)
     assert reads(taken(second, 80.0)) == ["GAVE UP s1"]
+
+
+def test_in_a_chain_what_the_fallback_can_edit_is_not_told_again() -> None:
+    """The first channel told it and was lost; the second has told it since, and brings that up to date."""
+    first, second = Outbox("webhook", True, True), Outbox("bot", True, True)
+    first.waiting.append(red(1))
+    sends(first, 0.0)
+    first.waiting.append(red(2))
+    taken(first, 1.0)
+    first.settle(answer(Fate.DEAD, why="404 Unknown Webhook"), 1.0)
+    escalate([first, second], 2.0)
+    sends(second, 2.0, "b1")
+    for number, verdict in ((10.0, Verdict.CRASH_LOOP), (30.0, Verdict.GAVE_UP)):
+        for box in (first, second):
+            box.amend(red(1, verdict=verdict), number)
+        escalate([first, second], number)
+        if verdict is Verdict.CRASH_LOOP:
+            assert reads(sends(second, 20.0, "b2")) == ["CRASH LOOP s1"]
+    assert not second.waiting
+    assert [(job.message, job.notices[0].verdict) for _, job in edits_until(second, 60.0)] == [("b2", Verdict.GAVE_UP)]
+
+
+def test_what_is_told_again_of_some_of_a_message_leaves_the_others_to_be_told() -> None:
+    """Where a channel can't edit, a message goes by the numbers of its notices: all of them, not the first and the last."""
+    box = Outbox("bridge")
+    box.waiting += [red(1), red(2), red(3)]
+    sends(box, 0.0)
+    box.amend(red(1, verdict=Verdict.CRASH_LOOP), 5.0)
+    box.amend(red(3, verdict=Verdict.CRASH_LOOP), 5.0)
+    sends(box, 6.0)
+    box.amend(red(2, verdict=Verdict.GAVE_UP), 10.0)
+    assert reads(sends(box, 11.0)) == ["GAVE UP s2"]
 
 
 # ── Anything at any time ──────────────────────────────────────────────────────────────────────────────────────

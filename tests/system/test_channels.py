@@ -460,7 +460,7 @@ def test_half_a_minute_of_patience_for_real(engine: FakeEngine, discord: FakeDis
     patched = f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); sys.argv = ['sentinel.py']; import sentinel; " \
               "sentinel.CHAIN_PATIENCE = 1.0; sys.exit(sentinel.main())"
     with program(tmp_path, engine.host, "-c", patched, DISCORD_WEBHOOK_URL=hook.url, SENTINEL_CHAIN="true",
-                 SENTINEL_DROP_DIR=str(tmp_path / "drop"), SENTINEL_RESTART="false"):  # fmt: skip
+                 SENTINEL_DROP_DIR=str(tmp_path / "drop"), SENTINEL_RESTART="false", SENTINEL_GREET="false"):  # fmt: skip
         until(lambda: "watching web" in (tmp_path / "log").read_text())
         began = time.monotonic()
         engine.crash(web, 3)

@@ -198,7 +198,12 @@ def test_what_an_engine_ended_is_no_operators_stop_though_its_clock_is_ahead_of_
             assert not [words for words in life.told() if words.startswith("Stopped")]
 
 
-@pytest.mark.parametrize("back", ["before Sentinel", "after Sentinel", "goes as Sentinel starts"])
+UNSEEN = pytest.mark.xfail(strict=True, reason=(
+    "an engine killed and back while nobody watched looks like an operator who stops all: that must never be undone"))
+
+
+@pytest.mark.parametrize("back", [
+    *(pytest.param(f"{when} Sentinel", marks=UNSEEN) for when in ("before", "after")), "goes as Sentinel starts"])
 def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_stop(
     engine: FakeEngine, clock: Clock, tmp_path: Path, back: str
 ) -> None:
@@ -221,3 +226,25 @@ def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_
         second.run(90)
         assert all(web.running for web in webs), second.said
         assert not [words for words in second.told() if words.startswith("Stopped")]
+
+
+@pytest.mark.parametrize("policy", ["no", "unless-stopped"])
+@pytest.mark.parametrize("remembers", [True, False], ids=["the engine knows its events", "they are forgotten"])
+def test_what_an_operator_stops_while_sentinel_is_away_stays_down(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, policy: str, remembers: bool
+) -> None:
+    """All of it, just before Sentinel comes back: as if the engine had ended them."""
+    both = [engine.add(name, project="shop", started_ago=3600.0, policy=policy) for name in ("web", "db")]
+    with Life(engine, tmp_path, clock) as first:
+        first.run(60)
+    clock.at += 200
+    if not remembers:
+        engine.ring.clear()
+    for container in both:
+        engine.stop_by_operator(container)
+        clock.at += 0.5
+    clock.at += 5
+    with Life(engine, tmp_path, clock) as second:
+        second.run(120)
+        assert {words.partition(" ")[0] for words in second.told()} == {"Stopped"}, second.said
+    assert not any(container.running for container in both)
