@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,6 @@ from support.scenario import World, play
 
 import sentinel
 from sentinel import Cause, Verdict
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
-
-
-@pytest.fixture
-def engine(clock: Clock) -> Iterator[FakeEngine]:
-    with FakeEngine() as fake:
-        yield fake
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2], ids=["never", "while the engine is away", "soon after the engine is back"])

@@ -5,20 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import pytest
-import support.fake_engine
 from support.fake_engine import FakeEngine
-from support.lives import Clock, EngineClock, Life
-
-import sentinel
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
+from support.lives import Clock, Life
 
 
 def test_a_crash_loop_that_then_cant_be_started_ends_no_life(clock: Clock, tmp_path: Path) -> None:
