@@ -3832,9 +3832,9 @@ class Ledger:
         try:
             try:
                 self.database = self._connect()
-            except sqlite3.OperationalError:
-                raise  # it can't be reached, which says nothing of what is in it
             except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError) and "unsupported file format" not in str(error):
+                    raise  # it can't be reached, which says nothing of what is in it
                 aside = self._set_aside()
                 self.database = self._connect()
                 return f"{self.path} could not be used ({error}); it was set aside as {aside}"

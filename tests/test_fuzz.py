@@ -364,6 +364,20 @@ def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
     sentinel.history_table(sentinel.incidents_of(ledger.records("notice"), {}, {}))
 
 
+def test_a_ledger_of_a_format_that_sqlite_does_not_know_is_set_aside(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """SQLite calls that an operational error, as it does a file that can't be reached."""
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+    with (tmp_path / "sentinel.db").open("r+b") as file:
+        file.seek(44)
+        file.write(b"\xff" * 4)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(1)
+        assert "set aside" in life.said and life.daemon.ledger.database
+
+
 # ── Kept cases: settings ──────────────────────────────────────────────────────────────────────────────────────
 
 
