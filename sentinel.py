@@ -638,7 +638,7 @@ class Listed:
     me: str = ""
     host: str = ""
     engine: str = ""
-    podman: bool = False
+    podman: bool = False  # whose events do not tell a stop from a death
     forbidden: str = ""  # why nothing can be restarted through this engine, as far as that is known
 
 
@@ -833,8 +833,8 @@ class Amend:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send these notices as one message, or have one that is there (`message`) say this instead. The same notices have
-    the same `nonce`; `plain` leaves out all that could be refused; `why_late` says why they may come late."""
+    """Send these notices as one message, or have one that is there (`message`) say this instead. `nonce` begins with the
+    ledger's tag, and is the same for the same notices; `plain` leaves out all that could be refused."""
     channel: str
     notices: tuple[Notice, ...]
     host: str
@@ -2494,7 +2494,7 @@ class Watchdog:
         return sorted(services, key=lambda service: len(self._all(self.parents, service)))
 
     def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
-        """Whether a service lives well enough for its dependants: longer than last, healthy where they ask for that."""
+        """Whether it lives well enough for its dependants: longer than last, healthy where they ask, not to be restarted."""
         container, incident = parent.container, parent.incident
         if not parent.alive or container.sick or self._to_be_refreshed(parent):
             return False
@@ -3420,7 +3420,7 @@ def late_words(notice: Notice, now: float, why: str) -> str:
 
 def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, Any]:
     """A Discord message within every limit: an embed a notice, or digests, worst first, where that is too many.
-    Only `content` can ping, and only whom `allowed_mentions` names: container output never does."""
+    Only `content` can ping, and only whom `allowed_mentions` names. `calendar_offset` turns moments into calendar time."""
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
     told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came, not how late it is

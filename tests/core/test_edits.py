@@ -683,7 +683,8 @@ def test_what_is_discarded_from_a_message_that_may_have_arrived_is_not_repeated(
     assert [reads(job) for _, job in edits_until(first, 99.0)] == [["GAVE UP s2"]]
 
 
-def test_in_a_chain_a_new_title_is_told_by_the_fallback_of_a_channel_that_is_gone() -> None:
+def a_lost_channel_and_its_fallback() -> tuple[Outbox, Outbox]:
+    """The first of a chain has told one red message; with the next it is gone, so that is handed on."""
     first, second = Outbox("webhook", True, True), Outbox("bot", True, True)
     first.waiting.append(red(1))
     sends(first, 0.0)
@@ -691,6 +692,11 @@ def test_in_a_chain_a_new_title_is_told_by_the_fallback_of_a_channel_that_is_gon
     taken(first, 1.0)
     first.settle(answer(Fate.DEAD, why="404 Unknown Webhook"), 1.0)
     escalate([first, second], 2.0)
+    return first, second
+
+
+def test_in_a_chain_a_new_title_is_told_by_the_fallback_of_a_channel_that_is_gone() -> None:
+    first, second = a_lost_channel_and_its_fallback()
     assert reads(sends(second, 2.0, "b1")) == ["DEAD s2"]
     for box in (first, second):
         box.amend(red(1, verdict=Verdict.GAVE_UP), 10.0)
@@ -714,13 +720,7 @@ def test_in_a_chain_what_is_told_again_is_handed_on_too() -> None:
 
 def test_in_a_chain_what_the_fallback_can_edit_is_not_told_again() -> None:
     """The first channel told it and was lost; the second has told it since, and brings that up to date."""
-    first, second = Outbox("webhook", True, True), Outbox("bot", True, True)
-    first.waiting.append(red(1))
-    sends(first, 0.0)
-    first.waiting.append(red(2))
-    taken(first, 1.0)
-    first.settle(answer(Fate.DEAD, why="404 Unknown Webhook"), 1.0)
-    escalate([first, second], 2.0)
+    first, second = a_lost_channel_and_its_fallback()
     sends(second, 2.0, "b1")
     for number, verdict in ((10.0, Verdict.CRASH_LOOP), (30.0, Verdict.GAVE_UP)):
         for box in (first, second):

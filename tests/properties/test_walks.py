@@ -6,7 +6,6 @@ The seeds are fixed; SENTINEL_TEST_SEED walks another way, and a failed walk pri
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,14 +21,7 @@ def edges() -> Iterator[set[Edge]]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Quiet windows are local time."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("utc")
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -16,10 +16,8 @@ import urllib.request
 from pathlib import Path
 
 import sentinel
-import support.fake_engine
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
-from support.lives import EngineClock
 from support.longlife import KEEP, LongLife
 from support.sentinel import environment
 
@@ -74,11 +72,7 @@ class Hurried(LongLife):
 
     def __enter__(self) -> Hurried:
         self.clock = self.life = FastClock()  # type: ignore[assignment]
-        before = sentinel.time, support.fake_engine.time
-        self.stack.callback(lambda: vars(sentinel).update(time=before[0]))
-        self.stack.callback(lambda: vars(support.fake_engine).update(time=before[1]))
-        vars(sentinel).update(time=self.clock)
-        vars(support.fake_engine).update(time=EngineClock(self.clock))
+        self.take_time()
         self.engine = self.stack.enter_context(FakeEngine())
         self.discord = self.stack.enter_context(FakeDiscord(clock=lambda: self.clock.now, wall=self.clock.time))
         self.furnish()

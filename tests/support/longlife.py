@@ -74,13 +74,17 @@ class LongLife:
         self.shop: dict[str, Fake] = {}
         self.stack = contextlib.ExitStack()
 
-    def __enter__(self) -> LongLife:
-        self.clock = Clock()
+    def take_time(self) -> None:
+        """Have Sentinel and the engine live by this clock until the end."""
         before = sentinel.time, support.fake_engine.time
         self.stack.callback(lambda: vars(sentinel).update(time=before[0]))
         self.stack.callback(lambda: vars(support.fake_engine).update(time=before[1]))
         vars(sentinel).update(time=self.clock)
         vars(support.fake_engine).update(time=EngineClock(self.clock))
+
+    def __enter__(self) -> LongLife:
+        self.clock = Clock()
+        self.take_time()
         self.engine = self.stack.enter_context(FakeEngine())
         self.discord = self.stack.enter_context(FakeDiscord(clock=lambda: self.clock.at, wall=self.clock.time))
         hook = sentinel.webhook(self.discord.add_webhook().url)

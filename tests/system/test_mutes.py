@@ -9,8 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -241,15 +240,6 @@ def test_a_disk_that_is_full_in_a_mute_ends_it_not(
         monkeypatch.setattr(life.daemon.ledger, "_write", real)
         life.run(30)
         assert titles(discord) == ["[DEAD] db", "Recovered: db"]
-
-
-@pytest.fixture
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_in_its_quiet_window_a_service_is_left_alone_every_day(
