@@ -145,6 +145,11 @@ def test_a_stop_signal_is_read_as_image_authors_write_it(text: str, number: int)
     assert sentinel.signal_number(text, 15) == number
 
 
+@pytest.mark.parametrize("word", ["SIGRTMIN+3", "RTMIN+3", "37"])
+def test_a_stop_signal_among_the_real_time_ones_is_understood(word: str) -> None:
+    assert sentinel.signal_number(word, 15) == 37
+
+
 # ─── Times ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 import sentinel
-from sentinel import Secret, SettingError, Settings, load_settings
+from sentinel import Secret, SettingError, Settings, listen_address, load_settings
 
 HOOK = "https://discord.com/api/v10/webhooks/123456789012345678/a-Token_1"
 DEFAULTS = [(meta["variable"], meta) for _, meta in sentinel.options()]
@@ -235,3 +236,58 @@ def test_what_is_no_engines_address_is_refused(text: str) -> None:
 def test_ssh_is_refused_with_a_way_out() -> None:
     with pytest.raises(ValueError, match="ssh -L"):
         sentinel.docker_host("ssh://root@box")
+
+
+# ─── Addresses to listen on, quiet windows, tokens ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("text", "address"), [
+    ("9180", "127.0.0.1:9180"), (":9180", "127.0.0.1:9180"), ("127.0.0.1:9180", "127.0.0.1:9180"), ("", ""), ("  ", ""),
+    ("0.0.0.0:80", "0.0.0.0:80"), ("[::1]:9180", "[::1]:9180"), ("box.example-1:1", "box.example-1:1"),
+    (" 9180 ", "127.0.0.1:9180"), ("65535", "127.0.0.1:65535"),
+])
+def test_a_port_alone_is_this_machine_only(text: str, address: str) -> None:
+    assert listen_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "99999", "host", "host:", "::1:9180", "http://127.0.0.1:9180", "1:2:3",
+                                  "a b:1", "-1", "127.0.0.1:0", "9180/x", "[::1]", "127.0.0.1:http"])
+def test_what_is_no_address_to_listen_on_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1:9180"):
+        listen_address(text)
+
+
+@pytest.mark.parametrize(("parse", "text"), [(listen_address, "٩١٨٠"), (sentinel.count, "٣"), (sentinel.duration, "٣s")])
+def test_digits_of_other_scripts_are_no_numbers(parse: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse(text)
+
+
+@pytest.mark.parametrize(("text", "windows"), [
+    ("", ()), ("03:00-04:30", ((180, 270),)), ("23:00-01:00, 12:00-12:15", ((1380, 60), (720, 735))),
+    ("3:00 - 4:00,", ((180, 240),)),
+])
+def test_quiet_windows_are_minutes_of_the_day(text: str, windows: Any) -> None:
+    assert sentinel.quiet_windows(text) == windows
+
+
+@pytest.mark.parametrize("text", ["24:00-01:00", "03:00", "03:60-04:00", "03:00-03:00", "3-4", "03:00-04:00-05:00", "x"])
+def test_what_is_no_quiet_window_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write 03:00-04:30"):
+        sentinel.quiet_windows(text)
+
+
+def test_a_notify_token_is_a_secret_with_a_file_twin() -> None:
+    settings, _ = sentinel.load_settings({}, {"SENTINEL_NOTIFY_TOKEN_FILE": "/run/t"}, lambda path: "abc-def-ghi\n")
+    assert str.__str__(settings.notify_token) == "abc-def-ghi"
+    assert "abc-def-ghi" not in repr(settings) + "\n".join(sentinel.settings_lines(settings)) + f"{settings.notify_token}"
+    assert "abc-def-ghi" not in sentinel.mask("it is abc-def-ghi", settings)
+    with pytest.raises(SettingError, match="SENTINEL_NOTIFY_TOKEN"):
+        sentinel.load_settings({}, {"SENTINEL_NOTIFY_TOKEN": "a b"}, str)
+
+
+@pytest.mark.parametrize("variable", ["SENTINEL_HEARTBEAT_URL"])
+@pytest.mark.parametrize("text", ["hc-ping.com/uuid", "ftp://x/y", "https://", "https://x:0/", "https://x:99999/"])
+def test_what_is_no_address_of_a_dead_mans_switch_is_refused(variable: str, text: str) -> None:
+    with pytest.raises(SettingError, match=f"^{variable}"):
+        sentinel.load_settings({}, {variable: text}, str)

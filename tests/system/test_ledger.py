@@ -6,6 +6,7 @@ and exit codes by the program itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -295,6 +296,25 @@ def test_a_restart_that_was_cut_short_is_neither_repeated_at_once_nor_forgotten(
         assert second.notices[0].deaths == 1 and second.notices[0].attempts == 2
 
 
+def test_a_crash_loop_that_then_cant_be_started_ends_no_life(clock: Clock, tmp_path: Path) -> None:
+    """Found by a random walk of the core."""
+    with FakeEngine() as engine:
+        web = engine.add("web", project="shop", started_ago=3600.0, stop_timeout=0, term_code=0)
+        with contextlib.suppress(IndexError), Life(engine, tmp_path, clock, greet=False) as first:
+            first.run(2)
+            for pause in (1, 7, 2):
+                engine.crash(web, 1)
+                first.run(pause)
+            engine.start_by_operator(web)
+            first.run(1)
+            engine.on_start(web, (500, "port is already allocated"))
+            engine.restart_by_operator(web)
+            first.run(30)
+        clock.at += 5
+        with Life(engine, tmp_path, clock, greet=False) as second:
+            second.run(30)
+
+
 # ── What happened while Sentinel was away ─────────────────────────────────────────────────────────────────────
 
 
@@ -385,6 +405,71 @@ def test_the_ledger_of_another_engine_is_no_word_about_this_one(engine: FakeEngi
             assert second.told() == ["DEAD new", "Recovered new"]
             assert web.status == "exited"
             assert min(notice.incident for notice in second.notices) >= 1
+
+
+@pytest.mark.parametrize("begun", ["before", "while Sentinel was away"])
+def test_green_waits_for_five_seconds_of_life_whenever_the_life_before_began(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, begun: str
+) -> None:
+    """Found by random life on an engine."""
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    if begun != "before":
+        engine.restart_by_operator(web)
+    clock.at += 5
+    with Life(engine, tmp_path, clock, restart=False) as second:
+        second.run(20)
+        engine.crash(web, 3)
+        second.run(2)
+        engine.start_by_operator(web)
+        second.run(3)
+        assert second.told() == ["DEAD web"], "told before it could prove anything"
+        second.run(10)
+        assert second.told() == ["DEAD web", "Recovered web"]
+
+
+@pytest.mark.parametrize(("step", "moment"), [
+    (0.0, 0.1), (0.0, 3.0), (4000.0, 8.0), (4000.0, 0.1), (4000.0, 1.0), (4000.0, 3.0)])
+def test_a_calendar_that_was_ahead_and_is_put_right_while_sentinel_is_away_holds_back_no_green(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, step: float, moment: float
+) -> None:
+    """Found by random life on an engine."""
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as zeroth:
+        zeroth.run(20)
+    clock.booted += step
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+        engine.crash(web, 3)
+        first.run(moment)
+    clock.booted -= step
+    clock.at += 5
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+    assert web.running
+    assert (first.told() + second.told())[-1:] == ["Recovered web"], (first.told(), second.told())
+
+
+@pytest.mark.parametrize("code", [3, 137])
+def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not_removed(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, code: int
+) -> None:
+    """Found by random life on an engine."""
+    web = engine.add("web", project="shop", started_ago=3600.0)
+    engine.add("db", project="shop", started_ago=3600.0)
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    web = engine.recreate(web)
+    clock.at += 7
+    engine.crash(web, code)
+    clock.at += 10
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+        assert second.told() == ["DEAD web", "Recovered web"], second.said
+    assert web.running
 
 
 # ── A file that is no ledger ──────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,5 @@
-"""What tests/chaos.py found, each in its smallest form."""
+"""The engine goes and comes back, in whole lives of Sentinel: what it ended is no operator's stop, and what an operator
+stopped stays down."""
 
 from __future__ import annotations
 
@@ -8,10 +9,6 @@ import pytest
 import support.fake_engine
 from support.fake_engine import FakeEngine
 from support.lives import Clock, EngineClock, Life
-from support.scenario import World, play
-
-import sentinel
-from sentinel import Cause, Verdict
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2], ids=["never", "while the engine is away", "soon after the engine is back"])
@@ -19,6 +16,7 @@ from sentinel import Cause, Verdict
 def test_what_an_engine_ended_is_no_operators_stop_for_a_sentinel_that_was_killed_meanwhile(
     engine: FakeEngine, clock: Clock, tmp_path: Path, crash: bool, gone: int
 ) -> None:
+    """Found by random life on an engine."""
     webs = [engine.add(f"web{number}", project="shop", started_ago=3600.0) for number in (1, 2, 3)]
 
     def engine_goes() -> None:
@@ -37,91 +35,13 @@ def test_what_an_engine_ended_is_no_operators_stop_for_a_sentinel_that_was_kille
     assert not [words for words in told if words.startswith("Stopped")], told
 
 
-@pytest.mark.parametrize("begun", ["before", "while Sentinel was away"])
-def test_green_waits_for_five_seconds_of_life_whenever_the_life_before_began(
-    engine: FakeEngine, clock: Clock, tmp_path: Path, begun: str
-) -> None:
-    web = engine.add("web", project="shop", started_ago=3600.0)
-    with Life(engine, tmp_path, clock) as first:
-        first.run(10)
-    clock.at += 5
-    if begun != "before":
-        engine.restart_by_operator(web)
-    clock.at += 5
-    with Life(engine, tmp_path, clock, restart=False) as second:
-        second.run(20)
-        engine.crash(web, 3)
-        second.run(2)
-        engine.start_by_operator(web)
-        second.run(3)
-        assert second.told() == ["DEAD web"], "told before it could prove anything"
-        second.run(10)
-        assert second.told() == ["DEAD web", "Recovered web"]
-
-
-@pytest.mark.parametrize(("step", "moment"), [
-    (0.0, 0.1), (0.0, 3.0), (4000.0, 8.0), (4000.0, 0.1), (4000.0, 1.0), (4000.0, 3.0)])
-def test_a_calendar_that_was_ahead_and_is_put_right_while_sentinel_is_away_holds_back_no_green(
-    engine: FakeEngine, clock: Clock, tmp_path: Path, step: float, moment: float
-) -> None:
-    web = engine.add("web", project="shop", started_ago=3600.0)
-    with Life(engine, tmp_path, clock) as zeroth:
-        zeroth.run(20)
-    clock.booted += step
-    with Life(engine, tmp_path, clock) as first:
-        first.run(10)
-        engine.crash(web, 3)
-        first.run(moment)
-    clock.booted -= step
-    clock.at += 5
-    with Life(engine, tmp_path, clock) as second:
-        second.run(60)
-    assert web.running
-    assert (first.told() + second.told())[-1:] == ["Recovered web"], (first.told(), second.told())
-
-
-@pytest.mark.parametrize("code", [3, 137])
-def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not_removed(
-    engine: FakeEngine, clock: Clock, tmp_path: Path, code: int
-) -> None:
-    web = engine.add("web", project="shop", started_ago=3600.0)
-    engine.add("db", project="shop", started_ago=3600.0)
-    with Life(engine, tmp_path, clock) as first:
-        first.run(10)
-    clock.at += 5
-    web = engine.recreate(web)
-    clock.at += 7
-    engine.crash(web, code)
-    clock.at += 10
-    with Life(engine, tmp_path, clock) as second:
-        second.run(60)
-        assert second.told() == ["DEAD web", "Recovered web"], second.said
-    assert web.running
-
-
-@pytest.mark.parametrize("moment", [0.5, 29.9])
-def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
-    moment: float
-) -> None:
-    world = World("web", "db")
-    play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
-
-
-def test_a_digest_says_which_services_of_a_project_were_stopped() -> None:
-    stops = [sentinel.Notice(Verdict.STOPPED, f"shop-web-{number}", 0.0, cause=Cause.STOP, project="shop", id=number)
-             for number in (1, 2)]  # fmt: skip
-    deaths = [sentinel.Notice(Verdict.DEAD, f"db-{number}", 0.0, exit_code=1, id=number) for number in range(3, 13)]
-    message = sentinel.message_of(sentinel.Deliver("webhook", (*stops, *deaths), "box", "1"), 1.0, 0.0)
-    words = next(embed["description"] for embed in message["embeds"] if embed["title"].startswith("Stopped"))
-    assert all(name in words for name in ("web-1", "web-2")), words
-
-
 @pytest.mark.parametrize("first", ["stop", "kill"])
 @pytest.mark.parametrize("down", [0.5, 2.0, 12.0])
 @pytest.mark.parametrize("last", ["stop", "kill"])
 def test_what_an_engine_ends_before_all_was_clear_after_its_last_return_is_no_operators_stop(
     engine: FakeEngine, clock: Clock, tmp_path: Path, first: str, down: float, last: str
 ) -> None:
+    """Found by random life on an engine."""
     engine.add("db", project="shop", started_ago=3600.0, policy="always")
     web = engine.add("web", project="shop", started_ago=3600.0, policy="unless-stopped")
 
@@ -148,6 +68,7 @@ def test_what_an_engine_ends_before_all_was_clear_after_its_last_return_is_no_op
 def test_what_an_operator_stopped_shortly_before_the_engine_was_stopped_stays_down(
     engine: FakeEngine, clock: Clock, tmp_path: Path, before: float
 ) -> None:
+    """Found by random life on an engine."""
     engine.add("db", project="shop", started_ago=3600.0, policy="always")
     web = engine.add("web", project="shop", started_ago=3600.0)
     with Life(engine, tmp_path, clock) as life:
@@ -165,6 +86,7 @@ def test_what_an_operator_stopped_shortly_before_the_engine_was_stopped_stays_do
 def test_what_an_engine_ended_is_no_operators_stop_though_its_clock_is_ahead_of_sentinels(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path, ahead: float
 ) -> None:
+    """Found by random life on an engine."""
     if ahead:
         words = "the end of the engine's absence is read from Sentinel's clock, and compared with the engine's stamps"
         request.applymarker(pytest.mark.xfail(strict=True, reason=words))
@@ -192,6 +114,7 @@ UNSEEN = pytest.mark.xfail(strict=True, reason=(
 def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_stop(
     engine: FakeEngine, clock: Clock, tmp_path: Path, back: str
 ) -> None:
+    """Found by random life on an engine."""
     webs = [engine.add(f"web{number}", project="shop", started_ago=3600.0) for number in (1, 2, 3)]
     with Life(engine, tmp_path, clock) as first:
         first.run(10)
@@ -218,7 +141,7 @@ def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_
 def test_what_an_operator_stops_while_sentinel_is_away_stays_down(
     engine: FakeEngine, clock: Clock, tmp_path: Path, policy: str, remembers: bool
 ) -> None:
-    """All of it, just before Sentinel comes back: as if the engine had ended them."""
+    """All of it, just before Sentinel comes back: as if the engine had ended them. Found by random life on an engine."""
     both = [engine.add(name, project="shop", started_ago=3600.0, policy=policy) for name in ("web", "db")]
     with Life(engine, tmp_path, clock) as first:
         first.run(60)

@@ -1,0 +1,628 @@
+"""Lives: what one service goes through, from its first bad sign to proven recovery or rest. Each test's name is a promise,
+each timeline an example of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB
+from support.scenario import EPOCH, START, World, play, probed, service
+
+import sentinel
+from sentinel import Cause, Health, Listed, Looked, Phase, Row, Verdict
+
+# ─── Jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def as_labelled() -> list[sentinel.Container]:
+    return [service("job", labels=JOB)]
+
+
+def as_sibling() -> list[sentinel.Container]:
+    return [service("job"), service("web", labels=WAITS_FOR_JOB)]
+
+
+def oneoff(name: str, **facts: object) -> sentinel.Container:
+    """A container of `docker compose run`."""
+    return service(name, labels={"com.docker.compose.oneoff": "True", "com.docker.compose.container-number": ""}, **facts)
+
+
+def as_oneoff() -> list[sentinel.Container]:
+    return [oneoff("job")]
+
+
+JOBS = pytest.mark.parametrize("made", [as_labelled, as_sibling, as_oneoff])
+
+Made = Callable[[], list[sentinel.Container]]
+
+
+@JOBS
+def test_a_job_that_finishes_is_nothing_to_tell(made: Made) -> None:
+    play(World(*made()), (0, "job exits 0"), (HOUR, ""))
+
+
+@JOBS
+def test_a_job_that_fails_is_told_and_not_restarted(made: Made) -> None:
+    world = play(World(*made()), (0, "job exits 2", "FAILED job exit 2"), (HOUR, ""))
+    assert world.notices[0].logs == ("last words of job",)
+
+
+@JOBS
+def test_a_job_that_is_out_of_memory_says_so(made: Made) -> None:
+    play(World(*made()), (0, "job oom", "FAILED job exit 137 out of memory"), (HOUR, ""))
+
+
+def test_a_job_that_asks_for_restarts_gets_them() -> None:
+    world = World(service("job", labels=JOB | {"sentinel.restart": "true"}))
+    play(world, (0, "job exits 2", "FAILED job exit 2", "start job"))
+
+
+def test_exit_0_under_policy_on_failure_is_nothing_to_tell() -> None:
+    play(World(service("web", "on-failure")), (0, "web exits 0"), (HOUR, ""))
+
+
+def test_a_job_that_is_run_again_and_again_is_judged_by_each_of_its_runs() -> None:
+    play(World(service("job", labels=JOB)),
+         (0, "job exits 0"), (60, "start job"), (70, "job exits 1", "FAILED job exit 1"),
+         (120, "start job"), (130, "job exits 0"), (180, "start job"), (190, "job exits 1", "FAILED job exit 1"), (HOUR, ""))
+
+
+def test_a_job_that_is_run_again_before_anybody_could_look_is_watched_on() -> None:
+    world = World(service("job", labels=JOB))
+    world.begin()
+    world.look_delay = 0.1
+    play(world, (0, "job exits 0"), (0.05, "start job"), (10, "job exits 1", "FAILED job exit 1"), (HOUR, ""))
+
+
+def test_a_job_that_docker_tries_again_is_told_once() -> None:
+    world = World(service("job", "on-failure", labels=JOB))
+    world.retries["job"], world.doom["job"] = 3, (1.0, 2)
+    play(world, (0, "job exits 2", "FAILED job exit 2"), (HOUR, ""))
+
+
+def test_what_failed_once_and_then_finished_leaves_no_open_incident() -> None:
+    world = World(service("web", "on-failure"))
+    world.doom["web"] = (1.0, 0)
+    play(world, (0, "web exits 2", "DEAD web exit 2"), (5, ""))
+    assert all(watched.incident is None for watched in world.watchdog.services.values()), world.story()
+
+
+# ─── Ends that somebody wanted ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_unhealthy_probe_in_the_middle_of_a_stop_does_not_undo_it() -> None:
+    world = World(probed("web", stop_timeout=30.0))
+    world.stop_takes["web"] = 20.0
+    play(world, (0, "stop web"), (5, "web unhealthy"), (50, "", "Stopped web"), (HOUR, ""))
+
+
+def test_a_replacement_that_was_made_unheard_and_loops_is_told_and_breaks_nothing() -> None:
+    world = World(service("web", "always"), settle=60.0)
+    play(world, (0, "stop web"), (5, ""))
+    world.doom["web"] = (0.001, 1)
+    world.happen("stream deaf, recreate web")
+    world.advance(START + 600)
+    assert "web" in [notice.name for notice in world.notices if notice.verdict in (Verdict.DEAD, Verdict.CRASH_LOOP)]
+
+
+@BOTH_ENGINES
+@pytest.mark.parametrize("policy", ["no", *KEPT])
+@pytest.mark.parametrize("takes", [0.0, 8.0, 30.0])
+def test_a_stop_is_told_in_grey_after_the_settle_time_and_never_undone(engine: int, policy: str, takes: float) -> None:
+    world = World(service("web", policy), engine=engine)
+    world.stop_takes["web"] = takes  # longer than its stop timeout: SIGKILL ends it
+    play(world, (0, "stop web"), (min(takes, 10.0) + 30.0, "", "Stopped web"), (HOUR, ""))
+
+
+@BOTH_ENGINES
+def test_the_code_of_a_stopped_process_does_not_matter(engine: int) -> None:
+    def obeys_with_17(world: World) -> None:
+        world.end_asked(world.find("web"), lambda: None)
+        world.change("web-1", exit_code=17)
+
+    play(World("web", engine=engine), (0, obeys_with_17, "Stopped web exit 17"), (HOUR, ""))
+
+
+@BOTH_ENGINES
+@pytest.mark.parametrize("verb", ["restart web", "recreate web"])
+@pytest.mark.parametrize("policy", ["no", "unless-stopped"])
+def test_a_restart_and_a_recreate_are_nothing_to_tell(engine: int, verb: str, policy: str) -> None:
+    world = World(service("web", policy), "db", engine=engine)
+    world.stop_takes["web"] = 3.0
+    play(world, (0, verb), (HOUR, verb), (2 * HOUR, ""))
+    assert world.phase("web") is Phase.UP
+
+
+def test_a_stop_and_a_start_within_the_settle_time_are_nothing_to_tell() -> None:
+    play(World("web"), (0, "stop web"), (25, "start web"), (HOUR, ""))
+
+
+def test_a_start_after_the_grey_is_nothing_to_tell() -> None:
+    play(World("web"), (0, "stop web"), (30, "", "Stopped web exit 0"), (600, "start web"), (HOUR, ""))
+
+
+def test_what_was_stopped_is_watched_again_after_its_start() -> None:
+    play(World("web"), (0, "stop web"), (30, "", "Stopped web"), (600, "start web"),
+         (700, "web exits 1", "DEAD web exit 1", "start web"))
+
+
+def test_a_whole_project_is_told_as_one_when_the_last_of_it_has_settled() -> None:
+    world = play(World("web", "db", "cache", service("other", project="else")),
+                 (0, "remove web"), (3, "remove db"), (9, "remove cache"), (20, "stop other"),
+                 (39, "", "Stopped", "Stopped", "Stopped"),
+                 (50, "", "Stopped other"), (HOUR, ""))
+    assert len({notice.at for notice in world.notices[:3]}) == 1
+    assert sorted(notice.name for notice in world.notices[:3]) == ["cache", "db", "web"]
+
+
+def test_what_was_stopped_and_removed_later_is_told_once() -> None:
+    play(World("web"), (0, "stop web"), (30, "", "Stopped web"), (100, "rm web"), (HOUR, ""))
+
+
+def test_rm_f_of_a_running_container_is_grey() -> None:
+    play(World("web"), (0, "rm web"), (30, "", "Stopped web removed"), (HOUR, ""))
+
+
+def test_a_removed_service_that_comes_back_in_time_is_nothing_to_tell() -> None:
+    play(World("web"), (0, "remove web"), (10, "compose_up web"), (HOUR, ""))
+
+
+def test_scaling_down_is_no_death() -> None:
+    second = replace(service("web"), id="web2-1", name="web2", labels=service("web").labels
+                     | {"com.docker.compose.container-number": "2"})
+    play(World("web", second), (0, "remove web2"), (30, "", "Stopped web2 removed"), (HOUR, ""))
+
+
+@pytest.mark.parametrize("ending", ["unstarted", "lost"])
+def test_a_replacement_that_never_ran_is_vanished_in_red_with_the_compose_command(ending: str) -> None:
+    world = play(World("web", "db"), (0, f"recreate web {ending}"), (30, "", "VANISHED web"), (HOUR, ""))
+    assert world.notices[0].cause is Cause.FAILED_UPDATE
+    assert "compose" in world.notices[0].plan
+
+
+def test_a_vanished_service_that_compose_puts_back_is_green_again() -> None:
+    play(World("web", "db"), (0, "recreate web lost"), (30, "", "VANISHED web"), (100, "compose_up web", "Recovered web"),
+         (HOUR, ""))
+
+
+def test_a_replacement_that_dies_at_once_is_dead() -> None:
+    world = World("web", "db")
+    play(world, (0, "recreate web"), (0.4, "web exits 1", "DEAD web exit 1", "start web"))
+
+
+def test_a_project_taken_down_in_the_middle_of_a_deploy_is_not_vanished() -> None:
+    play(World("web", "db"), (0, "recreate web lost"), (5, "remove db"),
+         (35, "", "Stopped web removed", "Stopped db removed"),
+         (HOUR, ""))
+
+
+def test_a_service_that_was_replaced_unseen_can_be_stopped_later_without_red() -> None:
+    world = World(service("web", "unless-stopped"))
+    play(world, (0, "stream refused"), (10, "recreate web"), (HOUR, "stream allowed"), (2 * HOUR, "stop web"),
+         (2 * HOUR + 30, "", "Stopped web"), (3 * HOUR, ""))
+
+
+@pytest.mark.parametrize(("stops", "wanted"),
+                         [("ignore", []), ("alert", [f"DEAD web exit 0 {Cause.OPERATOR}", "start web"])])
+def test_operator_stops_are_told_as_the_setting_says(stops: str, wanted: list[str]) -> None:
+    play(World(service("web", "unless-stopped"), stops=stops), (0, "stop web"), (30, "", *wanted))
+
+
+def looping(world: World) -> World:
+    """A service that Docker restarts again and again, at a moment when it waits for its next try."""
+    world.doom["web"] = (1.0, 3)
+    play(world, (0, "web exits 3", "DEAD web exit 3"), (2.2, "", "CRASH LOOP web exit 3"), (20, ""))
+    while world.find("web").status != "restarting":
+        world.advance(world.now + 0.1)
+    return world
+
+
+@pytest.mark.parametrize("verb", ["stop web", "kill web"])  # a kill in backoff: no event at all
+def test_a_stop_or_kill_in_dockers_backoff_is_a_stop(verb: str) -> None:
+    world = looping(World(service("web", "always")))
+    play(world, (world.now - START, verb, "Stopped web exit 3"), (HOUR, ""))
+
+
+def test_a_removal_in_dockers_backoff_is_grey() -> None:
+    world = looping(World(service("web", "always")))
+    play(world, (world.now - START, "remove web", "Stopped web"), (HOUR, ""))
+
+
+def test_what_vanished_and_is_then_removed_for_good_is_over() -> None:
+    """Found by a random walk of the core."""
+    world = World("web")
+    play(world, (0, "recreate web unstarted", "VANISHED web"), (60, ""))
+    world.happen("web rm")
+    world.advance(START + 5000.0)
+    assert not world.watchdog.outages
+
+
+def test_who_is_removed_twice_is_forgotten_once() -> None:
+    """Found by a random walk of the core."""
+    world = World("web")
+    play(world, (0, "web remove", "Stopped web"), (100, lambda world: world.broken.update(web="no such device")))
+    world.compose_up("web")
+    world.advance(START + 610.0)
+    world.happen("web rm")
+    try:
+        world.advance(START + 700.0)
+    except KeyError as error:
+        raise AssertionError(f"the daemon ends: {error!r}") from error
+
+
+def test_a_stop_long_after_a_deploy_whose_middle_was_not_heard_is_a_stop() -> None:
+    """Found by a random walk of the core."""
+    world = World("web", "db", poll_interval=30.0)
+    play(world, (0, "stream deaf"), (29.9, "recreate web"), (32, "stream cut"), (50, ""))
+    assert world.containers["web-2"].status == "running" and world.done == []
+    play(world, (700, "web stop", "Stopped web"), (800, ""))
+
+
+@pytest.mark.parametrize("moment", [0.5, 29.9])
+def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
+    moment: float
+) -> None:
+    """Found by random life on an engine."""
+    world = World("web", "db")
+    play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
+
+
+# ─── What is seen late ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_look_that_was_asked_before_a_death_does_not_decide() -> None:
+    world = play(World("web"), (0, ""))
+    world.look_age = 0.05
+    play(world, (1, "update web"), (1.02, "web exits 3", "DEAD web exit 3", "start web"), (6, "", "Recovered web"),
+         (HOUR, ""))
+
+
+def test_a_look_that_was_asked_before_a_start_does_not_decide() -> None:
+    world = play(World("web"), (0, "stop web"), (20, ""))
+    world.look_age = 0.05
+    play(world, (20, "update web"), (20.02, "start web"), (HOUR, ""))
+    assert world.phase("web") is Phase.UP
+
+
+def test_a_listing_that_is_older_than_the_death_changes_nothing() -> None:
+    def stale(world: World) -> None:
+        world.observe(Listed((Row("web-1", "running", Health.NONE, False),)))
+
+    play(World("web", restart=False), (0, "web exits 3", "DEAD web exit 3"), (0.01, stale), (HOUR, stale), (2 * HOUR, ""))
+
+
+def test_a_listing_that_is_older_than_a_start_changes_nothing() -> None:
+    def stale(world: World) -> None:
+        world.observe(Listed((Row("web-1", "exited", Health.NONE, False),)))
+
+    play(World("web"), (0, "restart web"), (0.01, stale), (HOUR, ""))
+
+
+def test_a_look_that_fails_is_repeated() -> None:
+    world = World("web")
+    world.begin()
+    world.exits("web", 1)
+    world.agenda.clear()
+    world.observe(Looked("web-1", None, why="HTTP 500"))
+    world.advance(START + 3)
+    assert world.done == ["DEAD web exit 1", "start web"], world.story()
+
+
+def test_a_service_that_dies_before_anybody_could_look_at_it_is_told() -> None:
+    world = World("web")
+    world.doom["new"], world.look_delay = (0.001, 1), 0.05
+    play(world, (0, "compose_up new"), (0.3, "", "DEAD new exit 1", "start new"), (0.5, ""))
+
+
+def test_what_is_down_when_sentinel_starts_is_left_as_it_is() -> None:
+    world = play(World(service("web", status="exited", exit_code=1, finished_time=EPOCH),
+                       service("new", status="created", started_time=0.0)),
+                 (HOUR, ""))
+    assert world.phase("web") is Phase.STOPPED
+
+
+def test_who_died_and_is_paused_before_it_is_looked_at_is_left_alone() -> None:
+    """Found by a random walk of the core."""
+    world = World(service("web", "always"), "db", max_restarts=2)
+    world.begin()
+    world.look_delay = 1.0
+    world.happen("web exits 3")
+    world.advance(START + 0.3)
+    world.happen("web pause")
+    world.advance(START + 60.0)
+    assert world.phase("web") is Phase.STOPPED
+    assert not [line for line in world.done if "exit 0" in line or line.startswith(("start", "restart"))]
+
+
+# ─── Docker's own policy ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("policy", [*KEPT, "on-failure"])
+def test_where_dockers_policy_restarts_it_sentinel_tells_and_does_not_touch(policy: str) -> None:
+    world = play(World(service("web", policy)), (0, "web exits 3", "DEAD web exit 3"), (5.1, "", "Recovered web"),
+                 (HOUR, ""))
+    assert policy in world.notices[0].plan
+
+
+def test_one_incident_however_often_docker_restarts_it() -> None:
+    world = World(service("web", "always"))
+    world.doom["web"] = (1.0, 3)
+    play(world, (0, "web exits 3", "DEAD web exit 3"), (2.2, "", "CRASH LOOP web exit 3"), (HOUR, ""))
+    world.doom.clear()
+    play(world, (HOUR, "", "Recovered web"), (2 * HOUR, ""))
+    assert world.notices[-1].deaths > 50 and not world.notices[-1].attempts
+
+
+def test_where_docker_gave_up_sentinel_steps_in() -> None:
+    world = World(service("web", "on-failure"))
+    world.retries["web"], world.doom["web"] = 3, (1.0, 3)
+    play(world, (0, "web exits 3", "DEAD web exit 3"), (2.2, "", "CRASH LOOP web exit 3"), (3.7, "", "start web"), (4, ""))
+
+
+def test_where_docker_gave_up_after_its_last_try_sentinel_steps_in_at_once() -> None:
+    world = World(service("web", "on-failure"))
+    world.retries["web"], world.doom["web"] = 1, (1.0, 3)
+    play(world, (0, "web exits 3", "DEAD web exit 3"), (1.0, ""), (1.1, "", "start web"))
+
+
+def test_a_loop_that_is_there_when_sentinel_starts_is_told() -> None:
+    world = World(service("web", "always", status="restarting", exit_code=3, restart_count=9,
+                          finished_time=EPOCH + START - 1))
+    world.begin()
+    assert world.done == ["DEAD web exit 3"], world.story()
+
+
+# ─── How restarts end ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_refused_start_is_tried_once_more_then_only_when_something_changed() -> None:
+    world = World("web")
+    world.broken["web"] = "port is already allocated"
+    play(world, (0, "web exits 1", "DEAD web exit 1", "start web"), (5, "", "start web", "GAVE UP web"), (HOUR, ""))
+    assert world.reds[1].error == "port is already allocated"
+
+
+def test_a_refused_start_that_is_repaired_by_hand_is_green() -> None:
+    world = World("web")
+    world.broken["web"] = "port is already allocated"
+    play(world, (0, "web exits 1", "DEAD web exit 1", "start web"), (5, "", "start web", "GAVE UP web"))
+    world.broken.clear()
+    play(world, (60, "start web"), (65, "", "Recovered web"), (HOUR, ""))
+
+
+def test_where_a_proxy_forbids_restarts_sentinel_tells_and_tries_no_more() -> None:
+    world = World("web")
+    world.forbidden = "403 Forbidden"
+    play(world, (0, "web exits 1", "DEAD web exit 1", "start web", "GAVE UP web"), (HOUR, ""))
+    assert "may only watch" in world.reds[1].plan
+
+
+def test_somebody_elses_start_before_sentinels_own_is_not_followed_by_another() -> None:
+    world = World("web")
+    world.restart_delay = 1.0
+    play(world, (0, "web exits 1", "DEAD web exit 1", "start web"), (0.5, "start web", "Recovered web"), (HOUR, ""))
+
+
+@pytest.mark.parametrize("policy", ["no", "unless-stopped"])
+def test_an_operators_stop_before_sentinels_restart_wins(policy: str) -> None:
+    world = World(probed("web", policy))
+    world.restart_delay = 1.0
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (0.5, "stop web", "Stopped web"), (HOUR, ""))
+
+
+def test_an_operators_stop_in_sentinels_backoff_wins() -> None:
+    world = World(probed("web", "unless-stopped"))
+    world.sick["web"] = 2.0
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (4, "stop web"), (34, "", "Stopped web"), (HOUR, ""))
+
+
+def test_a_removal_before_sentinels_restart_wins() -> None:
+    world = World("web")
+    world.restart_delay = 1.0
+    play(world, (0, "web exits 1", "DEAD web", "start web"), (0.5, "rm web", "Stopped web removed"), (HOUR, ""))
+
+
+def test_a_recreate_before_sentinels_restart_wins_and_is_green() -> None:
+    world = World("web")
+    world.restart_delay = 1.0
+    play(world, (0, "web exits 1", "DEAD web", "start web"), (0.5, "recreate web", "Recovered web"), (HOUR, ""))
+
+
+def test_its_own_restart_of_a_running_container_is_no_death() -> None:
+    world = World(probed("web", "unless-stopped"))
+    world.stop_takes["web"] = 30.0
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (10, "", "Recovered web"), (HOUR, ""))
+    assert world.notices[-1].deaths == 1
+
+
+def test_a_restart_whose_answer_was_lost_is_not_failed() -> None:
+    world = World(probed("web", "unless-stopped"))
+    world.lost_answers, world.stop_takes["web"] = "done", 5.0
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web", "Recovered web"), (HOUR, ""))
+    assert (world.notices[-1].deaths, world.notices[-1].attempts) == (1, 1)
+
+
+def test_a_death_while_it_proves_itself_after_a_restart_is_not_lost() -> None:
+    world = World("web")
+    world.doom["web"], world.restart_delay = (0.001, 1), 0.5
+    play(world, (0, "web exits 1", "DEAD web exit 1", "start web"), (0.6, ""))
+    world.doom.clear()
+    play(world, (0.6, "", "start web", "Recovered web"), (HOUR, ""))
+
+
+def test_a_restart_by_an_operator_of_what_replaced_a_restarted_one_is_no_death() -> None:
+    """Found by a random walk of the core."""
+    world = World("web", "db")
+    world.lost_answers = "never"
+    play(world, (0, "web exits 1", "DEAD web", "start web"), (5, "recreate web"), (15, "web restart"), (20, ""))
+    world.advance(START + 60.0)
+    assert not [line for line in world.done if line.startswith(("CRASH", "GAVE"))]
+    assert max(notice.deaths for notice in world.reds.values()) == 1
+
+
+# ─── Health ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_unhealthy_service_is_told_at_once_with_its_probes_words_and_restarted() -> None:
+    world = play(World(probed("web")), (0, "web unhealthy no-answer", "UNHEALTHY web", "restart web"),
+                 (5, "", "Recovered web"), (HOUR, ""))
+    assert world.notices[0].logs == ("no-answer",)
+
+
+def test_green_waits_for_healthy_however_long_its_first_probe_takes() -> None:
+    world = World(probed("web"))
+    play(world, (0, "web exits 1", "DEAD web", "start web"))
+    world.agenda.clear()  # its probe does not answer yet
+    play(world, (60, ""), (61, "web healthy", "Recovered web"), (HOUR, ""))
+
+
+def test_without_a_health_check_green_does_not_wait() -> None:
+    play(World("web"), (0, "web exits 1", "DEAD web", "start web"), (4.9, ""), (5, "", "Recovered web"))
+
+
+def test_a_service_that_stays_unhealthy_is_given_up_and_a_later_look_at_it_changes_nothing() -> None:
+    world = World(probed("web"), max_restarts=2)
+    world.sick["web"] = 2.0
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (7, "", "restart web"),
+         (9, "", "GAVE UP web"),
+         (200, "update web"), (300, "update web"), (HOUR, ""))
+
+
+def test_an_unhealthy_service_that_heals_by_itself_is_green() -> None:
+    play(World(probed("web"), restart=False), (0, "web unhealthy", "UNHEALTHY web"), (60, "web healthy"),
+         (65, "", "Recovered web"), (HOUR, ""))
+
+
+def test_an_unhealthy_service_that_was_unhealthy_when_sentinel_started_is_told() -> None:
+    world = World(replace(probed("web"), health=Health.UNHEALTHY, failing_streak=7))
+    world.begin()
+    assert world.done == [f"UNHEALTHY web {Cause.UNHEALTHY}", "restart web"]
+
+
+def test_a_paused_service_is_neither_unhealthy_nor_dead() -> None:
+    play(World(probed("web")), (0, "pause web"), (HOUR, "unpause web"), (2 * HOUR, ""))
+
+
+def test_a_paused_service_that_is_stopped_stays_silent() -> None:
+    def unpaused_and_stopped(world: World) -> None:
+        world.event("kill", "web-1", signal=15)
+        world.event("unpause", "web-1")
+        world.change("web-1", status="running")
+        world.ended(world.find("web"), 0)
+        world.event("die", "web-1", exit_code=0)
+        world.event("stop", "web-1")
+
+    play(World("web"), (0, "pause web"), (60, unpaused_and_stopped), (HOUR, ""))
+
+
+def test_an_unhealthy_service_that_is_paused_in_sentinels_backoff_is_left_alone() -> None:
+    world = World(probed("web"))
+    world.sick["web"] = 2.0
+    play(world, (0, "web unhealthy", "UNHEALTHY web", "restart web"), (4, "pause web"), (HOUR, ""))
+
+
+def test_a_pause_between_death_and_proof_holds_green_back() -> None:
+    play(World("web"), (0, "web exits 1", "DEAD web", "start web"), (2, "pause web"), (HOUR, "unpause web"),
+         (HOUR + 5, "", "Recovered web"))
+
+
+def test_sentinels_own_stop_of_the_unhealthy_is_no_reason_to_wait_with_the_next_attempt() -> None:
+    world = World(probed("db"))
+    world.broken["db"] = "no such device"
+    play(world, (0, "db unhealthy", "UNHEALTHY db", "restart db"), (4.9, "", "start db", "GAVE UP db"), (5.1, ""),
+         (HOUR, ""))
+
+
+# ─── What can't be started ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_start_that_fails_after_dockers_backoff_is_found_by_the_listing() -> None:
+    world = World(service("web", "always"))
+    world.broken["web"] = "port is already allocated"
+    play(world, (1, "web exits 3", "DEAD web exit 3"), (30, "", "start web", "GAVE UP web"), (HOUR, ""))
+
+
+def test_a_service_that_cannot_be_started_is_told_with_the_engines_words_and_tried_once() -> None:
+    world = World("db")
+    world.broken["web"] = "exec: nosuch: executable file not found in $PATH"
+    world.begin()
+    world.compose_up("web")
+    world.advance(START + HOUR)
+    assert world.done[0] == f"DEAD web {Cause.CANT_START}" and world.notices[0].error == world.broken["web"], world.story()
+    assert world.done.count("start web") == 1, world.story()
+
+
+def test_a_service_that_could_not_be_started_is_green_once_it_can() -> None:
+    world = World("db")
+    world.broken["web"] = "port is already allocated"
+    world.begin()
+    world.compose_up("web")
+    world.advance(START + 60)
+    world.broken.clear()
+    play(world, (60, "start web"), (65, "", "Recovered web"), (HOUR, ""))
+
+
+def test_a_start_by_hand_that_fails_is_found_after_a_listing_at_the_latest() -> None:
+    world = World("db")
+    world.broken["web"] = "no such device"
+    world.begin()
+    world.create("web")
+    world.advance(START + 10)
+    world.start("web")
+    world.advance(START + 31)
+    assert world.done[:2] == [f"DEAD web {Cause.CANT_START}", "start web"], world.story()
+
+
+def test_a_crash_loop_that_somebody_has_started_and_that_then_cant_be_started_is_told() -> None:
+    """Found by a random walk of the core."""
+    world = World("web")
+    world.doom["web"] = (0.5, 1)
+    play(world, (0, "web exits 1", "DEAD web", "start web", "start web", "CRASH LOOP web"),
+         (7, lambda world: world.doom.clear()), (8, "web start"),
+         (9, lambda world: world.broken.update(web="port is already allocated")))
+    world.happen("web restart")
+    try:
+        world.advance(world.now + 5.0)
+    except IndexError as error:
+        raise AssertionError(f"the daemon ends: {error!r}") from error
+
+
+# ─── Notes on memory ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@BOTH_ENGINES
+def test_a_child_killed_for_memory_is_noted_at_most_once_in_ten_minutes(engine: int) -> None:
+    play(World("web", engine=engine),
+         (0, "web child_oom"), (3, "", "OUT OF MEMORY web"), (60, "web child_oom"), (590, "web child_oom"),
+         (605, "web child_oom"), (608, "", "OUT OF MEMORY web"), (HOUR, ""))
+
+
+def test_an_out_of_memory_death_is_not_noted_as_well() -> None:
+    play(World(service("web", "always")), (0, "web oom", "DEAD web exit 137 out of memory"), (5.1, "", "Recovered web"),
+         (HOUR, ""))
+
+
+def test_a_note_of_one_service_does_not_silence_another() -> None:
+    play(World("web", "db"), (0, "web child_oom, db child_oom"), (3, "", "OUT OF MEMORY web", "OUT OF MEMORY db"))
+
+
+def test_a_note_of_memory_has_its_service_saved() -> None:
+    """Found by a random walk of the core."""
+    world = World("web", "db")
+    play(world, (0, "db child_oom"))
+    world.advance(START + 2.5)
+    world.watchdog.touched.clear()
+    world.advance(START + 4.0)
+    assert "OUT OF MEMORY db out of memory" in world.done and "shop/db/1" in world.watchdog.touched
+
+
+def test_no_note_says_that_a_container_lives_on_that_has_died() -> None:
+    """Found by a random walk of the core."""
+    world = World("web", "db")
+    world.begin()
+    world.look_delay = 5.0
+    world.happen("web oom")
+    world.advance(START + 10.0)
+    assert [line for line in world.done if line.startswith("OUT OF MEMORY")] == []

@@ -1,0 +1,223 @@
+"""Runs: what the evidence of one run of a container tells of its end, and of who wanted it. Each test's name is a promise,
+each timeline an example of it."""
+
+from __future__ import annotations
+
+import pytest
+from support.cast import BOTH_ENGINES, HOUR, KEPT
+from support.scenario import EPOCH, START, World, play, service
+
+import sentinel
+from sentinel import Cause, Verdict
+
+# ─── Deaths that nobody asked for ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", [1, 3, 126, 127, 134, 139, 143, 255])
+def test_a_process_that_ends_by_itself_is_dead_at_once_and_started_at_once(code: int) -> None:
+    world = play(World("web"),
+                 (0, f"web exits {code}", f"DEAD web exit {code}", "start web"),
+                 (5, "", "Recovered web"),
+                 (HOUR, ""))
+    red, green = world.notices
+    assert (red.uptime, red.logs, red.at) == (pytest.approx(HOUR, abs=1), ("last words of web",), START)
+    assert (red.incident, red.plan) == (1, "Restarting it now (attempt 1 of 5).")
+    assert (green.incident, green.deaths, green.attempts, green.downtime) == (1, 1, 1, 0.0)
+
+
+@BOTH_ENGINES
+def test_an_out_of_memory_kill_is_told_as_one_with_the_event_and_the_flag(engine: int) -> None:
+    play(World("web", engine=engine), (0, "web oom", "DEAD web exit 137 out of memory", "start web"),
+         (5, "", "Recovered web"))
+
+
+def test_an_out_of_memory_kill_is_told_as_one_with_the_flag_alone() -> None:
+    play(World("web"), (0, lambda w: w.exits("web", 137, oom=True), "DEAD web exit 137 out of memory", "start web"))
+
+
+@BOTH_ENGINES
+def test_137_without_a_kill_or_memory_evidence_is_killed_from_outside(engine: int) -> None:
+    play(World("web", engine=engine), (0, "web exits 137", f"DEAD web exit 137 {Cause.OUTSIDE}", "start web"))
+
+
+def test_an_oom_flag_left_over_from_the_run_before_is_no_evidence() -> None:
+    play(World(service("web", oom_killed=True), engine=20),
+         (0, "web exits 137", f"DEAD web exit 137 {Cause.OUTSIDE}", "start web"))
+
+
+def test_each_out_of_memory_kill_in_a_row_is_seen_although_the_flag_stays() -> None:
+    play(World("web", engine=20),
+         (0, "web oom", "DEAD web exit 137 out of memory", "start web"),
+         (5, "", "Recovered web"),
+         (100, "web oom", "DEAD web exit 137 out of memory"),
+         (105, "", "start web"))
+
+
+def test_the_exit_code_is_the_containers_where_a_label_overwrites_the_events() -> None:
+    def shadowed(world: World) -> None:
+        world.ended(world.find("web"), 7)
+        world.event("die", "web-1", exit_code=0)
+
+    play(World(service("web", labels={"exitCode": "0"})), (0, shadowed, "DEAD web exit 7", "start web"))
+
+
+@pytest.mark.parametrize("policy", KEPT)
+def test_exit_0_of_a_service_is_a_death(policy: str) -> None:
+    play(World(service("web", policy)), (0, "web exits 0", "DEAD web exit 0"), (5.1, "", "Recovered web"), (HOUR, ""))
+
+
+def test_exit_0_under_policy_no_is_told_with_a_hint_and_not_restarted() -> None:
+    world = play(World("web"), (0, "web exits 0", "DEAD web exit 0"), (HOUR, ""))
+    assert "sentinel.job=true" in world.notices[0].plan and world.notices[0].plan.startswith("Not restarted")
+
+
+@BOTH_ENGINES
+def test_a_docker_kill_is_a_death_told_once_no_stop_can_follow_any_more(engine: int) -> None:
+    play(World("web", engine=engine),
+         (0, "kill web"),
+         (1.5, "", f"DEAD web exit 137 {Cause.API_KILL}", "start web"),
+         (6.5, "", "Recovered web"),
+         (HOUR, ""))
+
+
+@pytest.mark.parametrize("policy", KEPT)
+def test_a_docker_kill_is_healed_although_dockers_policy_leaves_it_alone(policy: str) -> None:
+    play(World(service("web", policy)), (0, "kill web"), (1.5, "", "DEAD web exit 137", "start web"),
+         (6.5, "", "Recovered web"))
+
+
+@pytest.mark.parametrize("number", [1, 10, 12, 28])
+def test_a_hup_or_usr1_is_no_wish_to_end_it(number: int) -> None:
+    play(World(service("web", "always")),
+         (0, f"kill web {number}"),
+         (0.05, "web exits 9", "DEAD web exit 9", "start web"),
+         (5.05, "", "Recovered web"))
+
+
+def test_a_reload_hours_ago_does_not_hide_a_crash_that_dockers_policy_ignores_because_of_it() -> None:
+    play(World(service("web", "unless-stopped")), (0, "kill web 1"),
+         (2 * HOUR, "web exits 1", "DEAD web exit 1", "start web"))
+
+
+def test_a_death_by_a_signal_sent_through_the_api_says_so() -> None:
+    play(World("web"), (0, "kill web 10"), (0.01, "web exits 138", f"DEAD web exit 138 {Cause.SIGNALLED}", "start web"))
+
+
+def test_a_term_that_was_ignored_long_ago_does_not_hide_a_death() -> None:
+    play(World("web"), (0, "kill web 15"), (60, "web exits 1"), (61.5, "", "DEAD web exit 1", "start web"))
+
+
+def test_a_container_that_removes_itself_before_anybody_could_look_is_told() -> None:
+    def gone_at_once(world: World) -> None:
+        world.exits("web", 6)
+        world.destroy("web-1")
+
+    play(World(service("web", auto_remove=True)), (0, gone_at_once, "DEAD web exit 6"), (HOUR, ""))
+
+
+def test_a_dead_container_that_somebody_removes_before_it_was_looked_at_is_not_said_to_remove_itself() -> None:
+    world = play(World("web", "db"), (0, ""))
+    world.look_delay = 1.0
+    play(world, (1, "web exits 6"), (1.5, "rm web", "DEAD web exit 6"), (HOUR, ""))
+    assert "--rm" not in world.notices[0].plan
+
+
+def test_a_container_that_removes_itself_is_not_restarted() -> None:
+    play(World(service("web", auto_remove=True)), (0, "web exits 6", "DEAD web exit 6"), (HOUR, ""))
+
+
+# ─── Intent: evidence in any order ────────────────────────────────────────────────────────────────────────────
+
+ENDS = {  # what was done, and all orders in which engines tell it
+    "stopped": ["k15 die stop", "k15 stop die", "k15 k9 die stop", "k15 k9 stop die"],
+    "removed": ["k9 die destroy", "k15 die stop destroy", "k15 stop die destroy", "k15 k9 die stop destroy",
+                "k15 k9 stop die destroy"],
+    "killed": ["k9 die", "k1 k9 die", "k9 k9 die"],
+    "ended by itself": ["die", "k1 die", "k10 die", "oom die"],
+}
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.003, 0.055])
+@pytest.mark.parametrize(("what", "order"), [(what, order) for what, orders in ENDS.items() for order in orders])
+def test_who_wanted_an_end_is_told_whatever_the_order_of_its_events(what: str, order: str, gap: float) -> None:
+    world = World(service("web", stop_timeout=10.0))
+
+    def happens(word: str) -> None:
+        if word == "destroy":
+            world.destroy("web-1")
+        elif word == "die" or (word == "stop" and world.find("web").status == "running"):
+            if world.find("web").status == "running":
+                world.ended(world.find("web"), 137)
+            world.event(word, "web-1", exit_code=137)
+        elif word.startswith("k"):
+            world.event("kill", "web-1", signal=int(word[1:]))
+        else:
+            world.event(word, "web-1")
+
+    def all_of_it(world: World) -> None:
+        for index, word in enumerate(order.split()):
+            world.later(index * gap, lambda word=word: happens(word))
+
+    world.begin()
+    all_of_it(world)
+    world.advance(START + 2.0)
+    first = [notice.verdict for notice in world.notices]
+    world.advance(START + HOUR)
+    verdicts = [notice.verdict for notice in world.notices]
+    if what in ("stopped", "removed"):
+        assert (first, verdicts) == ([], [Verdict.STOPPED]), world.story()
+        assert world.notices[0].cause is (Cause.STOP if what == "stopped" else Cause.REMOVED)
+    else:
+        assert verdicts == [Verdict.DEAD, Verdict.RECOVERED] and first == [Verdict.DEAD], world.story()
+
+
+@BOTH_ENGINES
+@pytest.mark.parametrize("number", [1, 2, 3, 10, 12, 15, 37, 9])
+def test_the_containers_own_stop_signal_is_a_wish_to_end_it(engine: int, number: int) -> None:
+    play(World(service("web", stop_signal=number), engine=engine), (0, "stop web"), (30, "", "Stopped web"), (HOUR, ""))
+
+
+def test_a_stop_may_take_as_long_as_the_container_is_allowed() -> None:
+    world = World(service("web", stop_timeout=60.0), engine=20)
+    world.stop_takes["web"] = 50.0
+    play(world, (0, "stop web"), (80, "", "Stopped web"), (HOUR, ""))
+
+
+@BOTH_ENGINES
+def test_a_stop_may_take_longer_than_that_if_whoever_asked_for_it_said_so(engine: int) -> None:
+    def ends(world: World) -> None:
+        world.ended(world.find("web"), 0)
+        for action in ("die", "stop") if engine == 20 else ("stop", "die"):
+            world.event(action, "web-1")
+
+    play(World("web", engine=engine), (0, "kill web 15"), (100, ends, "Stopped web"), (HOUR, ""))
+
+
+def test_a_term_through_the_api_that_is_obeyed_is_a_wish() -> None:
+    play(World("web"), (0, "kill web 15"), (2, "web exits 143"), (32, "", "Stopped web exit 143"), (HOUR, ""))
+
+
+def test_evidence_of_one_run_says_nothing_of_the_next() -> None:
+    play(World("web"), (0, "restart web"), (1, "web exits 1", "DEAD web exit 1", "start web"))
+
+
+def test_a_kill_of_another_container_says_nothing_of_this_one() -> None:
+    play(World("web", "db"), (0, "stop db, web exits 1", "DEAD web exit 1", "start web"),
+         (5, "", "Recovered web"), (30, "", "Stopped db"))
+
+
+def test_an_event_told_twice_counts_once() -> None:
+    def twice(world: World) -> None:
+        world.exits("web", 3)
+        world.observe(world.events[-1])
+
+    world = play(World("web"), (0, twice, "DEAD web exit 3", "start web"), (5, "", "Recovered web"), (HOUR, ""))
+    assert world.notices[-1].deaths == 1
+
+
+def test_events_from_before_sentinels_start_are_evidence_and_nothing_else() -> None:
+    world = World(service("web", status="exited", exit_code=1, finished_time=EPOCH + START - 5), "db")
+    world.events.append(sentinel.Heard("kill", "web-1", int((EPOCH + START - 5.1) * 1e9), signal=15))
+    world.events.append(sentinel.Heard("die", "web-1", int((EPOCH + START - 5) * 1e9), exit_code=1))
+    world.events.append(sentinel.Heard("kill", "db-1", int((EPOCH + START - 1) * 1e9), signal=15))
+    play(world, (0.5, "db exits 0"), (30.5, "", "Stopped db"), (HOUR, ""))
