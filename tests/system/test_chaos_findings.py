@@ -1,4 +1,4 @@
-"""What tests/chaos.py found, each in its smallest form."""
+"""What tests/tools/chaos.py found, each in its smallest form."""
 
 from __future__ import annotations
 
