@@ -18,15 +18,16 @@ from tools.fuzz_mangling import Mangler, shrunk, smaller
 SECONDS = float(os.environ.get("SENTINEL_FUZZ_SECONDS", "60"))
 
 
-def test_no_nonsense_breaks_anything() -> None:
-    """A share of the time for each way in; findings that wait to be mended do not count."""
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_nonsense_breaks_anything(name: str) -> None:
+    """A share of the time for each way in."""
     seed = os.urandom(4).hex()
     print(f"seed {seed}")
-    tallies = fuzz.run(TARGETS.values(), seed, SECONDS)
+    tallies = fuzz.run([TARGETS[name]], seed, SECONDS / len(TARGETS))
     print(fuzz.table(tallies))
-    findings = [finding for tally in tallies.values() for finding in tally.findings.values()]
+    findings = tallies[name].findings.values()
     assert not findings, "\n\n".join(finding.report() for finding in findings)
-    assert all(tally.inputs for tally in tallies.values())
+    assert tallies[name].inputs
 
 
 @pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.slow])
