@@ -7,8 +7,9 @@ waited for. So the settings are those of a user, settle times and all, and a rec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
@@ -198,6 +199,7 @@ class Told(NamedTuple):
     greys: list[str]
 
 
+@cache
 def rough(name: str) -> Told:
     """Play a recording on a stream in pieces of three bytes and with rubbish in it.
 
@@ -214,8 +216,8 @@ def test_every_recording_has_an_expected_telling() -> None:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_recording_is_told_as_it_was(plays: Mapping[str, Future[Told]], name: str) -> None:
-    told = plays[name].result(30)
+def test_a_recording_is_told_as_it_was(name: str) -> None:
+    told = rough(name)
     assert told.telling == expected(name)
     assert len(told.greys) == len(set(told.greys)), "a stop or removal is told once"
     if name.partition(".")[0] in QUIET:
@@ -224,10 +226,8 @@ def test_a_recording_is_told_as_it_was(plays: Mapping[str, Future[Told]], name: 
 
 @pytest.mark.parametrize("engine", ["docker20", "docker28"])
 @pytest.mark.parametrize("scenario", TOUCHED)
-def test_only_what_docker_leaves_down_is_brought_back(
-    plays: Mapping[str, Future[Told]], scenario: str, engine: str
-) -> None:
-    assert plays[f"{scenario}.{engine}"].result(30).touched == TOUCHED[scenario]
+def test_only_what_docker_leaves_down_is_brought_back(scenario: str, engine: str) -> None:
+    assert rough(f"{scenario}.{engine}").touched == TOUCHED[scenario]
 
 
 @pytest.mark.parametrize("wire", [

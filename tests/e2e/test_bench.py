@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[1] / "bench.py"
+BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench.py"
 
 
 @pytest.mark.skipif(os.environ.get("SENTINEL_E2E_SUITE") != "forky", reason="it is about the bench, so one engine will do")

@@ -1,4 +1,4 @@
-"""A minute of chaos with ends of the engine and of Sentinel, always the same; tests/chaos.py plays any number of others.
+"""A minute of chaos with ends of the engine and of Sentinel, always the same; tools/chaos.py plays others.
 
 SENTINEL_TEST_SEED   another seed
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-import chaos
 import pytest
+from tools import chaos
 
 
 def test_a_minute_of_chaos_breaks_no_promise() -> None:

@@ -1,4 +1,4 @@
-"""The oracle of tests/chaos.py catches what it is there for: true stories pass, and each falsified one breaks its rule."""
+"""The oracle of tools/chaos.py catches what it is there for: true stories pass, and each falsified one breaks its rule."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from support import oracle
-from support.oracle import GREEN, GREY, RED, Call, Deed, Event, Service, Standing, Story, Told, judge
+from tools import oracle
+from tools.oracle import GREEN, GREY, RED, Call, Deed, Event, Service, Standing, Story, Told, judge
 
 WEB, DB, NOW = "shop-web-1", "shop-db-1", 200.0
 

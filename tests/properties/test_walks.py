@@ -1,4 +1,4 @@
-"""Some walks at random, as many as take a few seconds; tests/walks.py takes a million steps.
+"""Some walks at random, as many as take a few seconds; tests/tools/walks.py takes a million steps.
 
 The seeds are fixed; SENTINEL_TEST_SEED walks another way, and a failed walk prints its seed and its whole story.
 """

@@ -17,11 +17,13 @@ import contextlib
 import heapq
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 import sentinel
+import support.fake_engine
 from sentinel import Action, Daemon, Deliver, Delivered, Log, Observation, Settings
 from support.clocked import Clocked
 from support.fake_engine import EngineServer
@@ -67,6 +69,14 @@ class EngineClock:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
+
+
+@contextlib.contextmanager
+def one_clock(clock: Clock | None = None) -> Iterator[Clock]:
+    """A clock by which Sentinel and the fake engine live until the end of the block."""
+    clock = clock or Clock()
+    with mock.patch.object(sentinel, "time", clock), mock.patch.object(support.fake_engine, "time", EngineClock(clock)):
+        yield clock
 
 
 class Life(Clocked):

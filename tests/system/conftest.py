@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import support.fake_engine
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
-from support.lives import Clock, EngineClock
-
-import sentinel
+from support.lives import Clock, one_clock
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock() -> Iterator[Clock]:
     """The time of Sentinel, of the engine and of Discord."""
-    clock = Clock()
-    monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
-    return clock
+    with one_clock() as clock:
+        yield clock
 
 
 @pytest.fixture

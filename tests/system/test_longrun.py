@@ -1,11 +1,11 @@
-"""Some days of life at speed: nothing grows. tests/longrun.py lives for weeks."""
+"""Some days of life at speed: nothing grows. tests/tools/longrun.py lives for weeks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from support.longlife import LongLife, growths, sizes_of
+from tools.longlife import LongLife, growths, sizes_of
 
 import sentinel
 

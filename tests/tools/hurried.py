@@ -1,6 +1,6 @@
 """sentinel.py as a process of its own, with all its threads, whose clock runs many times as fast as others'.
 
-The days are those of support/longlife.py; engine and Discord tell the same hurried time. What /proc says of the process
+The days are those of longlife.py; engine and Discord tell the same hurried time. What /proc says of the process
 at each midnight is its sample: memory, threads and descriptors, and the ledger on disk.
 """
 
@@ -15,11 +15,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import sentinel
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
-from support.longlife import KEEP, LongLife
 from support.sentinel import environment
+
+import sentinel
+from tools.longlife import KEEP, LongLife
 
 SPEED = 1000.0
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Minutes of random life on a real Docker Engine, seeded and replayable, judged by an independent oracle.
 
-    python3 tests/chaos.py                            five minutes on the newest engine, with a seed of the moment
-    python3 tests/chaos.py --seed 7 --minutes 30      the same deeds in the same order, each time
-    python3 tests/chaos.py --engine bookworm --json story.json
-    python3 tests/chaos.py --program mutant.py        another sentinel.py, to see whether its defect is caught
+    python3 tests/tools/chaos.py                            five minutes on the newest engine, with a seed of the moment
+    python3 tests/tools/chaos.py --seed 7 --minutes 30      the same deeds in the same order, each time
+    python3 tests/tools/chaos.py --engine bookworm --json story.json
+    python3 tests/tools/chaos.py --program mutant.py        another sentinel.py, to see whether its defect is caught
 
 It needs root on Debian: it starts an engine of its own (support/engines.py), a strict fake Discord, and Sentinel,
 which talks to the engine through a proxy that writes down what it asks for.  Life comes in acts.  Each has two
 Compose projects of its own and a plan, drawn from the seed: containers crash, are killed, stopped, recreated, paused,
 run out of memory, go unhealthy, loop; the engine is killed, frozen, restarted; Discord fails in every way that its
 fake knows; Sentinel is killed and frozen, its clock is stepped, its disk is full, its connections are cut.  Several of
-that at once.  At the end of an act all is mended, and support/oracle.py says which promises were broken once
+that at once.  At the end of an act all is mended, and oracle.py says which promises were broken once
 all is quiet; what is wrong is shown with the story of the service, and the exit code is 1.
 
 The parts: the plan (what the seed says), the world (engine, proxy, Discord, Sentinel), the deeds, the act.
@@ -41,14 +41,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support import docker, oracle
+from support import docker
 from support.docker import DockerError, Engine, Project
 from support.engines import SUITES, EngineError, PrivateEngine
 from support.fake_discord import FakeDiscord, Message
-from support.oracle import Call, Deed, Event, Service, Standing, Story, Violation
 from support.sentinel import PROGRAM, environment, stack
+
+from tools import oracle
+from tools.oracle import Call, Deed, Event, Service, Standing, Story, Violation
 
 MAX_RESTARTS = 3
 SETTLE = 2.0

@@ -1,4 +1,4 @@
-"""Nonsense in the middle of Sentinel's life: the slower half of `tests/fuzz.py`.
+"""Nonsense in the middle of Sentinel's life: the slower half of what fuzz.py tries.
 
 A canary, `canary` of the project `mine`, lives among the nonsense and is never touched by it. After the nonsense it
 dies, and that must be told, and healed: what is silently unwatched is found out so.
@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import sentinel
-import support.fake_engine
-from sentinel import Action, Settings, Verdict, Watchdog
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine, Reply, Request
-from support.fuzz_pure import (
+from support.lives import Clock, Life, one_clock
+
+import sentinel
+from sentinel import Action, Settings, Verdict, Watchdog
+from tools.fuzz_calls import (
     HOOK,
     NOW,
     check_line,
@@ -35,8 +35,7 @@ from support.fuzz_pure import (
     tapes,
     target,
 )
-from support.lives import Clock, EngineClock, Life
-from support.mangling import Mangler, json_bytes
+from tools.fuzz_mangling import Mangler, json_bytes
 
 START = 1000.0  # the monotonic clock at NOW
 CANARY = "ca" * 32
@@ -276,14 +275,6 @@ def check_growth(case: Any) -> None:
 
 
 # ── The ledger ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextlib.contextmanager
-def one_clock() -> Iterator[Clock]:
-    """A clock for Sentinel and the fake engine alone."""
-    clock = Clock()
-    with mock.patch.object(sentinel, "time", clock), mock.patch.object(support.fake_engine, "time", EngineClock(clock)):
-        yield clock
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What reaches Sentinel from outside, as nonsense, given to the functions that read it: the quick half of `tests/fuzz.py`.
+"""What reaches Sentinel from outside, as nonsense, given to the functions that read it: the quick half of fuzz.py.
 
 A target is a name, a maker of cases (by dice), and a check that raises where Sentinel does what it must not do. A case is
 made of JSON values and bytes, so that it can be shown, and made smaller.
@@ -15,18 +15,19 @@ import socket
 import tempfile
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import sentinel
-from sentinel import Container, Deliver, Engine, EngineError, Fate, Notice, Outbox, SettingError, Settings, Verdict, Web
 from support.fake_discord import check_message, schema_errors, trimmed
 from support.fake_engine import Container as Fake
 from support.fake_engine import LogLine, encode_logs
-from support.mangling import Mangler, json_bytes
 from support.replay import load, recordings
+
+import sentinel
+from sentinel import Container, Deliver, Engine, EngineError, Fate, Notice, Outbox, SettingError, Settings, Verdict, Web
+from tools.fuzz_mangling import Mangler, json_bytes
 
 MARK = "Zq8w-very-SECRET-Zq8w"  # stands in every secret; no line may show it
 HOOK = f"https://discord.com/api/webhooks/123456789/{MARK}"
@@ -566,8 +567,3 @@ def check_http(request: Any) -> None:
     for words in told:
         check_told(words)
         check_line("error", sentinel.headline(words))
-
-
-def pure_targets() -> Iterator[Target]:
-    """The quick ones."""
-    return (one for one in TARGETS.values() if not one.slow)

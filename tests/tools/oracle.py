@@ -1,4 +1,4 @@
-"""What must have been told and done, worked out from what really happened: the judge of tests/chaos.py.
+"""What must have been told and done, worked out from what really happened: the judge of tests/tools/chaos.py.
 
 It shares no code with Sentinel.  A `Story` is the raw truth: what chaos did and when (deeds), what the engine's own
 event stream said (events), what Sentinel asked of the engine (calls, seen by a proxy between the two), what Discord's

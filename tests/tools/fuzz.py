@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Feed Sentinel nonsense on every way by which something reaches it from outside, and see that nothing breaks.
 
-    python3 tests/fuzz.py                                all targets, for a minute, with a seed of its own
-    python3 tests/fuzz.py --seconds 600 --seed 7         as long as you like; a seed gives the same inputs again
-    python3 tests/fuzz.py --target http --target logs    these alone; --list names all
-    python3 tests/fuzz.py --target http --seed 7 --only 1234      one input again, as a finding names it
+    python3 tests/tools/fuzz.py                                all targets, for a minute, with a seed of its own
+    python3 tests/tools/fuzz.py --seconds 600 --seed 7         as long as you like; a seed gives the same inputs again
+    python3 tests/tools/fuzz.py --target http --target logs    these alone; --list names all
+    python3 tests/tools/fuzz.py --target http --seed 7 --only 1234      one input again, as a finding names it
 
 What must hold: only the program's own clear errors come out, in bounded time; what is told can be sent; each kind of
 nonsense has its line and no more than that; no line shows a secret. It prints how many inputs a second each target
@@ -28,12 +28,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(TESTS), str(TESTS.parent)) if folder not in sys.path]
 
-from support import fuzz_lives  # noqa: E402, F401 - it has targets, too
-from support.fuzz_pure import TARGETS, Target  # noqa: E402
-from support.mangling import Mangler, shrunk  # noqa: E402
+from tools import fuzz_lives  # noqa: E402, F401 - it has targets, too
+from tools.fuzz_calls import TARGETS, Target  # noqa: E402
+from tools.fuzz_mangling import Mangler, shrunk  # noqa: E402
 
 QUICK, SLOW = 2.0, 30.0  # seconds after which an input hangs: a call, a whole life
 SHOWN = 1500  # characters of an input that are printed
@@ -69,7 +69,7 @@ class Finding:
         lines = traceback.format_exception(self.error)
         return "\n".join([
             f"FINDING {self.target}: {self.place}",
-            f"  again: python3 tests/fuzz.py --target {self.target} --seed {self.seed} --only {self.index}",
+            f"  again: python3 tests/tools/fuzz.py --target {self.target} --seed {self.seed} --only {self.index}",
             f"  input: {shown if len(shown) <= SHOWN else f'{shown[:SHOWN]}… ({len(shown)} characters)'}",
             "".join(lines)[-3000:]])
 
@@ -164,7 +164,7 @@ def table(tallies: dict[str, Tally]) -> str:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/fuzz.py", description=__doc__,
+    parser = argparse.ArgumentParser(prog="tests/tools/fuzz.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (60)")
     parser.add_argument("--seed", default=os.urandom(4).hex(), help="the same seed gives the same inputs")

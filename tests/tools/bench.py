@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """How fast Sentinel is and what it costs, measured on a real Docker Engine beside the least that is possible.
 
-    python3 tests/bench.py                           all of it: about half an hour, as root on Debian
-    python3 tests/bench.py --deaths 10 --idle 20     the same with fewer samples: about ten minutes
-    python3 tests/bench.py --only latency,storm      some parts (--help names them)
-    python3 tests/bench.py --json bench.json         the numbers, beside the table
+    python3 tests/tools/bench.py                           all of it: about half an hour, as root on Debian
+    python3 tests/tools/bench.py --deaths 10 --idle 20     the same with fewer samples: about ten minutes
+    python3 tests/tools/bench.py --only latency,storm      some parts (--help names them)
+    python3 tests/tools/bench.py --json bench.json         the numbers, beside the table
 
 Every time is taken on the monotonic clock, which all processes of a machine share. A death is a SIGKILL from the host to
 a container's process; its moment is just before the call. Three look at deaths, each at its own, so that none slows
@@ -43,7 +43,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from support import docker, engines  # noqa: E402
 from support.fake_discord import FakeDiscord  # noqa: E402

@@ -1,27 +1,21 @@
-"""Nonsense on every way in: a run of `tests/fuzz.py` over all targets, and each past finding as a small case of its own.
-
-SENTINEL_FUZZ_SECONDS says how long the run takes (60). Its seed is printed; `tests/fuzz.py --seed` plays it again.
-"""
+"""What tests/tools/fuzz.py found, each in its smallest form."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sqlite3
 import threading
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fuzz
 import pytest
-import support.fake_engine
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine, Reply, Request
-from support.fuzz_lives import Paper, PaperLedger, one_clock, stamp
-from support.fuzz_pure import (
+from support.lives import Clock, Life
+from tools import fuzz
+from tools.fuzz_calls import (
     HOOK,
     LONGEST_LINE,
     MARK,
@@ -34,72 +28,16 @@ from support.fuzz_pure import (
     check_told,
     full_inspect,
 )
-from support.lives import Clock, EngineClock, Life
-from support.mangling import Mangler, shrunk, smaller
+from tools.fuzz_lives import Paper, PaperLedger, stamp
 
 import sentinel
 from sentinel import Container, Deliver, EngineError, Notice, SettingError, Settings, Verdict
 
-SECONDS = float(os.environ.get("SENTINEL_FUZZ_SECONDS", "60"))
 OK = b"HTTP/1.1 200 OK\r\n"
 DEEP = b"[" * 4000
 
 
-# ── The run ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_no_nonsense_breaks_anything() -> None:
-    """A share of the time for each way in; findings that wait to be mended do not count."""
-    seed = os.urandom(4).hex()
-    print(f"seed {seed}")
-    tallies = fuzz.run(TARGETS.values(), seed, SECONDS)
-    print(fuzz.table(tallies))
-    findings = [finding for tally in tallies.values() for finding in tally.findings.values()]
-    assert not findings, "\n\n".join(finding.report() for finding in findings)
-    assert all(tally.inputs for tally in tallies.values())
-
-
-@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.slow])
-def test_the_same_seed_gives_the_same_inputs(name: str) -> None:
-    first, again, other = (repr([fuzz.made(TARGETS[name], seed, index) for index in range(5)]) for seed in "112")
-    assert first == again != other
-
-
-def test_a_finding_is_seen_made_smaller_and_can_be_played_again() -> None:
-    """The fuzzer itself: a check that fails for one word finds that word, and nothing else."""
-
-    def check(case: Any) -> None:
-        assert "kaboom" not in json.dumps(case), "kaboom"
-
-    target = fuzz.Target("own", lambda mangler: {"a": [mangler.dice.random(), "x" * 40], "b": {"c": "..kaboom.."}}, check)
-    finding = fuzz.one(target, "7", 3)
-    assert finding and finding.case == {"b": {"c": "kaboom"}}
-    assert "--target own --seed 7 --only 3" in finding.report()
-
-
-def test_an_input_that_takes_too_long_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz, "QUICK", 0.1)
-    target = fuzz.Target("own", lambda mangler: 1, lambda case: threading.Event().wait(30) and None)
-    finding = fuzz.one(target, "7", 3)
-    assert finding and isinstance(finding.error, fuzz.Hang)
-
-
-def test_smaller_values_are_smaller() -> None:
-    case = {"a": [1, "text", {"b": None}], "c": b"bytes"}
-    assert all(len(repr(less)) < len(repr(case)) for less in smaller(case))
-    assert shrunk(list(range(100)), lambda value: 57 in value) == [57]
-
-
-def test_nonsense_is_json_or_bytes_and_leaves_its_model_alone() -> None:
-    model = full_inspect({"a": "b"})
-    before = json.dumps(model)
-    mangler = Mangler(fuzz.random.Random(1))
-    spoilt = [mangler.spoil(model) for _ in range(300)]
-    assert json.dumps(model) == before
-    assert sum(document != model for document in spoilt) > 250
-
-
-# ── Kept cases: the engine's answers ──────────────────────────────────────────────────────────────────────────
+# ── The engine's answers ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def asked(answers: list[bytes], call: Any) -> Any:
@@ -229,20 +167,7 @@ def test_what_is_taken_from_the_engine_can_be_read_back_from_the_ledger(where: s
     assert sentinel.container_from(record).id
 
 
-# ── Kept cases: whole lives ───────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with one_clock() as clock:
-        yield clock
-
-
-@pytest.fixture
-def engine(clock: Clock) -> Iterator[FakeEngine]:
-    assert isinstance(support.fake_engine.time, EngineClock)
-    with FakeEngine() as engine:
-        yield engine
+# ── Whole lives ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Halves(FakeEngine):
@@ -378,7 +303,7 @@ def test_a_ledger_of_a_format_that_sqlite_does_not_know_is_set_aside(
         assert "set aside" in life.said and life.daemon.ledger.database
 
 
-# ── Kept cases: settings ──────────────────────────────────────────────────────────────────────────────────────
+# ── Settings ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def loaded(**environment: str) -> Settings:
@@ -444,7 +369,7 @@ def test_a_service_manager_that_says_nonsense_is_none() -> None:
     assert sentinel.Manager({"WATCHDOG_USEC": "²"}).interval == 0.0
 
 
-# ── Kept cases: texts of any length ───────────────────────────────────────────────────────────────────────────
+# ── Texts of any length ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_long_error_of_a_container_is_told_in_no_time() -> None:

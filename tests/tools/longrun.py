@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Live weeks with Sentinel in minutes, and say what has grown at each midnight.
 
-    python3 tests/longrun.py                     three minutes: some weeks
-    python3 tests/longrun.py --minutes 60        a year or so
-    python3 tests/longrun.py --process           the program itself with its threads, at 1,000 times its speed
-    python3 tests/longrun.py --program copy.py   another sentinel.py than this, for instance one with a leak
+    python3 tests/tools/longrun.py                     three minutes: some weeks
+    python3 tests/tools/longrun.py --minutes 60        a year or so
+    python3 tests/tools/longrun.py --process           the program itself with its threads, at 1,000 times its speed
+    python3 tests/tools/longrun.py --program copy.py   another sentinel.py than this, for instance one with a leak
 
 Without --process the daemon runs here on a clock that jumps: every collection that hangs on it is counted, and what
 grows is named. With it sentinel.py runs as a process of its own, and its memory, threads and descriptors are read from
@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 SHOWN = ("RSS in kB", "threads", "descriptors", "bytes of the ledger", "rows of notice")
@@ -38,7 +38,7 @@ def take(program: Path) -> None:
 
 def live(minutes: float, seed: int) -> list[dict[str, float]]:
     """Days on a clock that jumps, each with a line."""
-    from support.longlife import LongLife
+    from tools.longlife import LongLife
 
     until = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as folder, LongLife(Path(folder), seed) as life:
@@ -52,7 +52,7 @@ def live(minutes: float, seed: int) -> list[dict[str, float]]:
 
 def run(minutes: float, seed: int) -> list[dict[str, float]]:
     """The process itself, sampled once a day of its clock."""
-    from support.hurried import Hurried
+    from tools.hurried import Hurried
 
     with tempfile.TemporaryDirectory() as folder, Hurried(Path(folder), seed) as process:
         process.live(minutes * 60)
@@ -70,7 +70,7 @@ def main() -> int:
     os.environ["TZ"] = "UTC"
     time.tzset()
     take(chosen.program)
-    from support.longlife import growths
+    from tools.longlife import growths
 
     samples = (run if chosen.process else live)(chosen.minutes, chosen.seed)
     found = growths(samples)

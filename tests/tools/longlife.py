@@ -25,13 +25,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import sentinel
-import support.fake_engine
-from sentinel import Action, Asked, Observation, Settings
 from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
-from support.lives import Clock, EngineClock, Life
+from support.lives import Clock, Life, one_clock
+
+import sentinel
+from sentinel import Action, Asked, Observation, Settings
 
 HOUR = 3600.0
 KEEP = 2 * 24 * HOUR  # of the history, so that what is pruned and what is not shows within days
@@ -76,11 +76,7 @@ class LongLife:
 
     def take_time(self) -> None:
         """Have Sentinel and the engine live by this clock until the end."""
-        before = sentinel.time, support.fake_engine.time
-        self.stack.callback(lambda: vars(sentinel).update(time=before[0]))
-        self.stack.callback(lambda: vars(support.fake_engine).update(time=before[1]))
-        vars(sentinel).update(time=self.clock)
-        vars(support.fake_engine).update(time=EngineClock(self.clock))
+        self.stack.enter_context(one_clock(self.clock))
 
     def __enter__(self) -> LongLife:
         self.clock = Clock()

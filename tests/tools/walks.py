@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Walk the deciding core at random, for as long as you like, on all processors.
 
-    python3 tests/walks.py                       100,000 steps
-    python3 tests/walks.py --steps 1000000       a quarter of an hour on two processors; Ctrl-C: what was found so far
-    python3 tests/walks.py --only 4711           one walk, and its whole story if it breaks a rule
-    python3 tests/walks.py --seed 500000         other walks than those that start at seed 0
+    python3 tests/tools/walks.py                       100,000 steps
+    python3 tests/tools/walks.py --steps 1000000       a quarter of an hour on two processors; Ctrl-C: what was found so far
+    python3 tests/tools/walks.py --only 4711           one walk, and its whole story if it breaks a rule
+    python3 tests/tools/walks.py --seed 500000         other walks than those that start at seed 0
 
 A walk is 240 steps from one seed; support/walk.py says what may happen and what must hold. At the end it is said which
 rules were broken, by how many walks, with the fewest steps that break each; which moves from phase to phase were made
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from support.walk import Edge, Walk, complaint, edges_made, never_made, shortened  # noqa: E402
