@@ -22,6 +22,7 @@ from unittest import mock
 import sentinel
 import support.fake_engine
 from sentinel import Action, Settings, Verdict, Watchdog
+from support import insides
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine, Reply, Request
 from support.fuzz_pure import (
@@ -86,7 +87,7 @@ class Paper:
                     check_told(notice)
                     self.notices.append(notice)
                     notice = sentinel.replace(notice, id=1)
-                    sentinel.notice_of(json.loads(json.dumps(sentinel.notice_record(notice, NOW))), NOW)
+                    insides.notice_of(json.loads(json.dumps(insides.notice_record(notice, NOW))), NOW)
                 case sentinel.Subscribe(since):
                     float(f"{since:.9f}")
                     self.jobs.append((self.now + 0.01, sentinel.StreamOpened(since, self.wall)))
