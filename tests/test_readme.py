@@ -25,7 +25,7 @@ def promises() -> list[str]:
 
 def phases() -> str:
     """The phases of a watched service as a Mermaid diagram: every legal move, but those to GONE, which all phases have."""
-    legal = sentinel.LEGAL
+    legal = sentinel.MOVES
     gone = sentinel.Phase.GONE
     assert all(gone in targets for phase, targets in legal.items() if phase is not gone)
     lines = ["```mermaid", "stateDiagram-v2"]

@@ -44,7 +44,7 @@ class Courier:
 
     def add(self, *names: str) -> None:
         """As the daemon does: nothing for a channel that is dead."""
-        for name in names if not self.outbox.dead else ():
+        for name in names if not self.outbox.retired else ():
             self.count += 1
             container = Container(name=name, id="1" * 64, status="exited", exit_code=137)
             self.outbox.waiting.append(Notice(Verdict.DEAD, name, self.clock.now, container, exit_code=137,
@@ -62,7 +62,7 @@ class Courier:
     def run(self, seconds: float) -> None:
         """Let so much time go by."""
         end = self.clock.now + seconds
-        while not self.outbox.dead and self.outbox.waiting and self.outbox.next_due_at(self.clock.now) <= end:
+        while not self.outbox.retired and self.outbox.waiting and self.outbox.next_due_at(self.clock.now) <= end:
             self.clock.now = max(self.clock.now, self.outbox.next_due_at(self.clock.now))
             self.step()
         self.clock.now = end
@@ -302,7 +302,7 @@ def test_a_limit_with_a_code_is_a_limit(courier: Courier, code: int) -> None:
     courier.fake.arm("429", retry_after=2.0, code=code)
     courier.add("web")
     courier.run(10)
-    assert courier.arrived() == ["web"] and courier.outbox.dead == ""
+    assert courier.arrived() == ["web"] and courier.outbox.retired == ""
 
 
 @pytest.mark.parametrize("fault", ["block_html", "block_text", "block_json"])
@@ -312,7 +312,7 @@ def test_a_block_at_discords_edge_is_sat_out(courier: Courier, fault: str) -> No
     courier.run(500)
     assert len(courier.sent) == 1, "asking makes it longer"
     courier.run(7200)
-    assert courier.arrived() == ["web"] and not courier.outbox.dead
+    assert courier.arrived() == ["web"] and not courier.outbox.retired
     assert "edge" in courier.log[0].text
 
 
@@ -379,7 +379,7 @@ def test_a_webhook_that_is_gone_is_called_dead_loudly_and_left_alone(courier: Co
     courier.add("cache")
     courier.step()
     courier.run(3600)
-    assert courier.outbox.dead
+    assert courier.outbox.retired
     assert [line.level for line in courier.log] == ["error"]
     assert len(fake.requests) == 2
     assert hook.token not in courier.log[0].text
@@ -393,7 +393,7 @@ def test_what_was_waiting_behind_a_dead_letter_is_not_sent(courier: Courier, hoo
     assert job
     courier.add("db")
     courier.outbox.settle(courier.webhook.send(job, message_of(job, clock.now, 0.0)), clock.now)
-    assert courier.outbox.dead
+    assert courier.outbox.retired
     assert courier.outbox.take(clock.now, "host", 0.0) is None
 
 

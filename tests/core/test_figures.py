@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import sentinel
+from support import insides
 from sentinel import (
     Container,
     Figures,
@@ -135,7 +136,7 @@ def container(name: str, project: str = "shop", service: str = "", number: str =
 
 def watching(*containers: Container, **settings: Any) -> Watchdog:
     watchdog = Watchdog(Settings(**{"watch": "all", **settings}))
-    watchdog.adopt_all(containers, NOW)
+    watchdog.looks.adopt_all(containers, NOW)
     assert len(watchdog.services) == len({made.key for made in containers})
     return watchdog
 
@@ -218,7 +219,7 @@ def test_the_outbox_is_told_by_channel_with_its_depth_and_age() -> None:
 def test_an_engine_that_is_away_is_told() -> None:
     watchdog = Watchdog(Settings())
     assert read(watchdog)["sentinel_engine_up", ()] == 1
-    watchdog.lost_at = NOW - 3
+    watchdog.observe(sentinel.ListFailed("no such socket"), NOW - 3)
     assert read(watchdog)["sentinel_engine_up", ()] == 0
 
 
@@ -255,11 +256,11 @@ def test_a_histogram_has_room_for_what_is_too_long() -> None:
 
 def test_the_status_document_says_how_things_stand() -> None:
     watchdog = watching(container("web"), container("db", status="exited"))
-    watchdog.host = "box"
+    insides.introduce(watchdog, host="box")
     db = next(service for service in watchdog.services.values() if service.container.name == "db")
     outage = Outage(7, NOW - 5, db.key, [db.key])
-    watchdog.outages[7] = outage
-    db.incident, db.attempts = Incident(outage, NOW - 5, Notice(Verdict.DEAD, "db", NOW - 5)), 2
+    insides.outages(watchdog)[7] = outage
+    db.incident, db.budget = Incident(outage, NOW - 5, Notice(Verdict.DEAD, "db", NOW - 5)), sentinel.Budget(2)
     box = Outbox("webhook")
     box.waiting.append(Notice(Verdict.DEAD, "db", NOW - 5))
     document = status_document(watchdog, {"webhook": box}, 1.8e9)
@@ -270,7 +271,7 @@ def test_the_status_document_says_how_things_stand() -> None:
     assert (one["web"]["incident"], one["db"]["incident"], one["db"]["attempts"]) == (None, 7, 2)
     assert document["outages"] == [{"incident": 7, "root": db.key, "began": 1.8e9 + NOW - 5, "members": [db.key]}]
     assert document["outbox"] == {"webhook": {"waiting": 1, "retired": ""}}
-    watchdog.lost_at = NOW
+    watchdog.observe(sentinel.ListFailed("no such socket"), NOW)
     assert status_document(watchdog, {}, 0.0)["engine"] == "down"
 
 
@@ -333,7 +334,7 @@ def test_whatever_the_reason_says_a_service_is_one_line_for_nagios(why: str) -> 
 
 def test_a_failed_start_of_several_lines_is_one_line_of_the_table() -> None:
     failed = container("web", status="created", error="OCI runtime create failed:\nexec: no such file")
-    assert "\n" not in sentinel.state_of(failed, False, None).why
+    assert "\n" not in insides.state_of(failed, False, None).why
 
 
 def test_nagios_first_line_is_short_however_much_is_down() -> None:

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from support import insides
 from support.cast import DAY, HOUR, JOB, NEEDS_DB, ONE, chains, check_peace, child, greens, mend, needs, reds
 from support.scenario import EPOCH, START, World, play, probed, service
 
@@ -202,10 +203,10 @@ def test_a_refund_at_the_return_of_what_it_depends_on_is_saved() -> None:
     world = World("db", service("api", "always", labels=labels))
     play(world, (0, "api exits 1", "DEAD api"), (5, "", "Recovered api"),
          (800, "db exits 1", "DEAD db", "start db"), (804, ""))
-    before = len(world.watchdog.services["shop/api/1"].deaths)
-    world.watchdog.touched.clear()
+    before = len(world.watchdog.services["shop/api/1"].budget.died_at)
+    insides.changed(world.watchdog)
     world.advance(START + 810.0)
-    assert len(world.watchdog.services["shop/api/1"].deaths) == before or "shop/api/1" in world.watchdog.touched
+    assert len(world.watchdog.services["shop/api/1"].budget.died_at) == before or "shop/api/1" in insides.changed(world.watchdog)
 
 
 # ─── Restarts in order ────────────────────────────────────────────────────────────────────────────────────────
@@ -254,7 +255,7 @@ def test_a_root_that_gave_up_says_whom_it_takes_and_an_operators_start_brings_al
     assert sorted(chains(world.reds[1])) == ["api ← db !", "web ← api ← db !"]
     play(world, (HOUR, mend), (HOUR + 1, "start db"), (HOUR + 6, "", "start api"), (HOUR + 11, "", "start web"),
          (HOUR + 16, "", "Recovered db"), (2 * HOUR, ""))
-    assert [watched.attempts for watched in world.watchdog.services.values()] == [0, 1, 1]
+    assert [watched.budget.attempts for watched in world.watchdog.services.values()] == [0, 1, 1]
     check_peace(world)
 
 
@@ -381,7 +382,7 @@ def test_who_is_restarted_with_one_that_is_itself_to_be_restarted_waits_for_it()
 
 def answer(world: World, name: str) -> str:
     service_ = next(it for it in world.watchdog.services.values() if it.container.name == name)
-    return world.watchdog.if_it_died(service_, world.now)
+    return insides.if_it_died(world.watchdog, service_, world.now)
 
 
 def test_explain_says_what_would_be_done() -> None:
@@ -404,13 +405,13 @@ def test_explain_says_for_what_it_would_wait() -> None:
 def test_a_question_changes_nothing() -> None:
     world = World("db", child("api", "db"))
     play(world, (0, "db exits 1", "DEAD db", "start db"))
-    before = repr(world.watchdog.services), dict(world.watchdog.due)
-    assert answer(world, "api") and before == (repr(world.watchdog.services), world.watchdog.due)
+    before = repr([*world.watchdog.services.values()]), dict(insides.due(world.watchdog))
+    assert answer(world, "api") and before == (repr([*world.watchdog.services.values()]), insides.due(world.watchdog))
 
 
 def test_explain_does_not_wait_for_what_was_stopped_long_ago() -> None:
     world = play(World("db", child("api", "db")), (0, "stop db", "Stopped db"), (DAY, ""))
-    world.watchdog.calendar_offset = EPOCH
+    insides.set_calendar(world.watchdog, EPOCH)
     assert answer(world, "api") == "Restarting it now (attempt 1 of 5)."
 
 

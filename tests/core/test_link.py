@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support import insides
 from support.cast import HOUR, ONE, check_peace, child, greens, reds
 from support.scenario import EPOCH, START, World, play, probed, service
 
@@ -336,7 +337,7 @@ def test_no_outage_without_members_is_left_by_an_engine_that_returns() -> None:
     world.advance(world.now + 5.0)
     world.returns()
     world.advance(world.now + 60.0)
-    assert all(outage.members for outage in world.watchdog.outages.values())
+    assert all(outage.members for outage in insides.outages(world.watchdog).values())
 
 
 def test_a_stop_that_was_heard_to_begin_and_ended_while_the_engine_was_out_of_reach_is_not_undone() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from support import insides
 from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB
 from support.scenario import EPOCH, START, World, play, probed, service
 
@@ -194,7 +195,7 @@ def test_a_replacement_that_dies_at_once_is_dead() -> None:
 
 def test_a_project_taken_down_in_the_middle_of_a_deploy_is_not_vanished() -> None:
     play(World("web", "db"), (0, "recreate web lost"), (5, "remove db"),
-         (35, "", "Stopped web removed", "Stopped db removed"),
+         (35, "", "Stopped db removed", "Stopped web removed"),
          (HOUR, ""))
 
 
@@ -236,7 +237,7 @@ def test_what_vanished_and_is_then_removed_for_good_is_over() -> None:
     play(world, (0, "recreate web unstarted", "VANISHED web"), (60, ""))
     world.happen("web rm")
     world.advance(START + 5000.0)
-    assert not world.watchdog.outages
+    assert not insides.outages(world.watchdog)
 
 
 def test_who_is_removed_twice_is_forgotten_once() -> None:
@@ -613,9 +614,9 @@ def test_a_note_of_memory_has_its_service_saved() -> None:
     world = World("web", "db")
     play(world, (0, "db child_oom"))
     world.advance(START + 2.5)
-    world.watchdog.touched.clear()
+    insides.changed(world.watchdog)
     world.advance(START + 4.0)
-    assert "OUT OF MEMORY db out of memory" in world.done and "shop/db/1" in world.watchdog.touched
+    assert "OUT OF MEMORY db out of memory" in world.done and "shop/db/1" in insides.changed(world.watchdog)
 
 
 def test_no_note_says_that_a_container_lives_on_that_has_died() -> None:

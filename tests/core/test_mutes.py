@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support import insides
 from support.cast import DAY, HOUR, JOB, NEEDS_DB, check_peace, child, greens, mend, reds
 from support.scenario import EPOCH, START, World, play, probed, service
 
@@ -59,7 +60,7 @@ def test_a_mass_death_is_over_when_the_last_that_is_down_is_stopped_on_purpose()
     world.sick["b"] = 10**6  # starting, for ever
     play(world, (0, "mute all 100"), (1, "a exits 1, b exits 1", "STILL DOWN 2 services", "start a", "start b"),
          (200, "stop b", "Stopped b", "Recovered 2 services"), (HOUR, ""))
-    assert not world.watchdog.outages
+    assert not insides.outages(world.watchdog)
 
 
 @pytest.mark.parametrize("who", ["web", "shop", "all", "shop/web/1"])
@@ -150,7 +151,7 @@ def test_a_removal_in_a_mute_that_began_while_it_was_proving_ends_its_incident()
     world.advance(START + 50)
     world.unmute("web")
     world.advance(START + HOUR)
-    assert not world.watchdog.outages
+    assert not insides.outages(world.watchdog)
 
 
 def test_a_stop_in_a_mute_that_began_while_it_was_proving_ends_its_incident() -> None:
@@ -159,7 +160,7 @@ def test_a_stop_in_a_mute_that_began_while_it_was_proving_ends_its_incident() ->
     world.advance(START + 50)
     world.unmute("web")
     world.advance(START + HOUR)
-    assert world.phase("web") is Phase.STOPPED and not world.watchdog.outages
+    assert world.phase("web") is Phase.STOPPED and not insides.outages(world.watchdog)
 
 
 def test_what_was_stopped_in_a_mute_is_told_though_another_died_in_an_open_incident() -> None:
@@ -167,7 +168,7 @@ def test_what_was_stopped_in_a_mute_is_told_though_another_died_in_an_open_incid
     play(world, (0, "web exits 1", "DEAD web", "start web"), (1, "mute all 100"), (2, "web exits 1"), (3, "stop db"))
     world.advance(START + HOUR)
     assert any("db" in dict(notice.facts).get("Stopped", "") for notice in world.notices)
-    assert not world.watchdog.outages
+    assert not insides.outages(world.watchdog)
 
 
 def test_a_docker_kill_while_muted_is_a_death() -> None:
@@ -227,12 +228,12 @@ def test_who_the_engine_took_in_a_mute_is_saved() -> None:
     play(world, (0, "mute web 3600"))
     world.happen("goodbye")
     world.advance(world.now + 3.0)
-    world.watchdog.touched.clear()
+    insides.changed(world.watchdog)
     world.returns()
     world.advance(world.now + 9.0)
-    world.watchdog.touched.clear()
+    insides.changed(world.watchdog)
     world.advance(world.now + 30.0)
-    assert world.phase("web") is Phase.STOPPED and "shop/web/1" in world.watchdog.touched
+    assert world.phase("web") is Phase.STOPPED and "shop/web/1" in insides.changed(world.watchdog)
 
 
 def test_who_vanished_in_a_mute_is_told_at_its_end() -> None:
@@ -294,7 +295,7 @@ def quiet_world(first: float, last: float, *others: Container | str) -> World:
     turn = -((EPOCH + START) % 60)
     label = {"sentinel.quiet": f"{local(turn + first)}-{local(turn + last)}"}
     world = World(service("web", labels=label), *others)
-    world.watchdog.calendar_offset = EPOCH + turn
+    insides.set_calendar(world.watchdog, EPOCH + turn)
     return world
 
 
@@ -318,6 +319,6 @@ def test_a_death_outside_a_quiet_window_is_told_at_once(berlin: None) -> None:
 
 
 def test_a_quiet_window_over_midnight_is_one(berlin: None) -> None:
-    until, change = sentinel.quiet_until(((1380, 60),), datetime(2027, 3, 1, 23, 30).timestamp())
-    assert (until, change) == (5400.0, 5400.0)
-    assert sentinel.quiet_until(((1380, 60),), datetime(2027, 3, 1, 12, 0).timestamp()) == (0.0, 39600.0)
+    night, noon = datetime(2027, 3, 1, 23, 30).timestamp(), datetime(2027, 3, 1, 12, 0).timestamp()
+    assert sentinel.quiet_until(((1380, 60),), night) == (night + 5400.0, night + 5400.0)
+    assert sentinel.quiet_until(((1380, 60),), noon) == (0.0, noon + 39600.0)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import insides
 from support.headers import headers_of
 
 import sentinel
@@ -127,8 +128,8 @@ def test_secrets_in_the_words_of_others_are_not_kept() -> None:
 
 def test_half_characters_do_not_get_into_the_record() -> None:
     notice = words_of({"title": "a \ud800 b", "message": "c \udfff d"})
-    document = sentinel.notice_record(notice, 0.0)
-    incidents = sentinel.incidents_of({"1": document}, {}, {})
+    document = insides.notice_record(notice, 0.0)
+    incidents = insides.incidents_of({"1": document}, {}, {})
     sentinel.history_table(incidents).encode()
     json.dumps(incidents, ensure_ascii=False).encode()
 
@@ -142,7 +143,7 @@ def test_words_that_show_nothing_are_none(text: str) -> None:
 
 def test_the_words_of_others_are_no_open_incident() -> None:
     notice = replace(words_of({"title": "backup", "message": "done"}), id=1, at=NOW)
-    for incident in sentinel.incidents_of({"1": sentinel.notice_record(notice, 0.0)}, {}, {}):
+    for incident in insides.incidents_of({"1": insides.notice_record(notice, 0.0)}, {}, {}):
         assert incident["end"] is not None
 
 

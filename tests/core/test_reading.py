@@ -107,7 +107,7 @@ def test_inspect_becomes_a_container() -> None:
     container = sentinel.container_of(INSPECT)
     assert (container.id, container.name, container.key) == ("ab12", "shop-web-1", "shop/web/1")
     assert (container.status, container.health, container.failing_streak) == ("running", Health.UNHEALTHY, 3)
-    assert (container.probe_output, container.has_probe, container.sick) == ("connection refused\n", True, True)
+    assert (container.probe_output, container.sick) == ("connection refused\n", True)
     assert container.started_time == pytest.approx(1795317388.061663556) and container.finished_time == 0.0
     assert (container.stop_signal, container.stop_timeout, container.tty) == (3, 30.0, True)
     assert (container.restart_policy, container.restart_count, container.memory_limit) == ("unless-stopped", 2, 2**26)
@@ -261,7 +261,7 @@ def test_podmans_exit_code_has_another_name() -> None:
 def test_podmans_health_is_always_there_and_mostly_empty() -> None:
     container = sentinel.container_of({"State": {"Status": "running",
                                                  "Health": {"Status": "", "FailingStreak": 0, "Log": None}}})
-    assert (container.health, container.has_probe) == (Health.NONE, False)
+    assert container.health is Health.NONE
 
 
 # ─── Labels ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import insides
 from support.fake_discord import check_message, schema_errors
 from support.headers import headers_of
 
@@ -237,7 +238,7 @@ def test_a_channel_that_is_gone_is_told_once_and_not_asked_again() -> None:
     box = outbox(*map(str, range(50)))
     take(box, 0.0)
     assert levels(box.settle(answer(Fate.DEAD, why="404 Unknown Webhook"), 0.0)) == ["error"]
-    assert box.dead == "404 Unknown Webhook" and names_taken(box, 1000.0) == []
+    assert box.retired == "404 Unknown Webhook" and names_taken(box, 1000.0) == []
 
 
 def test_the_same_trouble_is_logged_once() -> None:
@@ -502,10 +503,10 @@ def reborn(box: Outbox, offset: float = 0.0, edits: bool = True) -> Outbox:
     """The outbox of the next life, by way of the ledger."""
     groups = [box.waiting, *(message.notices for message in box.posted.values())]
     notices = {notice.id: notice for group in groups for notice in group}
-    records = {str(number): sentinel.notice_record(notice, 1e9) for number, notice in notices.items()}
+    records = {str(number): insides.notice_record(notice, 1e9) for number, notice in notices.items()}
     again = Outbox(box.channel, edits)
-    document = json.loads(json.dumps(sentinel.outbox_record(box, 1e9)))
-    sentinel.fill_outbox(again, document, json.loads(json.dumps(records)), 1e9 - offset)
+    document = json.loads(json.dumps(insides.outbox_record(box, 1e9)))
+    insides.fill_outbox(again, document, json.loads(json.dumps(records)), 1e9 - offset)
     return again
 
 
@@ -563,7 +564,7 @@ def test_what_is_folded_after_it_was_told_is_edited_soon_and_then_forgotten() ->
     box = told(red(1))
     box.amend(folded(1), 10.0)
     (when, job), = edits_until(box, 60.0)
-    assert when == 10.0 + SOON and job.notices[0].verdict is Verdict.FOLDED and not box.posted and not box.stale
+    assert when == 10.0 + SOON and job.notices[0].verdict is Verdict.FOLDED and not box.posted and not box.edits_due
 
 
 def test_what_is_folded_under_way_is_edited() -> None:
@@ -607,7 +608,7 @@ def test_a_message_is_remembered_only_while_it_may_change() -> None:
     box.amend(red(2, open=False), 200.0)
     assert list(box.posted) == ["m1"], "not before it reads so"
     edits_until(box, 300.0)
-    assert not box.posted and not box.stale
+    assert not box.posted and not box.edits_due
 
 
 @pytest.mark.parametrize("edits", [True, False])
@@ -635,7 +636,7 @@ def test_thousands_of_outages_leave_nothing_behind(edits: bool) -> None:
             break
         now = max(now, due)
         sends(box, now, f"end{now}")
-    assert (box.waiting, box.posted, box.stale, box.batch) == ([], {}, {}, 0)
+    assert (box.waiting, box.posted, box.edits_due, box.underway) == ([], {}, {}, 0)
 
 
 # ─── Edits that are refused, or are lost ──────────────────────────────────────────────────────────────────────
@@ -665,7 +666,7 @@ def test_an_edit_that_is_refused_ends_the_edits_of_that_message_and_nothing_else
     assert sends(box, 20.0).message == "m2", "other messages are edited"
     box.amend(red(1, verdict=Verdict.CRASH_LOOP), 30.0)
     box.amend(red(2, open=False), 30.0)
-    assert take(box, 100.0) is None and not box.dead, "and the message is left alone"
+    assert take(box, 100.0) is None and not box.retired, "and the message is left alone"
     box.waiting.append(green(1))
     assert reads(sends(box, 100.0)) == ["Recovered s1"]
 
@@ -687,7 +688,7 @@ def test_an_edit_that_can_not_be_made_now_is_made_later_as_it_reads_then(refusal
         now = due
     assert waits == sorted(waits) and waits[-1] >= min(60.0, max(1.0, refusal.hold))
     assert reads(sends(box, now)) == ["DEAD s1 7"]
-    assert box.next_due_at(now) is None and box.failures == 0
+    assert box.next_due_at(now) is None and box.trouble.failures == 0
 
 
 @pytest.mark.parametrize("refusal", [verdict(500), verdict(503)], ids=["500", "503"])
@@ -777,7 +778,10 @@ def test_a_retired_channel_is_asked_for_no_edit() -> None:
     taken(box, 1.0)
     box.settle(answer(Fate.DEAD, why="404 Unknown Webhook"), 1.0)
     box.amend(red(1, verdict=Verdict.GAVE_UP), 10.0)
-    assert box.next_due_at(100.0) is None and take(box, 100.0) is None
+    due = box.next_due_at(100.0)
+    assert due is not None and due >= 3600.0 and take(box, 100.0) is None, "what is new is tried again, hourly"
+    box.waiting.clear()
+    assert box.next_due_at(100.0) is None
 
 
 # ─── Channels that can't edit ─────────────────────────────────────────────────────────────────────────────────
@@ -857,7 +861,7 @@ def test_what_waits_for_a_channel_that_is_gone_goes_to_its_fallback() -> None:
     take(first, 0.0)
     first.settle(answer(Fate.DEAD, why="404"), 0.0)
     escalate([first, second], 0.0)
-    assert ([item.name for item in second.waiting], first.waiting) == (["a", "b"], [])
+    assert [item.name for item in second.waiting] == [item.name for item in first.waiting] == ["a", "b"]  # it is tried again
 
 
 def test_what_the_fallback_has_told_is_not_told_again() -> None:
@@ -1031,7 +1035,7 @@ def test_in_the_end_every_message_reads_as_it_should_and_nothing_was_told_twice(
     assert sorted(notice.id for notice in reader.arrived) == sorted(newest), "each once"
     shown = {notice.id: notice for notices in reader.messages.values() for notice in notices}
     assert shown == newest
-    assert not box.waiting and not box.stale and len(box.posted) <= sum(notice.open for notice in newest.values())
+    assert not box.waiting and not box.edits_due and len(box.posted) <= sum(notice.open for notice in newest.values())
 
 
 @pytest.mark.parametrize("seed", range(10))

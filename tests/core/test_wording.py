@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import insides
 from support.fake_discord import check_message, embed_size, schema_errors, trimmed
 from support.scenario import EPOCH, START, World, service
 
@@ -467,7 +468,7 @@ def stands(**facts: Any) -> Container:
 ])
 def test_how_a_service_stands_at_one_look(container: Container, job: bool, asked: bool | None, word: str,
                                           severity: int) -> None:
-    state = sentinel.state_of(container, job, asked)
+    state = insides.state_of(container, job, asked)
     assert (state.word, state.severity) == (word, severity)
 
 
@@ -667,8 +668,8 @@ def test_the_end_of_a_mute_says_what_is_stopped_and_what_is_gone() -> None:
 def greeted(*services: Container, degraded: str = "", channels: tuple[str, ...] = ("webhook",)) -> Notice:
     world = World(*services)
     watchdog = sentinel.Watchdog(Settings())
-    watchdog.host = "box"
-    watchdog.adopt_all(world.containers.values(), START)
+    insides.introduce(watchdog, host="box")
+    watchdog.looks.adopt_all(world.containers.values(), START)
     return sentinel.greeting(watchdog, [*channels], degraded, START, EPOCH + START)
 
 
@@ -888,6 +889,6 @@ def test_a_secret_that_can_be_told_as_one_is_in_no_message_and_not_in_the_ledger
     made: dict[str, Any] = {"logs": (words,), "error": words, "plan": words, "facts": (("Degraded", words),)}
     notice = replace(OUTAGE, consequences=(replace(FLUX, state=words if place == "state" else ""),),
                      **{place: made[place]} if place in made else {})  # fmt: skip
-    found = SECRET in json.dumps([about(notice), about(notice, edit=True), sentinel.notice_record(notice, 0.0)])
+    found = SECRET in json.dumps([about(notice), about(notice, edit=True), insides.notice_record(notice, 0.0)])
     found = found or SECRET in sentinel.terminal_card(card(notice), 200, coloured=False)
     assert not found

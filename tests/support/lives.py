@@ -91,8 +91,8 @@ class Life(Clocked):
         self.engine, self.watchdog = self.daemon.engine, self.daemon.watchdog
         self.lines: list[str] = []
         self.lost: tuple[type[Action], ...] = ()  # kinds of actions that are begun, and never heard of again
-        self.daemon.log = self._say  # type: ignore[method-assign]
-        self.daemon._perform = self._carry_out  # type: ignore[method-assign]
+        self.daemon.journal.log = self._say  # type: ignore[method-assign]
+        self.daemon.perform = self._carry_out  # type: ignore[method-assign]
 
     @property
     def now(self) -> float:
@@ -108,7 +108,7 @@ class Life(Clocked):
         return "\n".join(self.lines)
 
     def __enter__(self) -> Self:
-        self.daemon._remember()
+        self.daemon.remember()
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -117,7 +117,7 @@ class Life(Clocked):
 
     def kill(self) -> None:
         """As SIGKILL does: the files are let go as they are."""
-        ledger = self.daemon.ledger
+        ledger = self.daemon.books.ledger
         if ledger.database:
             ledger.database.close()
         if ledger.lock is not None:
@@ -130,18 +130,18 @@ class Life(Clocked):
         if daemon.watchdog.catching_up:
             dues.append(self.now + 0.25)
         else:
-            dues += [due for outbox in daemon.outboxes.values() if (due := outbox.next_due_at(self.now)) is not None]
+            dues += [due for outbox in daemon.post.outboxes.values() if (due := outbox.next_due_at(self.now)) is not None]
         if daemon.settings.chain:
             dues.append(self.now + 1.0)
-        if daemon.ledger.retry_at:
-            dues.append(daemon.ledger.retry_at)
+        if daemon.books.ledger.retry_at:
+            dues.append(daemon.books.ledger.retry_at)
         return min(dues)
 
     def _say(self, level: str, text: str) -> None:
         self.lines.append(sentinel.log_line(level, text, self.clock.time(), "text"))
 
     def _perform(self, actions: Iterable[Action]) -> None:
-        self.daemon._decided(list(actions))
+        self.daemon.decided(list(actions))
 
     def _carry_out(self, actions: Iterable[Action]) -> None:
         for action in (actions := [action for action in actions if not isinstance(action, self.lost)]):
@@ -153,12 +153,12 @@ class Life(Clocked):
 
     def _work(self, job: Action) -> Observation:
         if isinstance(job, Deliver):
-            return sentinel.send(self.daemon.channels[job.channel], job)
+            return sentinel.send(self.daemon.post.channels[job.channel], job)
         return super()._work(job)
 
     def _observe(self, seen: Observation) -> None:
         if isinstance(seen, Delivered):
-            self._perform(self.daemon._delivered(seen))
+            self._perform(self.daemon.post.delivered(seen, self.now))
         else:
             super()._observe(seen)
 
@@ -171,13 +171,13 @@ class Whole(Life):
         self.deaf = False  # what a channel answers is not heard any more
 
     def next_due(self) -> float:
-        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes else [])])
+        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes._commanded else [])])
 
     def _observe(self, seen: Observation) -> None:
-        self.daemon._read_mutes(self.now)
+        self.daemon.books.read_mutes(self.watchdog, self.now)
         if not (self.deaf and isinstance(seen, Delivered)):
             super()._observe(seen)
 
     def _perform(self, actions: Iterable[Action]) -> None:
-        self.daemon._read_mutes(self.now)
-        super()._perform([*actions, *self.watchdog._take_actions(self.now), *self.daemon._greet()])
+        self.daemon.books.read_mutes(self.watchdog, self.now)
+        super()._perform([*actions, *self.watchdog._take_actions(self.now), *self.daemon.greet()])

@@ -23,6 +23,7 @@ from typing import Any
 
 import sentinel
 from sentinel import Container, Health, Heard, Looked, Outcome, Phase, Restarted, Row, Verdict
+from support import insides
 
 EPOCH = 1_800_000_000.0  # calendar time when the world's clock says 0
 START = 1000.0  # the monotonic clock at a timeline's 0
@@ -38,7 +39,17 @@ def service(name: str, policy: str = "no", project: str = "shop", labels: dict[s
     compose = {"com.docker.compose.project": project, "com.docker.compose.service": name,
                "com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False"}
     facts = {"status": "running", "started_time": EPOCH + START - 3600.0} | facts
+    if facts.pop("has_probe", False):
+        compose |= {PROBED: "yes"}
     return Container(id=f"{name}-1", name=name, labels=compose | (labels or {}), restart_policy=policy, **facts)
+
+
+PROBED = "test.probed"  # a label: it has a health check
+
+
+def has_probe(container: Container) -> bool:
+    """Whether a container has a health check."""
+    return PROBED in container.labels
 
 
 def probed(name: str, policy: str = "no", **facts: Any) -> Container:
@@ -141,7 +152,7 @@ class World:
     def tick(self) -> None:
         """One tick; nothing that was due is due still, so another one in the same instant would do nothing."""
         self.perform(self.watchdog.tick(self.now))
-        late = [timer for timer, when in self.watchdog.due.items() if when <= self.now]
+        late = [timer for timer, when in insides.wakes(self.watchdog).items() if when <= self.now]
         assert not late, f"a tick has left {late} undone"
 
     # The watchdog
@@ -306,7 +317,7 @@ class World:
         if lived >= sentinel.REFUND_AFTER:
             self.tries.pop(container.key, None)
         self.change(container.id, status=status, exit_code=code, finished_time=self.stamp(), failing_streak=0,
-                    health=Health.UNHEALTHY if container.has_probe else Health.NONE,
+                    health=Health.UNHEALTHY if has_probe(container) else Health.NONE,
                     oom_killed=oom or (container.oom_killed and self.engine_version < 23))
 
     def run(self, container_id: str, by_policy: bool = False) -> bool:
@@ -322,14 +333,14 @@ class World:
         self.killed[container_id] = False
         container = self.change(
             container_id, status="running", started_time=self.stamp(), error="", exit_code=0, failing_streak=0,
-            health=Health.STARTING if container.has_probe else Health.NONE,
+            health=Health.STARTING if has_probe(container) else Health.NONE,
             restart_count=container.restart_count if by_policy else 0,
             oom_killed=container.oom_killed and self.engine_version < 23)
         self.event("start", container_id)
         if container.name in self.doom:
             lives, code = self.doom[container.name]
             self.later(lives, self.if_same(container, lambda: self.exits(container.name, code)))
-        elif container.has_probe:
+        elif has_probe(container):
             after, verb = (self.sick[container.name], self.unhealthy) if container.name in self.sick else (1.0, self.healthy)
             self.later(after, self.if_same(container, lambda: verb(container.name)))
         return True
@@ -505,7 +516,7 @@ class World:
         container = self.find(name)
         if self.told():
             self.on_purpose.add(container.id)
-        self.change(container.id, status="paused", health=Health.UNHEALTHY if container.has_probe else Health.NONE,
+        self.change(container.id, status="paused", health=Health.UNHEALTHY if has_probe(container) else Health.NONE,
                     failing_streak=0)
         self.event("pause", container.id)
 
@@ -514,7 +525,7 @@ class World:
         container = self.change(self.find(name).id, status="running")
         self.on_purpose.discard(container.id)
         self.event("unpause", container.id)
-        if container.has_probe:
+        if has_probe(container):
             self.later(1.0, self.if_same(container, lambda: self.healthy(name)))
 
     def rm(self, name: str) -> None:
@@ -541,7 +552,7 @@ class World:
         like = like or self.made.get(name) or service(name)
         container = replace(like, id=f"{name}-{number}", name=named or name, status="created", started_time=0.0,
                             finished_time=0.0, restart_count=0, exit_code=0, error="", oom_killed=False,
-                            health=Health.STARTING if like.has_probe else Health.NONE, failing_streak=0)
+                            health=Health.STARTING if has_probe(like) else Health.NONE, failing_streak=0)
         self.containers[container.id] = container
         self.event("create", container.id)
         return container
@@ -605,7 +616,7 @@ class World:
         """Whether a command or a window of its label has muted it."""
         names = {"all", container.name, container.project, container.service} - {""}
         windows = sentinel.policy_of(container, self.settings, self.me)[0].quiet
-        quiet = windows and sentinel.quiet_until(windows, self.now + self.watchdog.calendar_offset)[0] > 0
+        quiet = windows and insides.quiet(self.watchdog, windows, self.now)
         return bool(quiet) or any(until > self.now for name, until in self.muted.items() if name in names)
 
     # What befalls the stream and the engine
@@ -694,11 +705,10 @@ class World:
 
     def check_services(self) -> None:
         """What waits has a moment at which it stops waiting."""
-        due = self.watchdog.due
         for key, watched in self.watchdog.services.items():
             phase = watched.phase
-            if phase is Phase.SUSPECT or phase is Phase.PROVING or phase is Phase.WAITING:
-                assert ("phase", key) in due, f"{key} is {phase} and waits for nothing"
+            if phase in sentinel.WAITING or phase in (Phase.SUSPECT, Phase.PROVING, Phase.MISSING):
+                assert insides.due_of(self.watchdog, key), f"{key} is {phase} and waits for nothing"
             elif phase is Phase.RESTARTING:
                 assert key in self.in_flight or not self.begun, f"{key} is restarting, and nobody restarts it"
 

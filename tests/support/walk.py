@@ -20,9 +20,10 @@ from dataclasses import replace
 from typing import Any
 
 import sentinel
-from sentinel import Cause, Container, Health, Notice, Phase, Verdict, Watched
+from sentinel import Cause, Container, Health, Notice, Phase, Rule, Verdict, Watched
 from support.fake_discord import check_message, trimmed
-from support.scenario import EPOCH, OPENING, World, probed, service
+from support import insides
+from support.scenario import EPOCH, OPENING, World, has_probe, probed, service
 
 Edge = tuple[Phase, Phase]
 
@@ -40,7 +41,7 @@ DEEDS = {
     "recreate": (3, "running exited"),
 }
 SLOW = (0.0, 0.02, 0.4, 3.0)
-TROUBLE = (Phase.RESTARTING, Phase.WAITING, Phase.GAVE_UP, Phase.SUSPECT, Phase.STOPPED)
+TROUBLE = (Phase.RESTARTING, *sentinel.WAITING, Phase.GAVE_UP, Phase.SUSPECT, Phase.STOPPED)
 WHIMS = ("stream cut", "stream deaf", "stream refused", "stream allowed", "engine gone", "engine back", "engine back",
          "forgets", "slow", "fast", "fast", "doom", "mercy", "mercy", "break", "mend", "mend", "sicken", "sicken",
          "sicken", "cure", "lose", "find", "several", "several", "visitor", "mute", "mute", "unmute", "ends", "ends",
@@ -54,7 +55,7 @@ class Stroll(World):
 
     def __init__(self, *services: Container | str, **facts: Any) -> None:
         super().__init__(*services, **facts)
-        self.watchdog.calendar_offset = EPOCH
+        insides.set_calendar(self.watchdog, EPOCH)
         self.ended_by = ""  # the engine does not only not answer: `goodbye` or `crash`
         self.owners = {c.name: c.network_target.rpartition("-")[0] for c in self.containers.values() if c.network_target}
         self.codes: dict[str, set[int]] = {}  # exit codes that containers of a name ever had
@@ -78,7 +79,7 @@ class Stroll(World):
             asked = max(kills, default=0.0)
             if EPOCH + self.now - max(container.finished_time, asked) <= sentinel.BURST:
                 self.on_purpose.discard(container.id)  # so shortly before, nobody can tell whose stop that was
-            if any(watched.container.id == container.id and watched.standing for watched in self.watchdog.services.values()):
+            if any(watched.container.id == container.id and watched.lives for watched in self.watchdog.services.values()):
                 self.on_purpose.discard(container.id)  # nor where its end was not heard before that of all
             if container.status in ("restarting", "paused"):
                 self.change(container.id, status="exited", finished_time=self.stamp())
@@ -162,7 +163,7 @@ class Stroll(World):
     def calm(self) -> bool:
         """Whether Sentinel can know all that has happened until now."""
         quick = not (self.look_delay or self.look_age or self.restart_delay or self.lost_answers)
-        return quick and self.told() and not self.watchdog.looks
+        return quick and self.told() and not insides.looking(self.watchdog)
 
     def check_truth(self, notice: Notice) -> None:
         """Green is told of what runs, and red with a code that there was."""
@@ -176,16 +177,16 @@ class Stroll(World):
     def check_restart(self, job: sentinel.Restart) -> None:
         """Nor is anything restarted while what it depends on is known to be down."""
         child = self.watchdog.services[job.key]
-        if child.attempts == 1 and self.watchdog.parents(child):
+        if child.budget.attempts == 1 and self.watchdog.services.parents(child):
             self.tries.pop(job.key, None)  # it has waited for another one: its deaths say nothing of it
         container = self.containers.get(job.id)
         if container and (container.started_time, container.status == "running") != (job.started_time, job.alive):
             self.on_purpose.discard(job.id)  # the call looks first, and leaves alone what is not as it was judged
         super().check_restart(job)
-        for parent, dependency in self.watchdog.parents(child):
+        for parent, dependency in self.watchdog.services.parents(child):
             down = parent.phase in DOWN and parent.incident
-            circle = self.watchdog._needs(parent, child)
-            if job.alive and self.watchdog._network_is(child) == "stale":
+            circle = insides.needs(self.watchdog, parent, child)
+            if job.alive and insides.network_is_stale(self.watchdog, child):
                 continue  # it runs on without a network: it is restarted whatever else is down, or nobody would see it
             assert not down or circle, f"{job.key} is restarted while {parent.key} is {parent.phase} ({dependency})"
 
@@ -194,7 +195,7 @@ class Stroll(World):
     def check_step(self) -> None:
         """What is told is what is believed, and what is believed is what the ledger was told of."""
         watchdog = self.watchdog
-        told = {number: watchdog._story(outage) for number, outage in watchdog.outages.items() if outage.told}
+        told = insides.told(watchdog)
         assert self.open_reds.keys() == told.keys(), f"{self.open_reds.keys()} stand in red, {told.keys()} go on"
         for number, story in told.items():
             assert same(self.open_reds[number], story), f"incident {number}: told {self.open_reds[number]}, believed {story}"
@@ -207,29 +208,25 @@ class Stroll(World):
     def check_sizes(self) -> None:
         """The watchdog remembers no more than there is."""
         watchdog, most = self.watchdog, 3 * (len(self.containers) + len(self.watchdog.services)) + 40
-        sizes = {name: len(getattr(watchdog, name)) for name in COLLECTIONS}
+        sizes = insides.sizes(watchdog)
         assert all(size <= most for size in sizes.values()), f"{len(self.containers)} containers, and {sizes}"
-        assert len(watchdog.seen) <= sentinel.MEMORY_OF_EVENTS
+        assert insides.events_remembered(watchdog) <= sentinel.MEMORY_OF_EVENTS
 
     def check_ledger(self) -> None:
-        """A service that has changed is touched: only these are saved."""
+        """A service that has changed is saved."""
         watchdog = self.watchdog
-        watchdog.deaths.clear()
+        changed = insides.changed(watchdog)
         for key, watched in watchdog.services.items():
-            fresh = shape(watched, watchdog.due_of(watched))
-            assert key in watchdog.touched or self.records.get(key) == fresh, (
+            fresh = insides.saved(watchdog, watched)
+            assert key in changed or self.records.get(key) == fresh, (
                 f"{key} has changed, and nobody saves it: {differences(self.records.get(key), fresh)}")
             self.records[key] = fresh
         for key in self.records.keys() - watchdog.services.keys():
-            assert key in watchdog.touched, f"{key} is forgotten, and the ledger is not told"
+            assert key in changed, f"{key} is forgotten, and the ledger is not told"
             del self.records[key]
-        watchdog.touched.clear()
 
 
-DOWN = (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP)
-COLLECTIONS = ("services", "by_id", "runs", "lodgers", "outages", "news", "mutes", "ignored", "looks", "due", "grown",
-               "missed", "actions")
-
+DOWN = sentinel.FALLEN
 
 def never_ran(notice: Notice) -> bool:
     """Whether a notice tells of a container that was never started: its code is 0, and is not shown."""
@@ -242,19 +239,10 @@ def same(told: Notice, believed: Notice) -> bool:
     return one == other and replace(told, consequences=()) == replace(believed, consequences=())
 
 
-def differences(one: tuple[Any, ...] | None, other: tuple[Any, ...]) -> list[tuple[Any, Any]]:
-    """What is not the same in two shapes."""
-    return [pair for pair in zip(one or [None] * len(other), other, strict=True) if pair[0] != pair[1]]
-
-
-def shape(service: Watched, due: float | None) -> tuple[Any, ...]:
-    """What the ledger keeps of a service, as cheap as can be."""
-    incident = service.incident
-    part = (incident.outage.number, incident.began_at, incident.deaths, incident.attempts, incident.looped, incident.notice,
-            incident.back_at) if incident else None
-    return (service.phase, replace(service.container, probe_output=""), service.death and service.death.time, part, due,
-            tuple(service.deaths), tuple(service.recoveries), service.proved_at, service.back_at,
-            service.noted_at, *(getattr(service, name) for name in sentinel.SERVICE_FIELDS))
+def differences(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is not the same in two records."""
+    before = one or {}
+    return {name: (before.get(name), value) for name, value in other.items() if before.get(name) != value}
 
 
 def family(dice: random.Random) -> list[Container]:
@@ -391,7 +379,7 @@ class Walk:
         if not here:
             return world.compose_up(name)
         possible = [verb for verb, (_, states) in DEEDS.items() if here[-1].status in states.split()]
-        possible = [verb for verb in possible if verb not in ("healthy", "unhealthy") or here[-1].has_probe]
+        possible = [verb for verb in possible if verb not in ("healthy", "unhealthy") or has_probe(here[-1])]
         if not world.up or not possible:
             return None
         if name == "bare" and "recreate" in possible:
@@ -440,7 +428,7 @@ class Walk:
             world.restart(name)
         elif here[-1].status != "running":
             world.start(name)
-        elif here[-1].has_probe and here[-1].health is not Health.HEALTHY:
+        elif has_probe(here[-1]) and here[-1].health is not Health.HEALTHY:
             world.healthy(name)
 
     def check_all_is_well(self) -> None:
@@ -457,15 +445,16 @@ class Walk:
                        if sentinel.policy_of(container, world.settings, world.me)[0].watch}
         known = {watched.container.id for watched in watchdog.services.values()}
         assert watched_ids <= known, f"{watched_ids - known} are not watched"
-        ongoing = [*watchdog.outages.values(), *world.open_reds.values(), *filter(None, [watchdog.engine_outage])]
+        ongoing = [*insides.outages(watchdog).values(), *world.open_reds.values(),
+                   *filter(None, [insides.engine_outage(watchdog)])]
         assert not ongoing, f"something goes on: {ongoing}"
         gone = {key for key, watched in watchdog.services.items() if watched.phase is Phase.GONE}
         assert not gone, f"{gone} were not forgotten"
         here = set(world.containers)
-        for name in ("by_id", "runs", "ignored"):
-            assert set(getattr(watchdog, name)) <= here, f"{name} remembers {set(getattr(watchdog, name)) - here}"
-        rules = {rule for rule, _ in watchdog.due}
-        assert rules <= {"list", "mutes"}, f"still due: {watchdog.due}"
+        for name, known in insides.known_containers(watchdog).items():
+            assert known <= here, f"{name} remembers {known - here}"
+        rules = {rule for rule, _ in insides.due(watchdog)}
+        assert rules <= {Rule.LIST, Rule.MUTE, Rule.UNMUTE}, f"still due: {insides.due(watchdog)}"
 
     def check_a_look_changes_nothing(self) -> None:
         """Looking again at what is known tells nothing and touches nothing."""
@@ -504,7 +493,7 @@ def edges_made() -> Iterator[set[Edge]]:
 
 def never_made(edges: set[Edge]) -> list[str]:
     """Legal moves that were not made, in words."""
-    legal = {(here, there) for here, theres in sentinel.LEGAL.items() for there in theres}
+    legal = {(here, there) for here, theres in sentinel.MOVES.items() for there in theres}
     return [f"{here} to {there}" for here, there in sorted(legal - edges)]
 
 

@@ -228,8 +228,8 @@ def test_a_channel_that_could_not_be_had_is_no_alert_that_was_sent(bridge: FakeB
 
 
 @pytest.mark.parametrize(("status", "body", "fate"), [
-    (200, {"ok": False, "error": "no"}, (Fate.UNSENT, Fate.UNCLEAR)), (401, {"error": "who are you"}, (Fate.DEAD,)),
-    (403, {"error": "no"}, (Fate.DEAD,)), (500, b"oops", (Fate.UNCLEAR,)), (502, b"", (Fate.UNSENT,)),
+    (200, {"ok": False, "error": "no"}, (Fate.UNSENT, Fate.UNCLEAR)), (401, {"error": "who are you"}, (Fate.UNSENT,)),
+    (403, {"error": "no"}, (Fate.UNSENT,)), (500, b"oops", (Fate.UNCLEAR,)), (502, b"", (Fate.UNSENT,)),
     (503, {"error": "starting"}, (Fate.UNSENT,)), (429, {"retry_after": 2.5}, (Fate.UNSENT,)),
     (429, b"slow down", (Fate.UNSENT,)), (400, {"error": "form"}, (Fate.MALFORMED,)), (204, b"", (Fate.SENT,))],
     ids=str)  # fmt: skip

@@ -7,7 +7,9 @@ is a question of threads, signals and exit codes is played by a real Daemon, in 
 from __future__ import annotations
 
 import os
+import py_compile
 import re
+import shutil
 import signal
 import tempfile
 import threading
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import insides
 from support.clocked import Clocked
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
@@ -218,7 +221,7 @@ class Running:
         state = tempfile.mkdtemp()
         chosen = Settings(docker_host=host, webhook_url=url, state=state, **{"greet": False, **settings})
         self.daemon = Daemon(chosen, {"NO_COLOR": "1"})
-        self.daemon.log = self._log  # type: ignore[method-assign]
+        self.daemon.journal.log = self._log  # type: ignore[method-assign]
         self.lines: list[str] = []
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -232,7 +235,7 @@ class Running:
     def watching(self, *names: str) -> None:
         """Wait until it has the stream and knows these services."""
         watchdog, keys = self.daemon.watchdog, {f"shop/{name}/1" for name in names}
-        until(lambda: watchdog.streaming and keys <= set(watchdog.services))
+        until(lambda: insides.streams(watchdog) and keys <= set(watchdog.services))
 
     def ended(self, timeout: float = 5.0) -> int | None:
         self.thread.join(timeout)
@@ -411,14 +414,27 @@ def test_without_a_channel_alerts_are_cards_on_the_terminal(engine: FakeEngine, 
     assert "web is DEAD — exit 3" in card and "\x1b" not in card, "plain where it is no terminal"
 
 
-@pytest.mark.parametrize("forbidden", [False, True], ids=["as usual", "where memory files are forbidden"])
-def test_the_daemon_becomes_a_process_that_has_not_compiled_it(engine: FakeEngine, tmp_path: Path, forbidden: bool) -> None:
-    """CPython keeps the syntax tree of a script, and gives that of a module back; the code is handed on in memory."""
+@pytest.mark.parametrize("kept", ["beside it", "in its state"])
+def test_the_daemon_is_run_from_its_compiled_form_and_called_what_was_started(engine: FakeEngine, tmp_path: Path,
+                                                                              kept: str) -> None:
+    """CPython keeps the syntax tree of a script for as long as it runs, which is a third of the daemon's memory."""
     engine.add("web", project="shop", started_ago=3600.0)
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\ndef refuse(*_):\n    raise PermissionError(1, 'not here')\n" + "os.memfd_create = refuse\n" * forbidden)
-    with program(tmp_path, engine.host, PYTHONPATH=str(tmp_path)) as process:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    script = shutil.copy(sentinel.__file__, folder / "sentinel.py")
+    if kept == "in its state":
+        (folder / "sentinel.pyc").mkdir()  # so that no file can be put there
+    with program(tmp_path, engine.host, script) as process:
         until(lambda: "watching web" in (tmp_path / "log").read_text())
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
-        assert (b"-c" in words) is not forbidden
-        assert not [link for link in Path(f"/proc/{process.pid}/fd").iterdir() if "memfd" in os.path.realpath(link)]
+        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode().split("\0")
+    compiled = folder / "sentinel.pyc" if kept == "beside it" else tmp_path / "state" / "sentinel.pyc"
+    assert words[1] == str(compiled) and compiled.is_file() and re.search("sentinel.py", " ".join(words))
+
+
+def test_an_old_compiled_form_is_not_run(engine: FakeEngine, tmp_path: Path) -> None:
+    script = Path(shutil.copy(sentinel.__file__, tmp_path / "sentinel.py"))
+    old = tmp_path / "old.py"
+    old.write_text("raise SystemExit('old')")
+    py_compile.compile(str(old), str(tmp_path / "sentinel.pyc"))
+    with program(tmp_path, engine.host, str(script)):
+        until(lambda: "watches" in (tmp_path / "log").read_text())

@@ -416,7 +416,7 @@ def test_a_proxy_that_refuses_info_costs_the_name_alone(engine: FakeEngine) -> N
         engine.crash(web, 3)
         watch.run(60)
         assert watch.told() == ["DEAD web", "Recovered web"]
-        assert watch.watchdog.host == socket.gethostname()
+        assert watch.watchdog.link.facts.host == socket.gethostname()
 
 
 def test_a_proxy_that_refuses_all_is_said_and_not_called_an_engine(engine: FakeEngine) -> None:

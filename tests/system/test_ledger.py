@@ -19,11 +19,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import insides
 from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
@@ -61,31 +62,36 @@ class Anything:
         labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": self.text(), "sentinel.job": "false"}
         return Container(
             f"{self.number():064x}", self.text(), labels, self.chance.choice(("running", "exited", "paused", "created")),
-            self.chance.choice(tuple(Health)), self.number(), "", self.flag(), self.number(), self.flag(), self.text(),
+            self.chance.choice(tuple(Health)), self.number(), "", self.number(), self.flag(), self.text(),
             self.moment(), self.moment(), self.number(), self.chance.choice(("no", "always", "on-failure")),
             self.number(), self.moment(), self.text(), (self.text(),) * self.chance.randrange(2), self.flag(), self.flag(),
             self.number())
+
+    def moments(self, most: int) -> list[float]:
+        return [self.moment() for _ in range(self.chance.randrange(most))]
+
+    def run(self, ended: bool) -> sentinel.Run:
+        end = sentinel.Death(self.moment(), self.moment(), self.chance.choice((None, 3)), self.flag(), self.number())
+        return sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
+                            self.moment(), self.chance.choice((None, 7.5)), end if ended else None, self.flag(), self.flag())
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
         service = Watched(self.text() or "key", container, sentinel.policy_of(container, settings, "")[0],
                           self.chance.choice([phase for phase in Phase if phase is not Phase.RESTARTING]))
-        if service.phase is Phase.SUSPECT:
-            run = sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
-                               self.moment())
-            service.death = sentinel.Death(self.moment(), self.moment(), self.chance.choice((None, 3)), run, self.flag(),
-                                           self.number())
+        service.run = self.run(service.phase is Phase.SUSPECT or self.flag())
         if self.flag():
-            outage = sentinel.Outage(self.number(), self.moment(), service.key, [service.key], self.flag(), self.number())
-            service.incident = Incident(outage, self.moment(), self.notice(), self.number(), self.number(), self.flag(),
-                                        self.chance.choice((None, 7.5)))
-        service.deaths.extend(self.moment() for _ in range(self.chance.randrange(sentinel.MEMORY_OF_DEATHS)))
-        service.held, service.fell, service.network_parent, service.muted = self.flag(), self.flag(), self.text(), "died"
-        service.recoveries.append(self.moment())
-        service.replacing, service.settled, service.hopeless, service.known_error = (
-            self.flag(), self.flag(), self.text(), self.text())
-        service.judged_time, service.proved_at, service.back_at, service.noted_at = (self.moment() for _ in range(4))
-        service.attempts = self.number()
+            outage = sentinel.Outage(self.number(), self.moment(), service.key, [service.key],
+                                     self.chance.choice(tuple(sentinel.Standing)), self.number())
+            service.incident = Incident(outage, self.moment(), self.notice(), self.number(), self.number(),
+                                        self.chance.choice((None, 3.5)), self.chance.choice((None, 7.5)), self.text())
+        service.budget = sentinel.Budget(self.number(), tuple(self.moments(sentinel.MEMORY_OF_DEATHS)))
+        service.deploy = self.chance.choice((None, sentinel.Deploy(), sentinel.Deploy(self.container())))
+        service.call = self.chance.choice((None, sentinel.Call("c", 7.5), sentinel.Call("c")))
+        service.hush = self.chance.choice(tuple(sentinel.Hush))
+        service.network_parent, service.known_error = self.text(), self.text()
+        service.proved_at, service.back_at, service.noted_at = self.moment(), self.moment(), self.chance.choice((None, 2.5))
+        service.incident_ends_at.append(self.moment())
         return service
 
     def notice(self) -> Notice:
@@ -98,26 +104,24 @@ class Anything:
             (("Stopped", "db"),), self.flag(), self.chance.choice((None, 2.5)), self.number())
 
 
-def told_apart(service: Watched, later: float) -> dict[str, Any]:
-    """What a service is, with its moments as they are on a clock that is `later` ahead."""
-    facts = {name: getattr(service, name) for name in Watched.__slots__}
-    for name in ("deaths", "recoveries"):
-        facts[name] = [round(at + later, 2) for at in getattr(service, name)]
-    for name in ("proved_at", "back_at", "noted_at"):
-        facts[name] = round(facts[name] + later, 2)
-    if incident := service.incident:
-        back_at = incident.back_at and round(incident.back_at + later, 2)
-        facts["incident"] = replace(incident, began_at=round(incident.began_at + later, 2), back_at=back_at,
-                                    outage=replace(incident.outage, began_at=0.0), notice=moved(incident.notice, later))
-    if death := service.death:
-        facts["death"] = replace(death, at=round(death.at + later, 2))
-    return facts
+def moved(value: Any, later: float) -> Any:
+    """A value with its moments as they are on a clock that is `later` ahead; an outage by its number."""
+    if isinstance(value, sentinel.Outage):
+        return value.number
+    if is_dataclass(value):
+        return {one.name: shifted(getattr(value, one.name), later, one.name) for one in fields(value)}
+    if isinstance(value, list | tuple):
+        return [moved(item, later) for item in value]
+    return value
 
 
-def moved(notice: Notice, later: float) -> Notice:
-    """A notice with its moments as they are on a clock that is `later` ahead."""
-    consequences = tuple(replace(one, at=round(one.at + later, 2)) for one in notice.consequences)
-    return replace(notice, at=round(notice.at + later, 2), consequences=consequences)
+def shifted(value: Any, later: float, name: str) -> Any:
+    """One field of a value, by its name."""
+    if not (name == "at" or name.endswith("_at")) or value is None:
+        return moved(value, later)
+    if isinstance(value, list | tuple):
+        return [round(at + later, 2) for at in value]
+    return round(value + later, 2)
 
 
 def through_json(value: Any) -> Any:
@@ -130,8 +134,8 @@ def test_a_service_is_the_same_after_the_ledger_also_on_a_clock_that_began_anew(
     one, due, offset, later = Anything(seed).service(), 77.125, 1.7e9, 5e4
     document = through_json(sentinel.service_record(one, due, offset))
     outages = {one.incident.outage.number: replace(one.incident.outage)} if one.incident else {}
-    again, due_again = sentinel.service_of(one.key, document, offset - later, Settings(), outages)
-    assert told_apart(again, -later) == told_apart(one, 0.0)
+    again, due_again = sentinel.service_of(one.key, document, sentinel.Reader(offset - later, outages), Settings())
+    assert moved(again, -later) == moved(one, 0.0)
     assert due_again == pytest.approx(due + later, abs=0.01)
 
 
@@ -140,15 +144,15 @@ def test_a_notice_and_an_outbox_are_the_same_after_the_ledger(seed: int) -> None
     some, later = Anything(seed), 5e4
     notices = [replace(some.notice(), id=number) for number in range(1, 6)]
     box = Outbox("webhook")
-    box.waiting, box.batch, box.failures, box.handed, box.plain, box.last_why = notices[2:], 2, 3, [4], True, "why"
-    box.held_until = 500.0
-    records = {str(one.id): through_json(sentinel.notice_record(one, 1.7e9)) for one in notices}
+    box.waiting, box.handed, box.repeat = notices[2:], [4], sentinel.Posting(2, plain=True)
+    box.trouble = sentinel.Trouble(500.0, failures=3, why="why")
+    records = {str(one.id): through_json(insides.notice_record(one, 1.7e9)) for one in notices}
     again = Outbox("webhook")
-    sentinel.fill_outbox(again, through_json(sentinel.outbox_record(box, 1.7e9)), records, 1.7e9 - later)
+    insides.fill_outbox(again, through_json(insides.outbox_record(box, 1.7e9)), records, 1.7e9 - later)
     assert [moved(one, -later) for one in again.waiting] == [moved(one, 0.0) for one in box.waiting]
-    same = ("channel", "batch", "failures", "handed", "plain", "last_why")
-    assert [getattr(again, name) for name in same] == [getattr(box, name) for name in same]
-    assert again.held_until == pytest.approx(box.held_until + later, abs=0.2)
+    assert (again.channel, again.handed, again.underway) == (box.channel, box.handed, box.underway)
+    assert again.repeat == sentinel.Posting(2, plain=True, unclear=True), "it may have arrived in the life before"
+    assert moved(again.trouble, -later) == moved(box.trouble, 0.0)
 
 
 @pytest.mark.parametrize("text",
@@ -158,9 +162,9 @@ def test_no_text_of_a_container_is_too_odd_for_the_ledger(tmp_path: Path, text: 
     container = Container("1" * 64, "web", {"com.docker.compose.service": text}, status="exited", error=text)
     ledger = Ledger(str(tmp_path))
     assert ledger.open() == ""
-    ledger.put("notice", "1", sentinel.notice_record(Notice(Verdict.DEAD, "web", 0.0, container, logs=(text,)), 0.0), 1.0)
+    ledger.put("notice", "1", insides.notice_record(Notice(Verdict.DEAD, "web", 0.0, container, logs=(text,)), 0.0), 1.0)
     assert ledger.commit(0.0) == ""
-    assert sentinel.notice_of(ledger.records("notice")["1"], 0.0).name == "web"
+    assert insides.notice_of(ledger.records("notice")["1"], 0.0).name == "web"
 
 
 # ── What was in flight when Sentinel was killed ───────────────────────────────────────────────────────────────
@@ -168,7 +172,7 @@ def test_no_text_of_a_container_is_too_odd_for_the_ledger(tmp_path: Path, text: 
 
 def prepare(phase: str, engine: FakeEngine, web: Fake, life: Life, max_restarts: int = 5) -> None:
     """Bring web into a phase, as it comes about in life."""
-    life.watchdog.settings = replace(life.watchdog.settings, max_restarts=max_restarts)
+    insides.set_settings(life.watchdog, max_restarts=max_restarts)
     life.run(1)
     if phase == "restarting":
         life.lost = (sentinel.Restart,)

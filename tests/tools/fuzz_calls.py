@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from support import insides
 from support.fake_discord import check_message, schema_errors, trimmed
 from support.fake_engine import Container as Fake
 from support.fake_engine import LogLine, encode_logs
@@ -527,11 +528,11 @@ def check_delivered(seen: sentinel.Delivered, box: Outbox, settings: Settings) -
     assert logs or seen.fate in (Fate.SENT, Fate.GONE), "it is not told that alerts wait"
     for log in logs:
         check_line(log.level, sentinel.mask(log.text, settings))
-    record = json.loads(json.dumps(sentinel.outbox_record(box, NOW)), parse_constant=sentinel.not_finite)
+    record = json.loads(json.dumps(insides.outbox_record(box, NOW)), parse_constant=sentinel.not_finite)
     again = Outbox(box.channel, box.edits)
-    kept = [json.loads(json.dumps(sentinel.notice_record(notice, NOW))) for notice in (*box.waiting, *done)]
+    kept = [json.loads(json.dumps(insides.notice_record(notice, NOW))) for notice in (*box.waiting, *done)]
     notices = {str(record["id"]): record for record in kept}
-    assert sentinel.fill_outbox(again, record, notices, NOW), "the outbox can't be remembered"
+    assert insides.fill_outbox(again, record, notices, NOW), "the outbox can't be remembered"
 
 
 # ── The local HTTP ────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from support import insides
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine, Reply, Request
 from support.lives import Clock, Life, one_clock
@@ -85,7 +86,7 @@ class Paper:
                     check_told(notice)
                     self.notices.append(notice)
                     notice = sentinel.replace(notice, id=1)
-                    sentinel.notice_of(json.loads(json.dumps(sentinel.notice_record(notice, NOW))), NOW)
+                    insides.notice_of(json.loads(json.dumps(insides.notice_record(notice, NOW))), NOW)
                 case sentinel.Subscribe(since):
                     float(f"{since:.9f}")
                     self.jobs.append((self.now + 0.01, sentinel.StreamOpened(since, self.wall)))
