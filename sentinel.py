@@ -5,23 +5,48 @@ It finds every compose container by itself, sees a death the moment it happens, 
 container back, proves that it stays, and says so in green. One file, Python 3.11 or newer, standard library
 only: nothing that it watches can take it down.
 
-    python3 sentinel.py                       watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
-    python3 sentinel.py check                 look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
-    python3 sentinel.py test                  a red and a green sample through every channel
-    python3 sentinel.py explain               what is done about each container, and why; mute and unmute change that
+    python3 sentinel.py            watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
+    python3 sentinel.py check      look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
+    python3 sentinel.py test       a red and a green sample through every channel
+    python3 sentinel.py explain    what is done about each container, and why; mute and unmute change that
 
-     event stream ──┐                                                   ┌─> engine workers: list, look, restart
-     engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> ledger: one SQLite transaction
-     couriers ──────┤         ^                                         ├─> couriers, one a channel
-     signals, HTTP ─┘         └── get(timeout = next deadline)          └─> log, service manager, heartbeat
+  event stream ──┐                                                   ┌─> engine workers: list, look, restart
+  engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> ledger: one SQLite transaction
+  couriers ──────┤         ^                                         ├─> couriers, one a channel
+  signals, HTTP ─┘         └── get(timeout = next deadline)          └─> log, service manager, heartbeat
 
 Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in the inbox.
 Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once what the next listing
 would say late. What breaks unexpectedly ends the process with a reason, and its supervisor starts it again.
 
-Sections, each using only what stands above it: Settings, Vocabulary, Reading, Deciding, Telling, Wording,
-(the line of purity), Ledger, Engine, Discord, Daemon, Command line. Durations are seconds. A name ending in `_at` is
-a moment on the monotonic clock; one ending in `_time` is calendar time, as the engine writes it (Unix seconds).
+An observation goes one way through the deciding sections:
+
+  observation ─> Engine link, Runs    is it news, and what does it prove?
+              ─> Services             whose is it, and who needs whom?
+              ─> Sights               what does it show, and which step is that in this phase?
+              ─> Lives                what becomes of the service?
+              ─> Stories              what is to be told?
+              ─> Orders               what is to be done at the edges?
+  a due time  ─> Watchdog.tick ─> the part whose rule it is
+
+The machines, their states, and where each is kept:
+
+  a service's life    Phase: up, suspect, restarting, proving, backoff, held, left to docker, gave up, stopped,
+                      missing, gone. `Watched.phase`, moved by Lives along MOVES.
+  an end of a run     unknown, pending, judged. `Run.end` and `Run.judged`; Lives judges.
+  a deploy            none, a successor seen, the successor lost. `Watched.deploy`, by Sights.
+  a mute              Hush: none, standing, down, died. `Watched.hush`, begun by Mutes, ended by Silences.
+  an outage           Standing: untold, told, carried. `Outage.standing`, by Stories.
+  the engine          Presence: unmet, absent, here, away, settling. `Link.presence`, by Engine link.
+  its event stream    Flow: closed, open, refused. `Stream.flow`, by Engine link.
+  a message           waits, in flight, to be repeated, told, to be edited. `Outbox`, in Telling.
+
+Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text, Memory, Timers,
+Services, Runs, Mutes, Engine link, Stories, Healing, Lives, Dependants, Sights, Events, Silences, Watchdog,
+Telling, Cards, Discord's form, Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec,
+Ledger, HTTP, Engine, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command line.
+Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one ending in
+`_time` is calendar time, as the engine writes it (Unix seconds).
 """
 
 from __future__ import annotations
@@ -36,10 +61,11 @@ import fcntl
 import functools
 import hashlib
 import hmac
+import http
 import http.client
+import importlib.util
 import itertools
 import json
-import marshal
 import math
 import os
 import queue
@@ -53,17 +79,20 @@ import sys
 import threading
 import time
 import traceback
+import types
+import typing
 import urllib.parse
+import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
-from enum import Enum, IntEnum, StrEnum
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum, IntEnum, StrEnum, auto
+from typing import Any, NoReturn, Self
 
 __version__ = "0.1.0"
 
-# ─── Settings ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ─── Settings ───────────────────────────────────────────────────────────────────────────────────
 
 
 class SettingError(ValueError):
@@ -81,8 +110,15 @@ class Secret(str):
     def __format__(self, spec: str) -> str:
         return format("***" if self else "", spec)
 
+    @property
+    def bare(self) -> str:
+        """The secret itself, for whoever it is meant for."""
+        return str.__str__(self)
 
-DURATION = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,7})h)?(?:(\d{1,8})m)?(?:(\d{1,9}(?:\.\d+)?)s)?", re.ASCII)
+
+DURATION = re.compile(
+    r"(?:(\d{1,5})d)?(?:(\d{1,7})h)?(?:(\d{1,8})m)?(?:(\d{1,9}(?:\.\d+)?)s)?", re.ASCII
+)
 
 
 def duration(text: str) -> float:
@@ -100,7 +136,12 @@ def duration(text: str) -> float:
 def span(seconds: float) -> str:
     """A duration as people say it, in its two largest units: 45s, 3m20s, 2h5m, 4d3h."""
     whole = max(0, round(seconds))
-    parts = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
+    parts = (
+        (whole // 86400, "d"),
+        (whole // 3600 % 24, "h"),
+        (whole // 60 % 60, "m"),
+        (whole % 60, "s"),
+    )
     first = next((index for index, (value, _) in enumerate(parts) if value), 3)
     return "".join(f"{value}{unit}" for value, unit in parts[first : first + 2] if value) or "0s"
 
@@ -123,7 +164,9 @@ def interval(text: str) -> float:
     return seconds
 
 
-BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
 
 
 def boolean(text: str) -> bool:
@@ -138,9 +181,6 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
         raise ValueError(f"{text!r} is no whole number")
     return int(text)
-
-
-DAY = 1440  # minutes
 
 
 def quiet_windows(text: str) -> tuple[tuple[int, int], ...]:
@@ -178,18 +218,24 @@ def docker_host(text: str) -> str:
     """An engine's address, as the docker CLI reads it: unix:///path or tcp://host:port."""
     text = text.strip()
     if text.startswith("ssh://"):
-        raise ValueError("ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
-                         " HOST) and use unix:///tmp/docker.sock")
+        raise ValueError(
+            "ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
+            " HOST) and use unix:///tmp/docker.sock"
+        )
     parts = urllib.parse.urlsplit(text)
     remote = parts.scheme in ("tcp", "http") and parts.hostname and not ODD.search(text)
     usable = parts.path if parts.scheme == "unix" else remote
     if text and (not usable or parts.port == 0):  # asking for a port that is none raises, too
-        raise ValueError(f"{text!r} is no engine address; write unix:///var/run/docker.sock or tcp://HOST:2375")
+        raise ValueError(
+            f"{text!r} is no engine address; write unix:///var/run/docker.sock or tcp://HOST:2375"
+        )
     return text
 
 
-WEBHOOK = re.compile(r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?",
-                     re.ASCII)
+WEBHOOK = re.compile(
+    r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?",
+    re.ASCII,
+)
 
 
 def webhook(text: str) -> Secret:
@@ -201,18 +247,26 @@ def webhook(text: str) -> Secret:
     parts = urllib.parse.urlsplit(text.strip())
     match = WEBHOOK.fullmatch(parts.path)
     if parts.scheme not in ("https", "http") or not parts.hostname or not match:
-        raise ValueError("this is no webhook URL; one looks like https://discord.com/api/webhooks/ID/TOKEN")
+        raise ValueError(
+            "this is no webhook URL; one looks like https://discord.com/api/webhooks/ID/TOKEN"
+        )
     host = re.sub(r"\bdiscordapp\.com$", "discord.com", parts.netloc)
     thread = urllib.parse.parse_qs(parts.query).get("thread_id", [""])[0]
     query = f"?thread_id={urllib.parse.quote(thread)}" if thread else ""
-    return Secret(f"{parts.scheme}://{host}{match['prefix']}/api/v10/webhooks/{match['id']}/{match['token']}{query}")
+    return Secret(
+        f"{parts.scheme}://{host}{match['prefix']}/api/v10/webhooks/{match['id']}/{match['token']}{query}"
+    )
 
 
 def address(text: str) -> str:
     """An http or https address, without the slash at its end."""
     parts = urllib.parse.urlsplit(text.strip())
-    if text.strip() and (parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0
-                         or ODD.search(text.strip())):
+    if text.strip() and (
+        parts.scheme not in ("https", "http")
+        or not parts.hostname
+        or parts.port == 0
+        or ODD.search(text.strip())
+    ):
         raise ValueError(f"{text.strip()!r} is no address; write https://HOST/PATH")
     return text.strip().rstrip("/")
 
@@ -245,68 +299,178 @@ def token(text: str) -> Secret:
 def snowflake(text: str) -> str:
     """An id of Discord's."""
     if text.strip() and not re.fullmatch(r"[1-9][0-9]{4,18}", text.strip()):
-        raise ValueError(f"{text.strip()!r} is no id; switch on developer mode in Discord and use Copy ID")
+        raise ValueError(
+            f"{text.strip()!r} is no id; switch on developer mode in Discord and use Copy ID"
+        )
     return text.strip()
 
 
 def mention(text: str) -> str:
     """Who is pinged: <@USER>, <@&ROLE>, @here, @everyone, or a bare role id."""
     words = [f"<@&{word}>" if word.isdecimal() else word for word in text.split()]
-    if bad := [word for word in words if not re.fullmatch(r"<@[&!]?[1-9][0-9]{4,18}>|@here|@everyone", word)]:
-        raise ValueError(f"{bad[0]!r} is no mention; write <@USER>, <@&ROLE>, @here, or a role's id")
+    if bad := [
+        word
+        for word in words
+        if not re.fullmatch(r"<@[&!]?[1-9][0-9]{4,18}>|@here|@everyone", word)
+    ]:
+        raise ValueError(
+            f"{bad[0]!r} is no mention; write <@USER>, <@&ROLE>, @here, or a role's id"
+        )
     return " ".join(words)
 
 
-def option(variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = "") -> Any:
+def option(
+    variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = ""
+) -> Any:
     """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
-    metadata = {"variable": variable, "default": default, "meaning": meaning, "parse": parse,
-                "shown": shown or default, "secret": parse in (webhook, token, secret_address)}
+    metadata = {
+        "variable": variable,
+        "default": default,
+        "meaning": meaning,
+        "parse": parse,
+        "shown": shown or default,
+        "secret": parse in (webhook, token, secret_address),
+    }
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set, in the order of --help and of the README's table, which is made from it."""
-    docker_host: str = option("DOCKER_HOST", "", "The engine: `unix:///path` or `tcp://host:port`.", docker_host,
-                              shown="the rootful socket, else the rootless one")
-    tls_verify: bool = option("DOCKER_TLS_VERIFY", "", "Anything: TLS to `tcp://`, the engine's certificate verified.", bool)
-    cert_path: str = option("DOCKER_CERT_PATH", "", "Folder of `ca.pem`, `cert.pem`, `key.pem`; alone: TLS, not verified.",
-                            str.strip, shown="`~/.docker`")
-    context: str = option("DOCKER_CONTEXT", "", "A context of the docker CLI, where `DOCKER_HOST` is not set.", str.strip,
-                          shown="the CLI's current one")
-    webhook_url: Secret = option("DISCORD_WEBHOOK_URL", "", "Incoming webhook; without it alerts go to the terminal.",
-                                 webhook)
-    bot_token: Secret = option("DISCORD_BOT_TOKEN", "", "Bot, beside or instead of a webhook; with one of the next.", token)
+
+    docker_host: str = option(
+        "DOCKER_HOST",
+        "",
+        "The engine: `unix:///path` or `tcp://host:port`.",
+        docker_host,
+        shown="the rootful socket, else the rootless one",
+    )
+    tls_verify: bool = option(
+        "DOCKER_TLS_VERIFY",
+        "",
+        "Anything: TLS to `tcp://`, the engine's certificate verified.",
+        bool,
+    )
+    cert_path: str = option(
+        "DOCKER_CERT_PATH",
+        "",
+        "Folder of `ca.pem`, `cert.pem`, `key.pem`; alone: TLS, not verified.",
+        str.strip,
+        shown="`~/.docker`",
+    )
+    context: str = option(
+        "DOCKER_CONTEXT",
+        "",
+        "A context of the docker CLI, where `DOCKER_HOST` is not set.",
+        str.strip,
+        shown="the CLI's current one",
+    )
+    webhook_url: Secret = option(
+        "DISCORD_WEBHOOK_URL",
+        "",
+        "Incoming webhook; without it alerts go to the terminal.",
+        webhook,
+    )
+    bot_token: Secret = option(
+        "DISCORD_BOT_TOKEN", "", "Bot, beside or instead of a webhook; with one of the next.", token
+    )
     channel_id: str = option("DISCORD_CHANNEL_ID", "", "The bot's channel by its id.", snowflake)
-    guild_id: str = option("DISCORD_GUILD_ID", "", "The bot's server, in which the next is found or created.", snowflake)
-    channel: str = option("DISCORD_CHANNEL", "sentinel-alerts", "The bot's or bridge's channel by its name.", str.strip)
-    bridge_url: str = option("DISCORD_BRIDGE_URL", "", "A bot service that posts for others.", address)
-    bridge_token: Secret = option("DISCORD_BRIDGE_TOKEN", "", "Sent to the bridge as a bearer token.", token)
-    api_url: str = option("DISCORD_API_URL", "https://discord.com/api/v10", "For the bot: a proxy's address.", address)
-    mention: str = option("DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention)
-    watch: str = option("SENTINEL_WATCH", "compose", "`compose`, `all`, or `labelled` (only `sentinel.watch=true`).",
-                        choice("compose", "all", "labelled"))
-    projects: tuple[str, ...] = option("SENTINEL_PROJECTS", "", "Only these compose projects.", names)
+    guild_id: str = option(
+        "DISCORD_GUILD_ID",
+        "",
+        "The bot's server, in which the next is found or created.",
+        snowflake,
+    )
+    channel: str = option(
+        "DISCORD_CHANNEL",
+        "sentinel-alerts",
+        "The bot's or bridge's channel by its name.",
+        str.strip,
+    )
+    bridge_url: str = option(
+        "DISCORD_BRIDGE_URL", "", "A bot service that posts for others.", address
+    )
+    bridge_token: Secret = option(
+        "DISCORD_BRIDGE_TOKEN", "", "Sent to the bridge as a bearer token.", token
+    )
+    api_url: str = option(
+        "DISCORD_API_URL", "https://discord.com/api/v10", "For the bot: a proxy's address.", address
+    )
+    mention: str = option(
+        "DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention
+    )
+    watch: str = option(
+        "SENTINEL_WATCH",
+        "compose",
+        "`compose`, `all`, or `labelled` (only `sentinel.watch=true`).",
+        choice("compose", "all", "labelled"),
+    )
+    projects: tuple[str, ...] = option(
+        "SENTINEL_PROJECTS", "", "Only these compose projects.", names
+    )
     restart: bool = option("SENTINEL_RESTART", "true", "`false`: tell, never touch.", boolean)
-    poll_interval: float = option("SENTINEL_POLL_INTERVAL", "30s", "Full listing, beside the event stream.", interval)
-    settle: float = option("SENTINEL_SETTLE", "30s", "How long a stop or removal may turn out to be a deploy.", duration)
-    stops: str = option("SENTINEL_STOPS", "notice", "Operator stops: `notice` (grey), `alert` (red, and restarted),"
-                        " `ignore`.", choice("notice", "alert", "ignore"))
-    max_restarts: int = option("SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count)
-    remind: float = option("SENTINEL_REMIND", "4h", "Remind of what is still down this often; `0`: never.", duration)
+    poll_interval: float = option(
+        "SENTINEL_POLL_INTERVAL", "30s", "Full listing, beside the event stream.", interval
+    )
+    settle: float = option(
+        "SENTINEL_SETTLE",
+        "30s",
+        "How long a stop or removal may turn out to be a deploy.",
+        duration,
+    )
+    stops: str = option(
+        "SENTINEL_STOPS",
+        "notice",
+        "Operator stops: `notice` (grey), `alert` (red, and restarted), `ignore`.",
+        choice("notice", "alert", "ignore"),
+    )
+    max_restarts: int = option(
+        "SENTINEL_MAX_RESTARTS", "5", "Restarts per incident, then it gives up.", count
+    )
+    remind: float = option(
+        "SENTINEL_REMIND", "4h", "Remind of what is still down this often; `0`: never.", duration
+    )
     greet: bool = option("SENTINEL_GREET", "true", "A summary in blue at the start.", boolean)
-    drop_dir: str = option("SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", str.strip)
-    chain: bool = option("SENTINEL_CHAIN", "false", "`true`: webhook, bot, bridge, file drop are tried in this order;"
-                         " else each gets every alert.", boolean)
-    state: str = option("SENTINEL_STATE", "", "Folder of the ledger; unwritable: a warning, and memory.", str.strip,
-                        shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder")
+    drop_dir: str = option(
+        "SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", str.strip
+    )
+    chain: bool = option(
+        "SENTINEL_CHAIN",
+        "false",
+        "`true`: webhook, bot, bridge, file drop are tried in this order;"
+        " else each gets every alert.",
+        boolean,
+    )
+    state: str = option(
+        "SENTINEL_STATE",
+        "",
+        "Folder of the ledger; unwritable: a warning, and memory.",
+        str.strip,
+        shown="`$STATE_DIRECTORY`, `/var/lib/sentinel`, else the user's state folder",
+    )
     keep: float = option("SENTINEL_KEEP", "90d", "How long the history is kept.", duration)
-    host: str = option("SENTINEL_HOST", "", "Shown in footers.", str.strip, shown="the engine's name")
-    heartbeat_url: Secret = option("SENTINEL_HEARTBEAT_URL", "", "Dead-man's switch: fetched every minute while all goes"
-                                   " on, with `/fail` when something is given up.", secret_address)
-    listen: str = option("SENTINEL_LISTEN", "", "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.", listen_address)
-    notify_token: Secret = option("SENTINEL_NOTIFY_TOKEN", "", "Lets others send their own words: `POST /notify` there.",
-                                  token)
+    host: str = option(
+        "SENTINEL_HOST", "", "Shown in footers.", str.strip, shown="the engine's name"
+    )
+    heartbeat_url: Secret = option(
+        "SENTINEL_HEARTBEAT_URL",
+        "",
+        "Dead-man's switch: fetched every minute while all goes"
+        " on, with `/fail` when something is given up.",
+        secret_address,
+    )
+    listen: str = option(
+        "SENTINEL_LISTEN",
+        "",
+        "`127.0.0.1:9180`: `/healthz`, `/metrics`, `/status`.",
+        listen_address,
+    )
+    notify_token: Secret = option(
+        "SENTINEL_NOTIFY_TOKEN",
+        "",
+        "Lets others send their own words: `POST /notify` there.",
+        token,
+    )
     log: str = option("SENTINEL_LOG", "text", "`text` or `json`.", choice("text", "json"))
 
 
@@ -325,13 +489,20 @@ def settings_table() -> str:
     rows = ["| variable | flag | default | what |", "|---|---|---|---|"]
     for _, meta in options():
         flag = "`_FILE` twin" if meta["secret"] else f"`{flag_name(meta['variable'])}`"
-        default = meta["shown"] if meta["shown"] != meta["default"] else f"`{meta['default']}`" if meta["default"] else "–"
+        default = (
+            meta["shown"]
+            if meta["shown"] != meta["default"]
+            else f"`{meta['default']}`"
+            if meta["default"]
+            else "–"
+        )
         rows.append(f"| `{meta['variable']}` | {flag} | {default} | {meta['meaning']} |")
     return "\n".join(rows)
 
 
-def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str],
-                  read_file: Callable[[str], str]) -> tuple[Settings, list[str]]:
+def load_settings(
+    flags: Mapping[str, str | None], environment: Mapping[str, str], read_file: Callable[[str], str]
+) -> tuple[Settings, list[str]]:
     """Settings and warnings: flag over variable over _FILE twin over default; every error in one SettingError."""
     values: dict[str, Any] = {}
     errors: list[str] = []
@@ -343,7 +514,9 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
                 errors.append(f"{source}: {error}")
     settings = Settings(**values)
     if settings.bot_token and not settings.channel_id and not settings.guild_id:
-        errors.append("DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID, to know where to post")
+        errors.append(
+            "DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID, to know where to post"
+        )
     if errors:
         raise SettingError(*errors)
     return settings, [*unknown_settings(environment), *idle_settings(settings)]
@@ -351,15 +524,26 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
 
 def idle_settings(settings: Settings) -> list[str]:
     """A warning for each setting that does nothing without another."""
-    pairs = (("SENTINEL_NOTIFY_TOKEN", settings.notify_token, "SENTINEL_LISTEN", settings.listen),
-             ("DISCORD_CHANNEL_ID", settings.channel_id, "DISCORD_BOT_TOKEN", settings.bot_token),
-             ("DISCORD_GUILD_ID", settings.guild_id, "DISCORD_BOT_TOKEN", settings.bot_token),
-             ("DISCORD_BRIDGE_TOKEN", settings.bridge_token, "DISCORD_BRIDGE_URL", settings.bridge_url))
-    return [f"{name}: does nothing without {other}" for name, value, other, needed in pairs if value and not needed]
+    pairs = (
+        ("SENTINEL_NOTIFY_TOKEN", settings.notify_token, "SENTINEL_LISTEN", settings.listen),
+        ("DISCORD_CHANNEL_ID", settings.channel_id, "DISCORD_BOT_TOKEN", settings.bot_token),
+        ("DISCORD_GUILD_ID", settings.guild_id, "DISCORD_BOT_TOKEN", settings.bot_token),
+        ("DISCORD_BRIDGE_TOKEN", settings.bridge_token, "DISCORD_BRIDGE_URL", settings.bridge_url),
+    )
+    return [
+        f"{name}: does nothing without {other}"
+        for name, value, other, needed in pairs
+        if value and not needed
+    ]
 
 
-def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None], environment: Mapping[str, str],
-            read_file: Callable[[str], str]) -> list[tuple[str, Callable[[], str]]]:
+def sources(
+    name: str,
+    meta: Mapping[str, Any],
+    flags: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    read_file: Callable[[str], str],
+) -> list[tuple[str, Callable[[], str]]]:
     """The first source that gives this setting: its name as the user wrote it, and how to read its text."""
     variable = meta["variable"]
     if (value := flags.get(name)) is not None:
@@ -373,10 +557,18 @@ def sources(name: str, meta: Mapping[str, Any], flags: Mapping[str, str | None],
 
 def mask(text: str, settings: Settings) -> str:
     """Text without the secrets that are set."""
-    hook, *tokens = map(str.__str__, (settings.webhook_url, settings.bot_token, settings.bridge_token,
-                                      settings.notify_token, settings.heartbeat_url))
-    for secret in filter(None, (hook, hook.partition("?")[0].rpartition("/")[2], *tokens)):
-        text = text.replace(secret, "***")
+    hook = settings.webhook_url.bare
+    secrets = [
+        hook,
+        hook.partition("?")[0].rpartition("/")[2],
+        settings.bot_token.bare,
+        settings.bridge_token.bare,
+        settings.notify_token.bare,
+        settings.heartbeat_url.bare,
+    ]
+    for secret in filter(None, secrets):
+        for form in (secret, json.dumps(secret)[1:-1]):  # the latter is how it stands in JSON
+            text = text.replace(form, "***")
     return text
 
 
@@ -388,7 +580,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is one."""
-    known = [meta["variable"] + twin for _, meta in options() for twin in ("", "_FILE") if meta["secret"] or not twin]
+    known = [
+        meta["variable"] + twin
+        for _, meta in options()
+        for twin in ("", "_FILE")
+        if meta["secret"] or not twin
+    ]
     warnings = []
     for name in sorted(environment):
         if name.startswith("SENTINEL_") and name not in known:
@@ -396,44 +593,66 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-# ─── Vocabulary ───────────────────────────────────────────────────────────────────────────────────────────────
+# ─── Vocabulary ─────────────────────────────────────────────────────────────────────────────────
 # service   what is watched: a compose project's service and number; containers come and go under its key
 # run       one life of a container, from `start` to `die`; evidence of who ended it is kept for each run
 # incident  one service's story, from its first bad sign to its proven recovery
-# outage    incidents with one root cause: one red message that is kept current, one green one when all is back
+# outage    incidents with one root cause: one red message that is kept current, one green when all is back
 # notice    one thing to tell people
 # attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
 
-REPLACE_NAME = re.compile(r"^[0-9a-f]{12}_")  # what compose puts before the name of a replacement
+REPLACE_NAME = re.compile(
+    r"^([0-9a-f]{12})_"
+)  # before a replacement's name compose puts whom it replaces
 
 
 class Phase(StrEnum):
     """Where a watched service stands."""
+
     UP = "up"
-    SUSPECT = "suspect"
-    RESTARTING = "restarting"
-    PROVING = "proving"
-    WAITING = "waiting"
+    SUSPECT = "suspect"  # it ended, perhaps by an operator or a deploy
+    RESTARTING = "restarting"  # one call of Sentinel's is in flight
+    PROVING = "proving"  # it is back, and must survive before that is called green
+    BACKOFF = "backoff"  # its next restart waits for its moment
+    HELD = "held"  # its restart waits for what it depends on
+    DOCKER = "left to docker"  # the engine's own policy is at work
     GAVE_UP = "gave up"
-    STOPPED = "stopped"
+    STOPPED = "stopped"  # on purpose, or paused, finished, muted
+    MISSING = "missing"  # its container was removed, which may be half of a deploy
     GONE = "gone"
 
 
-LEGAL: Mapping[Phase, frozenset[Phase]] = {
-    Phase.UP: frozenset({Phase.SUSPECT, Phase.WAITING, Phase.STOPPED, Phase.GONE}),
-    Phase.SUSPECT: frozenset({Phase.UP, Phase.PROVING, Phase.WAITING, Phase.STOPPED, Phase.GONE}),
-    Phase.RESTARTING: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
-    Phase.PROVING: frozenset({Phase.UP, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
-    Phase.WAITING: frozenset({Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE}),
-    Phase.GAVE_UP: frozenset({Phase.PROVING, Phase.WAITING, Phase.SUSPECT, Phase.STOPPED, Phase.GONE}),
-    Phase.STOPPED: frozenset({Phase.PROVING, Phase.WAITING, Phase.GONE}),
-    Phase.GONE: frozenset({Phase.PROVING, Phase.WAITING})}
+STANDING = frozenset({Phase.UP, Phase.PROVING})
+WAITING = frozenset({Phase.BACKOFF, Phase.HELD, Phase.DOCKER})
+REMOVED = frozenset({Phase.MISSING, Phase.GONE})
+FALLEN = WAITING | {Phase.RESTARTING, Phase.GAVE_UP}  # it is down, and that is told
+DOWN = WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED}
 
-DOWN = frozenset({Phase.SUSPECT, Phase.WAITING, Phase.GAVE_UP, Phase.STOPPED, Phase.GONE})
+# From each phase to which others it may go. The README's diagram is made from this table.
+MOVES: Mapping[Phase, frozenset[Phase]] = {
+    Phase.UP: WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.SUSPECT: WAITING | REMOVED | {Phase.UP, Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.RESTARTING: WAITING | REMOVED | {Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.PROVING: WAITING | REMOVED | {Phase.UP, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.BACKOFF: WAITING
+    | REMOVED
+    | {Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.HELD: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.DOCKER: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.GAVE_UP: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.STOPPED},
+    Phase.STOPPED: WAITING | REMOVED | {Phase.PROVING, Phase.GAVE_UP},
+    Phase.MISSING: WAITING | {Phase.GONE, Phase.PROVING, Phase.GAVE_UP},
+    Phase.GONE: WAITING | {Phase.PROVING, Phase.GAVE_UP},
+}
+
+
+class Unforeseen(Exception):
+    """A service in this phase, and what happened to it there, make no pair that anybody thought of."""
 
 
 class Health(StrEnum):
     """What a container's health check says; NONE also where it says nothing that counts."""
+
     NONE = ""
     STARTING = "starting"
     HEALTHY = "healthy"
@@ -442,6 +661,7 @@ class Health(StrEnum):
 
 class Verdict(StrEnum):
     """What is told of a service; the first word of a title."""
+
     DEAD = "DEAD"
     UNHEALTHY = "UNHEALTHY"
     CRASH_LOOP = "CRASH LOOP"
@@ -463,11 +683,66 @@ class Verdict(StrEnum):
     CHANNEL_LOST = "CHANNEL LOST"
 
 
+RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
+
+
+class Part(Enum):
+    """What a verdict is to the history of incidents."""
+
+    GOES_ON = auto()  # its incident stays open until something else ends it
+    ENDS = auto()  # it leaves nothing open
+    NONE = auto()  # it is no incident at all
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a verdict is told. `headline` has places for {name}, {how} (the exit) and {cause}; empty where
+    it takes more than that (`headline()`). `listing` stands above the services that it took with it."""
+
+    colour: int = RED
+    headline: str = ""
+    listing: str = ""
+    part: Part = Part.GOES_ON
+
+
+VERDICTS: Mapping[Verdict, Manner] = {
+    Verdict.DEAD: Manner(),
+    Verdict.UNHEALTHY: Manner(headline="{name} is UNHEALTHY — {cause}"),
+    Verdict.CRASH_LOOP: Manner(),
+    Verdict.GAVE_UP: Manner(),
+    Verdict.FAILED: Manner(headline="{name} has FAILED — {how}", part=Part.ENDS),
+    Verdict.VANISHED: Manner(headline="{name} is VANISHED — {cause}"),
+    Verdict.ORPHANED: Manner(headline="{name} is ORPHANED — its network is gone"),
+    Verdict.ENGINE_DOWN: Manner(
+        headline="The Docker Engine on {name} does not answer", listing="Not brought back"
+    ),
+    Verdict.STILL_DOWN: Manner(listing="Down", part=Part.ENDS),
+    Verdict.RECOVERED: Manner(GREEN, listing="Not back", part=Part.ENDS),
+    Verdict.RESTARTED: Manner(GREY, "{name} was restarted by Sentinel", part=Part.ENDS),
+    Verdict.STOPPED: Manner(GREY, part=Part.ENDS),
+    Verdict.FOLDED: Manner(GREY, "{name} did not die of itself", part=Part.ENDS),
+    Verdict.WATCHING: Manner(BLUE, "Sentinel watches the containers of {name}", part=Part.NONE),
+    Verdict.ERROR: Manner(part=Part.NONE),
+    Verdict.WARNING: Manner(AMBER, part=Part.NONE),
+    Verdict.INFO: Manner(BLUE, part=Part.NONE),
+    Verdict.CHILD_OOM: Manner(
+        AMBER,
+        "A process in {name} was killed: out of memory; the container lives on",
+        part=Part.ENDS,
+    ),
+    Verdict.CHANNEL_LOST: Manner(AMBER, "The channel {name} takes no more alerts", part=Part.ENDS),
+}
+OTHERS = (Verdict.ERROR, Verdict.WARNING, Verdict.INFO)  # told in the words of others
+
+
 class Cause(StrEnum):
     """Why a container ended, as people read it."""
+
     EXIT = ""
     OOM = "out of memory"
-    OUTSIDE = "killed from outside the engine: no kill through its API, no sign of memory running out"
+    OUTSIDE = (
+        "killed from outside the engine: no kill through its API, no sign of memory running out"
+    )
     API_KILL = "killed through the API (docker kill)"
     SIGNALLED = "a signal was sent through the API"
     CANT_START = "the engine can't start it"
@@ -478,21 +753,34 @@ class Cause(StrEnum):
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
     ENGINE = "not brought back by the engine"
-    ORPHAN = "the container whose network it shares was recreated: its own network is gone, and a restart can't help"
+    ORPHAN = (
+        "the container whose network it shares was recreated: its own network is gone, and a restart"
+        " can't help"
+    )
     STALE = "its network was gone: the container that it shares it with was restarted"
     TOGETHER = "what it depends on was restarted (depends_on: restart: true)"
 
 
+NO_END = frozenset({Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE})  # of a run
+
+
 class Intent(Enum):
     """Who wanted a run to end."""
-    NOBODY = 1
-    OPERATOR = 2
-    UNCLEAR = 3
+
+    NOBODY = auto()
+    OPERATOR = auto()
+    UNCLEAR = auto()
+
+
+DEFAULT_STOP_TIMEOUT = 10.0  # Docker's own
+COMPOSE = "com.docker.compose."
+BUILT_LABELS = {f"{COMPOSE}{word}" for word in ("project", "service", "version")}
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container as `inspect` shows it. Times are Unix seconds, 0 for never."""
+
     id: str
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -500,7 +788,6 @@ class Container:
     health: Health = Health.NONE
     failing_streak: int = 0
     probe_output: str = ""
-    has_probe: bool = False
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
@@ -509,7 +796,7 @@ class Container:
     restart_count: int = 0
     restart_policy: str = "no"
     stop_signal: int = 15
-    stop_timeout: float = 10.0
+    stop_timeout: float = DEFAULT_STOP_TIMEOUT
     network_mode: str = ""
     links: tuple[str, ...] = ()
     tty: bool = False
@@ -517,9 +804,20 @@ class Container:
     memory_limit: int = 0
 
     @property
+    def running(self) -> bool:
+        """Whether it runs and is not paused."""
+        return self.status == "running"
+
+    @property
     def sick(self) -> bool:
-        """Unhealthy by a probe of this run: Docker says so, with a streak of 0, of what is paused or stopped, too."""
-        return self.status == "running" and self.health is Health.UNHEALTHY and self.failing_streak > 0
+        """Unhealthy by a probe of this run: Docker says so, with a streak of 0, of what is paused or
+        stopped, too."""
+        return self.running and self.health is Health.UNHEALTHY and self.failing_streak > 0
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether the engine itself starts it again whatever its end."""
+        return self.restart_policy in ("always", "unless-stopped")
 
     @property
     def project(self) -> str:
@@ -532,26 +830,31 @@ class Container:
         return self.compose("service")
 
     def compose(self, name: str) -> str:
-        """A label of compose's. Images that compose built hand on three of them (project, service, version) to every
-        container that is made of them; those that compose made itself have more."""
-        text = self.labels.get(f"com.docker.compose.{name}", "")
-        if not text or "com.docker.compose.oneoff" in self.labels:
+        """A label of compose's. Images that compose built hand on three of them (project, service, version)
+        to every container that is made of them; those that compose made itself have more."""
+        text = self.labels.get(f"{COMPOSE}{name}", "")
+        if not text or f"{COMPOSE}oneoff" in self.labels:
             return text
-        labels = {label for label in self.labels if label.startswith("com.docker.compose.")}
-        return text if labels != {f"com.docker.compose.{word}" for word in ("project", "service", "version")} else ""
+        labels = {label for label in self.labels if label.startswith(COMPOSE)}
+        return text if labels != BUILT_LABELS else ""
 
     @property
     def short(self) -> str:
         """What people call it among its siblings: compose's service, with its number unless that is 1."""
-        number = self.labels.get("com.docker.compose.container-number", "1")
-        name = self.service if number == "1" else f"{self.service}-{number}"
-        return name if self.service and not self.oneoff else self.title
+        if not self.service or self.oneoff:
+            return self.title
+        number = self.labels.get(f"{COMPOSE}container-number", "1")
+        return self.service if number == "1" else f"{self.service}-{number}"
+
+    @property
+    def task(self) -> str:
+        """Swarm's service and slot, empty for what is no task of a Swarm."""
+        return self.labels.get("com.docker.swarm.task.name", "").rpartition(".")[0]
 
     @property
     def title(self) -> str:
         """What alerts call it: a Swarm task by service and slot, a replacement by the name that it is to get."""
-        task = self.labels.get("com.docker.swarm.task.name", "")
-        return task.rpartition(".")[0] or REPLACE_NAME.sub("", self.name)
+        return self.task or REPLACE_NAME.sub("", self.name)
 
     @property
     def called(self) -> set[str]:
@@ -560,28 +863,34 @@ class Container:
 
     @property
     def network_target(self) -> str:
-        """The container whose network it shares: an id, or a name where the engine left it so; empty for none."""
+        """The container whose network it shares: an id, or a name where the engine left it so; empty for
+        none."""
         kind, _, target = self.network_mode.partition(":")
         return target if kind in ("container", "service") else ""
 
     @property
     def oneoff(self) -> bool:
         """Made by `compose run`."""
-        return self.labels.get("com.docker.compose.oneoff", "").lower() == "true"
+        return self.compose("oneoff").lower() == "true"
 
     @property
     def key(self) -> str:
         """What stays the same when the container is replaced: project, service and number, or the name."""
-        number = self.labels.get("com.docker.compose.container-number")
+        number = self.labels.get(f"{COMPOSE}container-number")
         if self.project and self.service and number and not self.oneoff:
             return f"{self.project}/{self.service}/{number}"
-        task = self.labels.get("com.docker.swarm.task.name", "")
-        return task.rpartition(".")[0] or self.name
+        return self.task or self.name
+
+    def replaces(self, other: Container) -> bool:
+        """Whether it may be the other's replacement, as its name tells: a copy has a name of its own."""
+        prefix = REPLACE_NAME.match(self.name)
+        return self.title == other.title or (prefix is not None and other.id.startswith(prefix[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A container as the list shows it."""
+
     id: str
     status: str
     health: Health
@@ -591,6 +900,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What its labels and the settings ask for one service."""
+
     watch: bool
     heal: bool
     insist: bool  # a label asks for restarts in so many words
@@ -604,19 +914,25 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """How one service depends on another: compose's condition, whether restarted with it, whether on its network."""
+    """How one service depends on another: compose's condition, whether restarted with it, whether on its
+    network."""
+
     condition: str = "service_started"
     restart: bool = False
     network: bool = False
     direct: bool = True  # not only through others
 
 
-# Observations: what the edges report. Past participles.
+# ─── Messages ───────────────────────────────────────────────────────────────────────────────────
+# What passes between the edges and the deciding code. Observations, what the edges report: past participles.
+
+NANO, MICRO = 1e9, 1e6  # in a second
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An event of the engine's stream. `nano` is its whole timestamp in nanoseconds; it is not monotonic."""
+
     action: str
     id: str
     nano: int
@@ -628,12 +944,14 @@ class Heard:
     @property
     def time(self) -> float:
         """Unix seconds."""
-        return self.nano / 1e9
+        return self.nano / NANO
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing; `me` is Sentinel's own container, `host` and `engine` are the engine's name and lasting id."""
+    """A full listing; `me` is Sentinel's own container, `host` and `engine` are the engine's name and lasting
+    id."""
+
     rows: tuple[Row, ...]
     me: str = ""
     host: str = ""
@@ -645,6 +963,7 @@ class Listed:
 @dataclass(frozen=True, slots=True)
 class Looked:
     """One container inspected: `container` is None where it no longer exists, `why` says why nobody knows."""
+
     id: str
     container: Container | None
     logs: tuple[str, ...] = ()
@@ -653,16 +972,18 @@ class Looked:
 
 class Outcome(Enum):
     """How a restart call ended. UNKNOWN: the answer did not come, the engine may still be at it."""
-    DONE = 1
-    OVERTAKEN = 2
-    REFUSED = 3
-    FORBIDDEN = 4
-    UNKNOWN = 5
+
+    DONE = auto()
+    OVERTAKEN = auto()
+    REFUSED = auto()
+    FORBIDDEN = auto()
+    UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
     """A restart call ended; `container` is how it stood afterwards."""
+
     key: str
     id: str
     outcome: Outcome
@@ -673,6 +994,7 @@ class Restarted:
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
     """The event stream is open: it replays from Unix time `since`, and `time` is now."""
+
     since: float = 0.0
     time: float = 0.0
 
@@ -680,6 +1002,7 @@ class StreamOpened:
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
     """The event stream ended: cut (no `why`), not to be had (`why`), or `refused` by a proxy."""
+
     why: str = ""
     refused: bool = False
 
@@ -687,22 +1010,25 @@ class StreamClosed:
 @dataclass(frozen=True, slots=True)
 class ListFailed:
     """The engine could not be asked."""
+
     why: str
 
 
 class Fate(Enum):
     """What became of a message."""
-    SENT = 1
-    UNSENT = 2  # surely not stored
-    UNCLEAR = 3  # perhaps stored
-    MALFORMED = 4  # the channel refuses its form, not the channel's use
-    DEAD = 5  # the channel will never take anything
-    GONE = 6  # the message that was to be edited is not there any more
+
+    SENT = auto()
+    UNSENT = auto()  # surely not stored
+    UNCLEAR = auto()  # perhaps stored
+    MALFORMED = auto()  # the channel refuses its form, not the channel's use
+    DEAD = auto()  # the channel takes nothing any more, by Discord's own word
+    GONE = auto()  # the message that was to be edited is not there any more
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """A channel's verdict on a message: its fate, and for how many seconds the channel is to be left alone."""
+
     channel: str
     fate: Fate
     hold: float = 0.0
@@ -714,6 +1040,7 @@ class Delivered:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Somebody asks the local HTTP server; `reply` takes the answer: status, kind of content, text."""
+
     path: str
     reply: Callable[[tuple[int, str, str]], None]
     words: Notice | None = None
@@ -722,28 +1049,32 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Pinged:
     """The dead-man's switch was fetched; `why` says why it was not."""
+
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
     """A signal asked Sentinel to end."""
+
     signal: int
 
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
     """A worker broke unexpectedly."""
+
     worker: str
     report: str
 
 
-# Actions: what the deciding code wants done. Imperatives.
+# Actions, what the deciding code wants done: imperatives.
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
     """Open the event stream, with everything since this Unix time (0: the last moments) replayed."""
+
     since: float
 
 
@@ -751,19 +1082,23 @@ class Subscribe:
 class CloseStream:
     """End the open event stream, so that it is opened anew."""
 
+
 @dataclass(frozen=True, slots=True)
 class List:
     """List all containers."""
 
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """Inspect one container, and read its last log lines if it is not running."""
+
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
     """Start a container that is down, or restart one that runs, if it still is the run that was judged."""
+
     key: str
     id: str
     started_time: float
@@ -774,13 +1109,24 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class Log:
     """One line of Sentinel's own record."""
+
     level: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """So many more of a service's `deaths` or `restarts`, for whoever keeps figures."""
+
+    what: str
+    key: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Consequence:
     """One service that a root cause took with it. `chain`: from it to the root; `state`: how it stands now."""
+
     chain: tuple[str, ...]
     verdict: Verdict
     at: float
@@ -793,6 +1139,7 @@ class Consequence:
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One thing to tell people: facts only, worded later. Spans are seconds, None where not known."""
+
     verdict: Verdict
     name: str
     at: float
@@ -816,25 +1163,40 @@ class Notice:
     open: bool = False  # its outage goes on, so what is told of it may change
     recovered: float | None = None  # how long it was down, where it is over
     flaps: int = 0  # incidents of this service within an hour, where that is too many
-    decided_at: float = 0.0  # when it was decided to tell it, where that is later than what it tells
+    decided_at: float | None = None  # when it was decided to tell it, where that is later than `at`
+    over_at: float | None = None  # when its outage was over
+
+    @property
+    def red(self) -> bool:
+        """Whether it is told in red, so that it may ping somebody."""
+        return VERDICTS[self.verdict].colour == RED
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is told in the words of others."""
+        return self.verdict in OTHERS
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
     """Tell people something new."""
+
     notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
 class Amend:
     """Bring what was told in red of an outage up to date, where it stands."""
+
     notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send these notices as one message, or have one that is there (`message`) say this instead. `nonce` begins with the
-    ledger's tag, and is the same for the same notices; `plain` leaves out all that could be refused."""
+    """Send these notices as one message, or have one that is there (`message`) say this instead. `nonce`
+    begins with the ledger's tag, and is the same for the same notices; `plain` leaves out all that could be
+    refused."""
+
     channel: str
     notices: tuple[Notice, ...]
     host: str
@@ -845,11 +1207,23 @@ class Deliver:
     sent_at: float | None = None  # when a message that is edited now was sent
 
 
-Observation = (Heard | Listed | ListFailed | Looked | Restarted | StreamOpened | StreamClosed | Delivered | Asked | Pinged
-               | StopAsked | Crashed)
-Action = Subscribe | CloseStream | List | Look | Restart | Log | Tell | Amend | Deliver
+Observation = (
+    Heard
+    | Listed
+    | ListFailed
+    | Looked
+    | Restarted
+    | StreamOpened
+    | StreamClosed
+    | Delivered
+    | Asked
+    | Pinged
+    | StopAsked
+    | Crashed
+)
+Action = Subscribe | CloseStream | List | Look | Restart | Log | Count | Tell | Amend | Deliver
 
-# ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ─── Reading ────────────────────────────────────────────────────────────────────────────────────
 # The engine's words to values. Tolerant: a missing or odd value becomes its default, never an exception.
 
 JSON = Any  # what json.loads gives; every use is guarded by the readers below
@@ -884,7 +1258,11 @@ def text_at(document: JSON, *path: str) -> str:
 def whole_at(document: JSON, *path: str) -> int:
     """The whole number of at most 64 bits at a path, 0 where there is none."""
     value = at(document, *path)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else 0
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+        else 0
+    )
 
 
 def labels_at(document: JSON, *path: str) -> dict[str, str]:
@@ -911,20 +1289,10 @@ def unix_time(text: str) -> float:
     return moment.timestamp() + float(match[2] or 0)
 
 
-def fits(value: JSON, example: JSON, optional: tuple[str, ...] = ()) -> bool:
-    """Whether a JSON value has an example's shape: its keys, and kinds of values; `optional` ones may be null. A list of
-    one is an example for all elements, a longer one for each in turn, an empty one for any."""
-    if isinstance(example, dict):
-        return isinstance(value, dict) and all(
-            name in value and ((name in optional and value[name] is None) or fits(value[name], item, optional))
-            for name, item in example.items())
-    if isinstance(example, list | tuple | deque):
-        if len(example) < 2:
-            return isinstance(value, list) and all(fits(item, example[0], optional) for item in value if example)
-        return isinstance(value, list) and len(value) == len(example) and all(map(fits, value, example))
-    if isinstance(example, bool) or not isinstance(example, int | float):
-        return isinstance(value, str if isinstance(example, str) else type(example))
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+def items_at(document: JSON, *path: str) -> list[JSON]:
+    """The list at a path, empty where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, list) else []
 
 
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
@@ -935,7 +1303,8 @@ def signal_number(text: str, default: int) -> int:
     """A signal as image authors write it: SIGQUIT, quit, 3, SIGRTMIN+3."""
     name = text.upper().removeprefix("SIG")
     if match := re.fullmatch(r"(RTM(?:IN|AX))([+-]\d{1,2})", name):
-        return SIGNAL_NUMBERS[match[1]] + int(match[2])
+        base = SIGNAL_NUMBERS.get(match[1])  # which not every machine has
+        return default if base is None else base + int(match[2])
     return number_in(text) or SIGNAL_NUMBERS.get(name, default)
 
 
@@ -944,7 +1313,11 @@ def health_of(text: str) -> Health:
     return Health(text) if text in tuple(Health) else Health.NONE
 
 
-STATUS_WORDS = {"stopped": "exited", "initialized": "created", "configured": "created"}  # Podman's to Docker's
+STATUS_WORDS = {
+    "stopped": "exited",
+    "initialized": "created",
+    "configured": "created",
+}  # Podman's to Docker's
 
 
 def status_of(word: str) -> str:
@@ -958,42 +1331,69 @@ LONGEST_ERROR = 4000  # characters; it may quote a whole command
 def container_of(document: JSON) -> Container:
     """A container from `GET /containers/{id}/json`."""
     state, config, host = at(document, "State"), at(document, "Config"), at(document, "HostConfig")
-    probes = at(state, "Health", "Log")
-    last_probe = probes[-1] if isinstance(probes, list) and probes else None
-    stop_timeout = at(config, "StopTimeout")
+    probes = items_at(state, "Health", "Log")
     return Container(
         id=text_at(document, "Id"),
         name=text_at(document, "Name").removeprefix("/") or text_at(document, "Id")[:12],
         labels=labels_at(config, "Labels"),
         status=status_of(text_at(state, "Status")),
-        health=health_of(text_at(state, "Health", "Status")), failing_streak=whole_at(state, "Health", "FailingStreak"),
-        probe_output=text_at(last_probe, "Output"), has_probe=text_at(state, "Health", "Status") not in ("", "none"),
-        exit_code=whole_at(state, "ExitCode"), oom_killed=at(state, "OOMKilled") is True,
+        health=health_of(text_at(state, "Health", "Status")),
+        failing_streak=whole_at(state, "Health", "FailingStreak"),
+        probe_output=text_at(probes[-1], "Output") if probes else "",
+        exit_code=whole_at(state, "ExitCode"),
+        oom_killed=at(state, "OOMKilled") is True,
         error=text_at(state, "Error")[:LONGEST_ERROR],
-        started_time=unix_time(text_at(state, "StartedAt")), finished_time=unix_time(text_at(state, "FinishedAt")),
-        restart_count=whole_at(document, "RestartCount"), restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
+        started_time=unix_time(text_at(state, "StartedAt")),
+        finished_time=unix_time(text_at(state, "FinishedAt")),
+        restart_count=whole_at(document, "RestartCount"),
+        restart_policy=text_at(host, "RestartPolicy", "Name") or "no",
         stop_signal=signal_number(text_at(config, "StopSignal"), 15),
-        stop_timeout=float(min(stop_timeout, 86400)) if isinstance(stop_timeout, int) and stop_timeout >= 0 else 10.0,
-        network_mode=text_at(host, "NetworkMode"), links=links_of(at(host, "Links")),
-        tty=at(config, "Tty") is True, auto_remove=at(host, "AutoRemove") is True, memory_limit=whole_at(host, "Memory"))
+        stop_timeout=stop_timeout_of(at(config, "StopTimeout")),
+        network_mode=text_at(host, "NetworkMode"),
+        links=links_of(at(host, "Links")),
+        tty=at(config, "Tty") is True,
+        auto_remove=at(host, "AutoRemove") is True,
+        memory_limit=whole_at(host, "Memory"),
+    )
+
+
+def stop_timeout_of(value: JSON) -> float:
+    """Seconds that a container has to stop in: a day at most, Docker's own where there is no number."""
+    if isinstance(value, int) and value >= 0:
+        return float(min(value, LONGEST_STOP))
+    return DEFAULT_STOP_TIMEOUT
+
+
+LONGEST_STOP = 86400
 
 
 def links_of(links: JSON) -> tuple[str, ...]:
     """The names of the containers that legacy links (`/db:/web/alias`) lead to."""
-    return tuple(link.partition(":")[0].lstrip("/") for link in links if isinstance(link, str)) if isinstance(
-        links, list) else ()
+    if not isinstance(links, list):
+        return ()
+    return tuple(link.partition(":")[0].lstrip("/") for link in links if isinstance(link, str))
 
 
-ROW_NAMES = ("Id", "State", "Status", "HostConfig", "NetworkMode")  # all else in a list would be 50 times as much
+# All else in a list would be 50 times as much.
+ROW_NAMES = (
+    "Id",
+    "State",
+    "Status",
+    "HostConfig",
+    "NetworkMode",
+)
 
 
 def row_of(document: JSON) -> Row:
     """A container from `GET /containers/json`; health and age stand in its Status text only."""
     text = text_at(document, "Status")
     health = re.search(r"\((?:health: )?(starting|healthy|unhealthy)\)", text)
-    return Row(id=text_at(document, "Id"), status=status_of(text_at(document, "State")),
-               health=health_of(health[1] if health else ""),
-               young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)))
+    return Row(
+        id=text_at(document, "Id"),
+        status=status_of(text_at(document, "State")),
+        health=health_of(health[1] if health else ""),
+        young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)),
+    )
 
 
 ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
@@ -1008,50 +1408,66 @@ def event_of(document: JSON) -> Heard | None:
     action, _, detail = text_at(document, "Action").partition(": ")
     attributes = labels_at(document, "Actor", "Attributes")
     return Heard(
-        action=ACTION_WORDS.get(action, action), id=text_at(document, "Actor", "ID"),
-        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9, attributes=attributes,
+        action=ACTION_WORDS.get(action, action),
+        id=text_at(document, "Actor", "ID"),
+        nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9,
+        attributes=attributes,
         exit_code=number_in(attributes.get("containerExitCode") or attributes.get("exitCode")),
-        signal=number_in(attributes.get("signal")), health=health_of(detail or text_at(document, "HealthStatus")))
+        signal=number_in(attributes.get("signal")),
+        health=health_of(detail or text_at(document, "HealthStatus")),
+    )
+
+
+COMPLETED = "service_completed_successfully"
 
 
 @functools.lru_cache(4096)
 def dependencies_in(label: str) -> Mapping[str, Dependency]:
-    """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no third part, before
-    2.3 no second one. A living container is restarted only where the label says so."""
-    parts = (item.split(":") for item in label.split(",") if item)
-    return {part[0]: Dependency(part[1] if len(part) > 1 else "service_started", part[2:3] == ["true"]) for part in parts}
+    """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no third part,
+    before 2.3 no second one. A living container is restarted only where the label says so."""
+    found: dict[str, Dependency] = {}
+    for item in filter(None, label.split(",")):
+        name, *parts = item.split(":")
+        condition = parts[0] if parts else "service_started"
+        found[name] = Dependency(condition, restart=parts[1:2] == ["true"])
+    return found
 
 
 def depends_on(labels: Mapping[str, str]) -> Mapping[str, Dependency]:
     """Compose's dependencies of a service, from its labels."""
-    return dependencies_in(labels.get("com.docker.compose.depends_on", ""))
+    return dependencies_in(labels.get(f"{COMPOSE}depends_on", ""))
 
 
 def waits_for_end(container: Container) -> list[str]:
     """The jobs that a service waits for: siblings on whose successful end it depends."""
-    return [name for name, dependency in depends_on(container.labels).items()
-            if dependency.condition == "service_completed_successfully"]
+    needs = depends_on(container.labels).items()
+    return [name for name, dependency in needs if dependency.condition == COMPLETED]
 
 
-HOOK_LABEL = "com.docker.compose.hook"
+HOOK_LABEL = f"{COMPOSE}hook"
+SWARM_SERVICE = "com.docker.swarm.service.name"
 
 
 def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, str]:
-    """Whether a container is watched, and why; a bad label counts as none."""
-    asked = container.labels.get("sentinel.watch", "").strip().lower()
-    project = container.project
-    chosen = settings.watch == "all" or (settings.watch == "compose" and bool(project))
-    reasons = (
-        (container.id == me, False, "it is Sentinel itself"),
-        (HOOK_LABEL in container.labels, False, "it is a helper of compose's, made for a moment"),
-        (BOOLEANS.get(asked) is False, False, "its label sentinel.watch is false"),
-        (BOOLEANS.get(asked) is True, True, "its label sentinel.watch is true"),
-        (settings.projects and project not in settings.projects, False, "SENTINEL_PROJECTS does not name its project"),
-        (settings.watch == "all", True, "SENTINEL_WATCH is `all`"),
-        (chosen, True, f"it belongs to the compose project {project}"),
-        (settings.watch == "compose", False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"))
-    return next(((watched, why) for holds, watched, why in reasons if holds),
-                (False, "it has no label sentinel.watch=true, and SENTINEL_WATCH is `labelled`"))
+    """Whether a container is watched, and why: the first of these that holds. A bad label counts as none."""
+    label = container.labels.get("sentinel.watch", "").strip().lower()
+    asked, project = BOOLEANS.get(label), container.project
+    if container.id == me:
+        return False, "it is Sentinel itself"
+    if HOOK_LABEL in container.labels:
+        return False, "it is a helper of compose's, made for a moment"
+    if asked is not None:
+        return asked, f"its label sentinel.watch is {str(asked).lower()}"
+    if settings.projects and project not in settings.projects:
+        return False, "SENTINEL_PROJECTS does not name its project"
+    match settings.watch:
+        case "all":
+            return True, "SENTINEL_WATCH is `all`"
+        case "compose" if project:
+            return True, f"it belongs to the compose project {project}"
+        case "compose":
+            return False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"
+    return False, "it has no label sentinel.watch=true, and SENTINEL_WATCH is `labelled`"
 
 
 def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy, list[str]]:
@@ -1059,7 +1475,8 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
     warnings: list[str] = []
 
     def label(name: str, parse: Callable[[str], Any], default: Any) -> Any:
-        if (text := container.labels.get(name)) is None:
+        text = container.labels.get(name)
+        if text is None:
             return default
         try:
             return parse(text)
@@ -1069,19 +1486,26 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
 
     label("sentinel.watch", boolean, None)
     asked = label("sentinel.restart", boolean, None)
-    heal = settings.restart if asked is None else asked
-    why_not = "SENTINEL_RESTART is false" if asked is None else "its label sentinel.restart is false"
-    if "com.docker.swarm.service.name" in container.labels:
+    heal, why_not = settings.restart, "SENTINEL_RESTART is false"
+    if asked is not None:
+        heal, why_not = asked, "its label sentinel.restart is false"
+    if SWARM_SERVICE in container.labels:
         heal, why_not = False, "Swarm replaces its tasks itself"
     elif heal and speaks_through(container, settings.docker_host):
         heal, why_not = False, "Sentinel speaks to the engine through it"
-    return Policy(
-        watch=scope_of(container, settings, me)[0], heal=heal, insist=heal and asked is True, why_not=why_not,
+    watch, _ = scope_of(container, settings, me)
+    policy = Policy(
+        watch=watch,
+        heal=heal,
+        insist=heal and asked is True,
+        why_not=why_not,
         job=label("sentinel.job", boolean, True if container.oneoff else None),
         max_restarts=label("sentinel.max-restarts", count, settings.max_restarts),
         settle=label("sentinel.settle", duration, settings.settle),
         mention=label("sentinel.mention", mention, settings.mention),
-        quiet=label("sentinel.quiet", quiet_windows, ())), warnings
+        quiet=label("sentinel.quiet", quiet_windows, ()),
+    )
+    return policy, warnings
 
 
 def speaks_through(container: Container, host: str) -> bool:
@@ -1092,2036 +1516,65 @@ def speaks_through(container: Container, host: str) -> bool:
 
 def recovery_command(container: Container) -> str:
     """The command that brings it back: compose's own where its labels tell the file, else docker's."""
-    files = container.labels.get("com.docker.compose.project.config_files", "")
-    if container.auto_remove and container.status != "running":
+    if container.auto_remove and not container.running:
         return ""
-    verbs = ["restart"] if container.sick else ["up", "-d"]
-    if container.status == "running" and not container.sick:
-        verbs.append("--force-recreate")  # it runs in a network that is gone
-    if swarm := container.labels.get("com.docker.swarm.service.name"):
+    swarm = container.labels.get(SWARM_SERVICE)
+    if swarm:
         return f"docker service ps --no-trunc {shlex.quote(swarm)}"
-    if (not container.service or container.oneoff) and "--force-recreate" in verbs:
-        return ""
+    adrift = container.running and not container.sick  # it runs in a network that is gone
     if not container.service or container.oneoff:
-        return f"docker {'restart' if container.sick else 'start'} {shlex.quote(container.name)}"
+        if adrift:
+            return ""
+        verb = "restart" if container.sick else "start"
+        return f"docker {verb} {shlex.quote(container.name)}"
     words = ["docker", "compose", "-p", container.project]
+    files = container.labels.get(f"{COMPOSE}project.config_files", "")
     for file in filter(None, files.split(",")):
         words += ["-f", file]
+    verbs = ["restart"] if container.sick else ["up", "-d"]
+    if adrift:
+        verbs.append("--force-recreate")
     return shlex.join([*words, *verbs, container.service])
 
 
-# ─── Deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ─── Text ───────────────────────────────────────────────────────────────────────────────────────
+# What others wrote, brought to a form that can be shown.
 
-FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
-FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be called back
-REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
-LOOP_DEATHS, LOOP_SPAN = 3, 300.0
-STOP_GRACE = 1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
-UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
-POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
-ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
-NOTE_EVERY, FORGET_AFTER = 600.0, 600.0
-SHADOW = 120.0  # a dependant that died so long before what it depends on died of the same cause
-STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
-HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does
-OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
-LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
-FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
-ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0  # of quiet after the engine's return, until Docker's own policies are done; at most
-BURST = 1.0  # an engine that shuts down sends the stop signal to all containers within 0.1 s; a loaded one takes longer
-MEMORY_OF_EVENTS, MEMORY_OF_DEATHS = 4096, 64
-WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
-ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-
-
-@dataclass(slots=True)
-class Run:
-    """Evidence of one run of a container: what the stream told from its start to after its end."""
-    started_time: float = 0.0
-    kills: list[tuple[int, float]] = field(default_factory=list)
-    stop_time: float = 0.0
-    oom_time: float = 0.0
-    asked_at: float = -math.inf  # when an operator's wish to end it was heard
-    death: Death | None = None
-
-
-@dataclass(slots=True)
-class Death:
-    """One end of a run. `heard`: the stream told it, so the absence of a `kill` means that nobody asked."""
-    time: float
-    at: float
-    code: int | None
-    run: Run
-    heard: bool = True
-    times: int = 1
-
-
-@dataclass(slots=True)
-class Outage:
-    """Incidents with one root cause. `root` is a service, or empty for the engine, or for what a mute left behind."""
-    number: int
-    began_at: float
-    root: str = ""
-    members: list[str] = field(default_factory=list)  # services, in the order in which they fell
-    told: bool = False
-    left: bool = False  # of another, whose green named it as not back: nothing is told until one more falls
-    flaps: int = 0
-    moved_at: float = 0.0  # when one of them came back last
-    notice: Notice | None = None  # what there is to tell of a root that is no service
-    back_at: float | None = None  # since when such a root is back
-
-
-@dataclass(slots=True)
-class Incident:
-    """One service's story, from its first bad sign to its proven recovery. `notice`: what there is to tell of it now."""
-    outage: Outage
-    began_at: float
-    notice: Notice
-    deaths: int = 0
-    attempts: int = 0
-    looped: bool = False
-    back_at: float | None = None  # since when it is back, where the outage goes on
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is done about a service that is down: in words, and when (None: nothing). `held`: it waits for others."""
-    words: str
-    due: float | None
-    held: bool = False
-
-
-@dataclass(slots=True)
-class Watched:
-    """A watched service: the only memory that Sentinel has of it."""
-    key: str
-    container: Container
-    policy: Policy
-    phase: Phase
-    logs: tuple[str, ...] = ()
-    successor: Container | None = None
-    replacing: bool = False  # a replacement was seen, so a removal is half of a deploy
-    death: Death | None = None  # not judged yet
-    judged_time: float = -1.0  # start of the run whose death was judged last
-    incident: Incident | None = None
-    attempts: int = 0
-    deaths: list[float] = field(default_factory=list)  # since the last refund
-    proved_at: float = 0.0
-    back_at: float = 0.0
-    hopeless: str = ""  # why this incident is not healed
-    known_error: str = ""  # the engine's words at the last failed start
-    noted_at: float = -NOTE_EVERY
-    calling: str = ""  # the container of the restart call in flight
-    pending_until: float = 0.0  # a restart call without an answer may still be at work
-    held: bool = False  # its restart waits for what it depends on
-    fell: bool = False  # its present run follows a death, not a restart that somebody wanted
-    network_parent: str = ""  # the service whose network it shares
-    muted: str = ""  # it is muted, and was `standing` or `down` when that began, or has `died` since
-    recoveries: list[float] = field(default_factory=list)
-    settled: bool = False  # its removal has been told, or was not worth it
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs and nothing speaks against it."""
-        return self.phase in (Phase.UP, Phase.PROVING) and self.container.status == "running"
-
-    @property
-    def standing(self) -> bool:
-        """Whether its container was last seen alive, so that an end of it is news."""
-        sick = self.phase in (Phase.WAITING, Phase.GAVE_UP) and self.container.status == "running"
-        return sick or self.phase in (Phase.UP, Phase.PROVING)
-
-    @property
-    def proof(self) -> float:
-        """Seconds of life that prove it: doubled by each relapse."""
-        return float(min(LONGEST_PROOF, FIRST_PROOF * 2 ** max(0, len(self.deaths) - 1)))
-
-    def unjudged(self, death: Death) -> bool:
-        """Whether a death is that of the run last seen, and has not been judged."""
-        return death.time >= self.container.started_time != self.judged_time
-
-    def flaps(self, now: float) -> int:
-        """How many incidents it has had within the hour, this one included; 0 if that is not too many."""
-        recent = [when for when in self.recoveries if when > now - FLAP_SPAN]
-        return len(recent) + 1 if len(recent) + 1 >= FLAPS else 0
-
-    def recent_deaths(self, now: float) -> list[float]:
-        """When it died lately: three such deaths are a crash loop."""
-        return [when for when in self.deaths if when > now - LOOP_SPAN]
-
-    def move(self, phase: Phase) -> None:
-        """Change phase, along a legal edge only."""
-        if phase is not self.phase:
-            assert phase in LEGAL[self.phase], f"{self.key}: {self.phase} to {phase}"
-            self.phase = phase
-
-    def refund(self) -> None:
-        """Forget restarts and deaths: it has proven itself, or somebody took it in hand."""
-        self.attempts, self.hopeless, self.known_error = 0, "", ""
-        self.deaths.clear()
-
-
-def intent_of(death: Death, container: Container, final: bool = False) -> Intent:
-    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On every Docker engine an end
-    made through the API has its `kill` before its `die`; `stop` follows on 20.10, and precedes it on 26 and later. HUP or
-    USR1 is no wish to end; KILL alone is `docker kill`, unless `stop` or a removal follows. `final`: nothing is awaited."""
-    run = death.run
-    if run.stop_time and abs(run.stop_time - death.time) <= 2.0:
-        return Intent.OPERATOR
-    asking = (*ASKING_SIGNALS, container.stop_signal) if container.stop_signal != signal.SIGKILL else ASKING_SIGNALS
-    asked = max((when for number, when in run.kills if number in asking), default=None)
-    killed = max((when for number, when in run.kills if number == signal.SIGKILL), default=None)
-    if asked is not None and death.time - asked <= container.stop_timeout + 2.0:
-        return Intent.OPERATOR
-    if asked is None and (killed is None or death.time - killed > 12.0):
-        return Intent.NOBODY
-    return Intent.NOBODY if final else Intent.UNCLEAR
-
-
-def cause_of(death: Death, before: Container, container: Container, code: int | None) -> Cause:
-    """Why the run ended. OOM needs evidence: 137 alone is none.
-    20.10 keeps the OOMKilled flag through the next run, so it counts only if it was not set before."""
-    run = death.run
-    if run.oom_time and death.time - run.oom_time < 10.0 and code:
-        return Cause.OOM
-    if container.oom_killed and not before.oom_killed and code:
-        return Cause.OOM
-    last_signal = next((number for number, when in reversed(run.kills) if death.time - when < 12.0), None)
-    if last_signal == signal.SIGKILL:
-        return Cause.API_KILL
-    if last_signal and code == 128 + last_signal:
-        return Cause.SIGNALLED
-    if code in WORTHLESS_CODES and not death.heard:
-        return Cause.UNSEEN
-    return Cause.OUTSIDE if code == 137 else Cause.EXIT
-
-
-def code_of(death: Death, container: Container) -> int | None:
-    """The exit code: inspect's where that shows this run's end, else the event's (a label `exitCode` overwrites it)."""
-    if container.status not in ("running", "gone"):
-        return container.exit_code
-    return death.code if "exitCode" not in container.labels else None
-
-
-def hopeless_end(death: Death, container: Container, exit_code: int | None) -> str:
-    """Why an end is told and not healed, empty where it is healed."""
-    if container.status == "gone":
-        return "the engine removes it at its end (--rm)" if container.auto_remove else "it was removed"
-    if exit_code == 0 and container.restart_policy == "no":
-        return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
-    if not death.heard and exit_code in WORTHLESS_CODES and container.status == "exited":
-        return "a stop can't be told from a death here; sentinel.restart=true restarts it"
-    return ""
-
-
-def older(one: Watched, other: Watched) -> bool:
-    """Whether one service's run began before another's."""
-    return one.container.started_time < other.container.started_time
-
-
-def quiet_until(windows: Iterable[tuple[int, int]], calendar_time: float) -> tuple[float, float]:
-    """Seconds until the end of the quiet windows that a moment is in (0 if in none), and until the next change."""
-    local = datetime.fromtimestamp(calendar_time).astimezone()
-    minute = local.hour * 60 + local.minute + (local.second + local.microsecond / 1e6) / 60
-    ends, changes = [0.0], []
-    for first, last in windows:
-        inside = (minute - first) % DAY < (last - first) % DAY
-        ends.append((last - minute) % DAY * 60 if inside else 0.0)
-        changes += [(moment - minute) % DAY * 60 or DAY * 60 for moment in (first, last)]
-    return max(ends), min(changes, default=DAY * 60)
-
-
-def begins_anew(container: Container, event: Heard) -> bool:
-    """Whether a `start` is news: not that of the run that is known, told again or late."""
-    return event.time > (container.started_time + 1.0 if container.status == "running" else container.finished_time)
-
-
-def note(run: Run, event: Heard) -> Run:
-    """The evidence of a run with one more event; a `start` begins a new one."""
-    if event.action == "start":
-        return Run(started_time=event.time)
-    if event.action == "kill" and event.signal is not None:
-        run.kills = [*run.kills[-7:], (event.signal, event.time)]
-    elif event.action == "stop":
-        run.stop_time = event.time
-    elif event.action == "oom":
-        run.oom_time = event.time
-    return run
-
-
-class Watchdog:
-    """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.services: dict[str, Watched] = {}
-        self.by_id: dict[str, str] = {}  # container → service
-        self.runs: dict[str, Run] = {}  # container → evidence of its run
-        self.groups: dict[tuple[str, str], dict[str, None]] = {}  # (project, compose service or "") → services
-        self.dependants: dict[str, list[tuple[str, Dependency]]] | None = None  # service → what depends on it; None: unknown
-        self.lodgers: set[str] = set()  # services that share a network of which it is not known yet whose it is
-        self.outages: dict[int, Outage] = {}
-        self.news: dict[int, Outage] = {}  # outages of which something new is to be told
-        self.deaths: list[str] = []  # services that died, for whoever counts them
-        self.mutes: dict[str, float] = {}  # who is muted by command → until when
-        self.ignored: set[str] = set()  # containers that are not to be watched
-        self.looks: dict[str, bool] = {}  # looks in flight; True: look again after it
-        self.due: dict[tuple[str, str], float] = {}  # (rule, service or container) → when
-        self.touched: set[str] = set()  # services that may have changed since they were last saved
-        self.actions: list[Action] = []
-        self.incidents = 0
-        self.me, self.host, self.engine_id, self.forbidden = "", settings.host, "", ""
-        self.seen: dict[tuple[int, str, str], None] = {}  # the last events, for what a resumed stream tells twice
-        self.position = 0.0  # engine's time of the newest event
-        self.history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed: evidence only
-        self.absence = (0.0, 0.0)  # engine's times at which Sentinel was away: what happened then is caught up
-        self.began_at = self.calendar_offset = 0.0
-        self.initial: set[str] | None = None  # what the first listing found
-        self.missed: set[str] = set()  # what the ledger knew, and the first listing did not find
-        self.grown: set[str] = set()  # up for minutes at the last listing
-        self.streaming = self.refused = self.listing = self.engine_known = self.podman = False
-        self.opened_at = self.reconnect_delay = 0.0
-        self.was_cut = self.noticed = False  # the stream was open before; the loss of the engine was seen itself
-        self.remembered = True  # the stream repeats what was heard before it was cut
-        self.reopened_at = -math.inf
-        self.lost_at: float | None = None
-        self.lost_why = ""
-        self.engine_outage: Outage | None = None
-        self.graced_at: float | None = None  # when the engine came back: Docker's own policies are at work
-        self.moved_at = 0.0  # when a container was last seen to start
-        self.engine_gap = (math.inf, 0.0)  # engine's times between which ends were its own doing
-        self.graceful = False  # it said goodbye: then Docker itself brings back what was not stopped by hand
-
-    # What the daemon calls
-
-    def begin(self) -> list[Action]:
-        """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
-        return [Subscribe(0.0)]
-
-    def restore(self, services: Iterable[tuple[Watched, float | None]], outages: Mapping[int, Outage], engine_id: str,
-                position: float, incidents: int, now: float, now_time: float) -> None:
-        """Take up what the ledger remembers: services with their due times. A restart that was cut short is looked at."""
-        for service, due in services:
-            self.enter(service)
-            if service.phase is Phase.RESTARTING:
-                service.phase, service.back_at, due = Phase.PROVING, now, now + service.proof
-            if due is not None:
-                self.due["forget" if service.phase is Phase.GONE and service.settled else "phase", service.key] = due
-        for number, outage in outages.items():
-            found = {key: self.services[key].incident for key in outage.members if key in self.services}
-            outage.members = [key for key, incident in found.items() if incident and incident.outage is outage]
-            if outage.members or outage.notice:
-                outage.root = outage.root if outage.root in outage.members else "" if outage.notice else outage.members[0]
-                self.outages[number] = outage
-                self.due["outage", str(number)] = now
-            if outage.notice and outage.notice.verdict is Verdict.ENGINE_DOWN:
-                self.engine_outage = outage
-                if outage.back_at is None:  # it was away when Sentinel ended: how long it was, the next listing tells
-                    self.engine_known, self.lost_at, self.engine_gap = True, outage.began_at, (position, math.inf)
-        self.engine_id = engine_id
-        self.position, self.incidents = min(position, now_time), max([incidents, *outages])
-        self.absence, self.history = (self.position, now_time), (0.0, self.position)
-        self.began_at, self.calendar_offset = now, now_time - now
-
-    def due_of(self, service: Watched) -> float | None:
-        """When the rule of a service's phase is due."""
-        return self.due.get(("phase", service.key), self.due.get(("forget", service.key)))
-
-    @property
-    def catching_up(self) -> bool:
-        """Whether it is still being worked out what happened while Sentinel was away."""
-        return self.initial is None or bool(self.looks) or any(rule == "unheard" for rule, _ in self.due)
-
-    def observe(self, seen: Observation, now: float) -> list[Action]:
-        """Take one observation, give the actions that follow from it."""
-        handlers: dict[type, Callable[[Any, float], None]] = {
-            Heard: self._heard, Looked: self._looked, Restarted: self._restarted, Listed: self._listed,
-            ListFailed: self._list_failed, StreamOpened: self._stream_opened, StreamClosed: self._stream_closed}
-        handlers[type(seen)](seen, now)
-        return self._take_actions(now)
-
-    def tick(self, now: float) -> list[Action]:
-        """Do what has become due: for each rule there is a method, `_phase_due` for `phase`."""
-        for timer in [timer for timer, when in self.due.items() if when <= now]:
-            if self.due.get(timer, math.inf) > now:
-                continue  # another rule has ended it, or put it off
-            self.touched.add(timer[1])
-            if timer[1] and (put_off := self._put_off(*timer, now)):
-                self.due[timer] = put_off
-            else:
-                getattr(self, f"_{timer[0]}_due")(timer[1], now)
-            if self.due.get(timer, now + 1.0) <= now:  # the rule has not set it anew
-                del self.due[timer]
-        return self._take_actions(now)
-
-    def _put_off(self, rule: str, key: str, now: float) -> float:
-        """Until when a rule has to wait, 0 for not at all: until it is known how things stand, or a mute is over."""
-        if self.lost_at is not None or self.initial is None or (self.graced_at is not None and rule != "look"):
-            return now + 0.5
-        service = self.services.get(key)
-        if service is None or rule not in ("phase", "dependants", "network", "forget"):
-            return 0.0
-        if rule == "phase" and service.phase in (Phase.SUSPECT, Phase.GONE) and service.container.id not in self.looks:
-            return 0.0  # what became of it is found out; a mute keeps it from being told
-        return now + 0.5 if rule == "phase" and service.container.id in self.looks else self.muted_until(service, now)
-
-    def next_due_at(self) -> float | None:
-        """When `tick` is wanted next."""
-        return min(self.due.values(), default=None)
-
-    def _take_actions(self, now: float) -> list[Action]:
-        news, self.news = self.news, {}
-        told = [self._tell_outage(outage, now) for outage in news.values() if self._is_told(outage)]
-        actions, self.actions = self.actions, []
-        greens = [act for act in actions if isinstance(act, Tell) and act.notice.verdict is Verdict.RECOVERED]
-        over = {green.notice.incident for green in greens}
-        again = [tell for tell in told if tell.notice.incident in over]  # a red after the green that left it out
-        return [*(tell for tell in told if tell not in again), *actions, *again]
-
-    def _log(self, level: str, text: str) -> None:
-        self.actions.append(Log(level, text))
-
-    def _look(self, container_id: str) -> None:
-        """Ask for a look; one at a time for each container, and again if more happened meanwhile."""
-        if container_id in self.looks:
-            self.looks[container_id] = True
-        else:
-            self.looks[container_id] = False
-            self.actions.append(Look(container_id))
-
-    def _look_due(self, container_id: str, _: float) -> None:
-        self._look(container_id)
-
-    def _cancel(self, service: Watched) -> None:
-        self.due.pop(("phase", service.key), None)
-
-    def _number(self) -> int:
-        self.incidents += 1
-        return self.incidents
-
-    def _is_told(self, outage: Outage) -> bool:
-        return outage.number in self.outages and not outage.left
-
-    def _notice(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
-        """What there is to tell of a service."""
-        container = service.container
-        return Notice(verdict, container.title, at, container, cause, container.project, mention=service.policy.mention,
-                      **facts)
-
-    def _tell(self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> None:
-        """Tell people of a service, beside what is told of its outage."""
-        if incident := service.incident:
-            counts = {"incident": incident.outage.number, "deaths": incident.deaths, "attempts": incident.attempts}
-        else:
-            counts = {"incident": self._number()}
-        if not service.muted:
-            self.actions.append(Tell(self._notice(service, verdict, at, cause, **counts, **facts)))
-
-    # The engine: its stream, its listing, its loss
-
-    def _stream_opened(self, seen: StreamOpened, now: float) -> None:
-        self.streaming, self.opened_at = True, now
-        if self.was_cut and self.lost_at is None and (self.graced_at is None or self.engine_gap[1] < math.inf):
-            begin = self.position if self.graced_at is None else self.engine_gap[0]  # it may be another one
-            self.engine_gap, self.graceful, self.remembered = (begin, seen.time), False, not self.seen
-        if not self.position:
-            self.position, self.history = seen.time, (seen.since, seen.time)
-        self.forbidden = ""  # a proxy that was changed cuts the stream
-        if self.engine_gap[1] == math.inf:
-            self.engine_gap = (self.engine_gap[0], seen.time)
-        if self.refused:
-            self._log("info", "the engine's events can be read again")
-        self.refused = False
-        self._list_due("", now)
-
-    def _stream_closed(self, seen: StreamClosed, now: float) -> None:
-        """Reconnect soon: streams cut every few minutes by a proxy are normal life."""
-        lived = now - self.opened_at if self.streaming else 0.0
-        self.was_cut = self.was_cut or self.streaming
-        self.streaming = False
-        if seen.refused:
-            if not self.refused:
-                self._log("warning", f"events are refused ({seen.why}): deaths are found by listing every "
-                                     f"{span(self.settings.poll_interval)}")
-            self.refused, self.reconnect_delay = True, 60.0
-        else:
-            self.reconnect_delay = 0.05 if lived > 10.0 else min(5.0, max(0.05, self.reconnect_delay * 2))
-            if seen.why:
-                self._engine_lost(seen.why, now)
-        self.due["subscribe", ""] = now + self.reconnect_delay
-        if seen.why:
-            self._list_due("", now)  # the listing says whether the engine is gone, or only its events
-
-    def _subscribe_due(self, _: str, now: float) -> None:
-        """Resume two seconds before the newest event: time stamps are not in the stream's order."""
-        self.actions.append(Subscribe(self.position - 2.0 if self.position else 0.0))
-
-    def _list_due(self, _: str, now: float) -> None:
-        if not self.listing:
-            self.listing = True
-            self.actions.append(List())
-
-    def _list_failed(self, seen: ListFailed, now: float) -> None:
-        self.listing = False
-        self.due["list", ""] = now + 1.0
-        self._engine_lost(seen.why, now)
-
-    def _listed(self, seen: Listed, now: float) -> None:
-        """Compare the listing, which is the truth, with what is believed; look where they differ."""
-        self.listing = False
-        self.due["list", ""] = now + self.settings.poll_interval
-        self.me, self.host, self.podman = seen.me, self.settings.host or seen.host, seen.podman
-        self.forbidden = self.forbidden or seen.forbidden
-        if seen.engine and seen.engine != self.engine_id:
-            self._new_engine(seen.engine)
-        self._engine_found(now)
-        ids = {row.id for row in seen.rows}
-        if self.initial is None:
-            self.initial, self.missed = ids, set(self.by_id) - ids
-            self.due["mutes", ""] = now + 0.5
-        for container_id in [row.id for row in seen.rows if self._differs(row)] + [i for i in self.by_id if i not in ids]:
-            self._look(container_id)
-        for service in self.services.values():
-            if service.container.network_target and service.alive:
-                self._find_network(service)
-                self._check_network(service, now)
-        self.ignored &= ids
-        self.grown = {row.id for row in seen.rows if not row.young}
-        self.runs = {i: run for i, run in self.runs.items() if i in ids or i in self.by_id or i in self.looks}
-
-    def _new_engine(self, engine_id: str) -> None:
-        """Another engine than the ledger's: what was remembered is not about these containers."""
-        if self.engine_id and self.initial is None:
-            self._log("warning", "the ledger is about another engine; its services are forgotten, its history kept")
-            self.touched |= set(self.services)
-            self.due = {timer: when for timer, when in self.due.items() if not timer[1]}
-            for memory in (self.services, self.by_id, self.runs, self.groups, self.outages, self.lodgers):
-                memory.clear()
-            self.dependants = None
-        self.engine_id = engine_id
-
-    def _differs(self, row: Row) -> bool:
-        """Whether a row tells something that is not known. Age tells of restarts that no event told."""
-        if row.id in self.ignored:
-            return False
-        service = self.services.get(self.by_id.get(row.id, ""))
-        known = service and (service.container if service.container.id == row.id else service.successor)
-        if not known or known.status != row.status or row.status == "created":
-            return True
-        unhealthier = row.status == "running" and known.health != row.health
-        return unhealthier or (row.young and (not self.streaming or row.id in self.grown))
-
-    def _engine_lost(self, why: str, now: float) -> None:
-        if self.lost_at is None:
-            self.lost_at = now
-            self.due["engine", ""], self.due["list", ""] = now + ENGINE_PATIENCE, now + 1.0
-            goodbye = self.goodbye()
-            before = self.engine_gap[0] if self.graced_at is not None else math.inf  # it goes again before all was clear
-            self.graceful = goodbye < math.inf and (self.graceful or before == math.inf)
-            self.engine_gap, self.graced_at = (min(self.position, goodbye, before), math.inf), None
-            self.due.pop(("grace", ""), None)
-        if why != self.lost_why:
-            self._log("warning", f"waiting for the engine: {why}")
-            self.lost_why = why
-
-    def goodbye(self) -> float:
-        """When the engine began to stop all containers, by its clock, else infinity. It sends all of them the signal at
-        once, and leaves when the last has ended; nobody else's stops leave not one unasked."""
-        asked = {}
-        for service in self.services.values():
-            if service.alive or (service.phase is Phase.SUSPECT and service.death):
-                run = self.runs.get(service.container.id, Run()) if service.alive or not service.death else service.death.run
-                asked[service.key] = max((when for number, when in run.kills if number in ASKING_SIGNALS), default=0.0)
-        begin = last = max(asked.values(), default=0.0)
-        for when in sorted(asked.values(), reverse=True):
-            begin = when if begin - when <= BURST else begin
-        unasked = [key for key, when in asked.items() if self.services[key].alive and when < begin]
-        return math.inf if unasked or not last else begin - 0.001
-
-    def engine_end(self, leaving: bool) -> list[float]:
-        """What is to be remembered of an end of the engine that is not settled: from when to when (0: not back yet), and
-        whether it said goodbye; nothing where it lives. Where Sentinel leaves, too, all being stopped is such an end."""
-        if self.engine_known and (self.lost_at, self.graced_at) != (None, None) and self.engine_gap[0] < math.inf:
-            return [self.engine_gap[0], self.engine_gap[1] if self.engine_gap[1] < math.inf else 0.0, float(self.graceful)]
-        goodbye = self.goodbye() if leaving else math.inf
-        return [goodbye, 0.0, 1.0] if goodbye < math.inf else []
-
-    def resume_end(self, begin: float, end: float, graceful: bool, now: float) -> None:
-        """Sentinel ended before that was settled: see to it as soon as the engine answers."""
-        self.engine_known, self.lost_at, self.graceful = True, now, graceful
-        self.engine_gap = (begin, end or math.inf)
-        self.due["engine", ""] = now + ENGINE_PATIENCE
-
-    def _engine_due(self, _: str, now: float) -> None:
-        """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
-        if self.lost_at is not None and self.engine_known:
-            if muted := self.mutes.get("all", 0.0):
-                self.due["engine", ""] = max(muted, now + 1.0)
-            else:
-                self._engine_falls(self.lost_at, "Trying to reach it; nothing is restarted meanwhile.")
-
-    def _engine_falls(self, at: float, plan: str) -> Outage:
-        """Begin, or go on with, the engine's own outage."""
-        outage = self.engine_outage
-        if outage is None:
-            outage = self.engine_outage = self._new_outage("", at)
-        outage.back_at, why = None, self.lost_why or (outage.notice.error if outage.notice else "")
-        outage.notice = Notice(Verdict.ENGINE_DOWN, self.host, outage.began_at, error=why, plan=plan,
-                               mention=self.settings.mention)
-        self.news[outage.number] = outage
-        return outage
-
-    def _engine_found(self, now: float) -> None:
-        """It answers. Docker's own restart policies get some time, if anything that ran does not run yet."""
-        if not self.engine_known or self.lost_why:
-            self._log("info", f"the engine of {self.host} answers")
-        if self.engine_known and self.lost_at is not None:
-            self._begin_grace(True, now)
-        self.engine_known, self.lost_at, self.lost_why = True, None, ""
-        self.due.pop(("engine", ""), None)
-
-    def _begin_grace(self, noticed: bool, now: float) -> None:
-        self.graced_at, self.moved_at, self.noticed = now, now, noticed
-        self.due["grace", ""] = now + 1.0
-
-    def _grace_due(self, _: str, now: float) -> None:
-        """Once nothing starts any more, what the engine took with it and did not bring back is down."""
-        assert self.graced_at is not None
-        taken = [service for service in self.services.values() if self._taken(service)]
-        busy = bool(self.looks) or not (self.streaming or self.refused)
-        quiet = not taken or now >= self.moved_at + ENGINE_GRACE
-        if (busy or not quiet) and now < self.graced_at + GRACE_LIMIT:
-            self.due["grace", ""] = now + 1.0
-            return
-        back_at, self.graced_at = self.graced_at, None
-        ran_on = any(service.alive and service.container.started_time <= self.engine_gap[0]
-                     for service in self.services.values())
-        if ran_on:  # then it was out of reach, or only the stream ended, and somebody stopped others
-            taken = [service for service in taken if self.noticed and not self._asked_to_end(service, now)]
-        outage = self._left_behind([service for service in taken if not service.muted], back_at)
-        for service in self._roots_first(taken):
-            service.move(Phase.SUSPECT)
-            death = service.death or self._found_death(service.container, now)
-            service.death, service.judged_time = None, service.container.started_time
-            outage = self._fall_with(outage, service, Verdict.DEAD, Cause.ENGINE, death, now)
-        if outage and outage.number in self.outages and outage is not self.engine_outage and not outage.members:
-            self._end(outage)  # all had incidents of their own
-        if outage := self.engine_outage:
-            outage.back_at = back_at
-            self._check_over(outage, now)
-
-    def _asked_to_end(self, service: Watched, now: float) -> bool:
-        """Whether somebody asked for the end of a service, as far as was heard."""
-        death = service.death or self._found_death(service.container, now)
-        return death.heard and intent_of(death, service.container, final=True) is Intent.OPERATOR
-
-    def _fall_with(self, outage: Outage | None, service: Watched, verdict: Verdict, cause: Cause, death: Death,
-                   now: float) -> Outage | None:
-        """One of several that are told as one; which outage that is, changes where it merges with another."""
-        self._fall(service, verdict, cause, death, now, outage)
-        merged = outage and outage.number not in self.outages and service.incident
-        return service.incident.outage if merged and service.incident else outage
-
-    def _left_behind(self, services: list[Watched], at: float) -> Outage | None:
-        """The outage of what the engine did not bring back: its own, if that was told; else one for all of them."""
-        if self.engine_outage and services:
-            return self._engine_falls(at, "It answers again; what it did not bring back is restarted.")
-        if len(services) < 2:
-            return None
-        outage = self._new_outage("", at)
-        outage.notice = Notice(Verdict.DEAD, counted(len(services), "service"), at, cause=Cause.ENGINE,
-                               plan="They are restarted, what others depend on first.", mention=self.settings.mention)
-        return outage
-
-    def _taken(self, service: Watched) -> bool:
-        """Whether it ended with its engine and is not back; after a goodbye, `unless-stopped` is left to the engine."""
-        container, death = service.container, service.death
-        if container.status not in ("exited", "dead") or (self.graceful and container.restart_policy == "unless-stopped"):
-            return False
-        within = self.engine_gap[0] < (death.time if death else container.finished_time) <= self.engine_gap[1]
-        return within and service.phase in (Phase.SUSPECT, Phase.UP, Phase.PROVING)
-
-    # Events
-
-    def _heard(self, event: Heard, now: float) -> None:
-        """Note an event's evidence, and act on it at once; a resumed stream's repeats are dropped."""
-        handlers: dict[str, Callable[[Heard, Run, Watched | None, float], None]] = {
-            "create": self._created, "start": self._started, "die": self._died, "stop": self._stopped, "oom": self._oom,
-            "destroy": self._destroyed, "health_status": self._health, "kill": self._killed, "pause": self._changed,
-            "unpause": self._changed, "rename": self._created, "update": self._changed}
-        mark = (event.nano, event.id, event.action)
-        if event.action not in handlers or mark in self.seen:
-            self.remembered = self.remembered or mark in self.seen
-            return
-        self.seen[mark] = None
-        if len(self.seen) > MEMORY_OF_EVENTS:
-            del self.seen[next(iter(self.seen))]
-        self.position = max(self.position, event.time)
-        if self.absence[0] and event.time <= self.absence[0] and self.graceful:
-            self.engine_gap, self.graceful = (math.inf, 0.0), False  # it still knows what was before: it never went away
-        if event.id in self.ignored or self._passes_by(event):
-            self.ignored -= {event.id} if event.action == "destroy" else set()
-            return
-        self.touched.add(self.by_id.get(event.id, ""))
-        run = self.runs[event.id] = note(self.runs.get(event.id, Run()), event)
-        if not self.history[0] <= event.time <= self.history[1]:
-            handlers[event.action](event, run, self.services.get(self.by_id.get(event.id, "")), now)
-        elif event.action == "die" and self.absence[0]:
-            self._died(event, run, None, now)  # it may not have been judged before Sentinel went away
-
-    def _passes_by(self, event: Heard) -> bool:
-        """Whether a new container is nobody's business, as its labels in the event tell: jobs may come by the second."""
-        labels = event.attributes
-        if event.action not in ("create", "start") or event.id in self.by_id or self.podman or "image" not in labels or any(
-                name.startswith("sentinel.") for name in labels):  # those of ours are read by a look, which may warn
-            return False
-        if not scope_of(Container(event.id, labels.get("name", ""), labels), self.settings, self.me)[0]:
-            self.ignored.add(event.id)
-        return event.id in self.ignored
-
-    def _killed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        if event.signal in (*ASKING_SIGNALS, service and service.container.stop_signal):
-            run.asked_at = now
-
-    def _changed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        self._look(event.id)
-
-    def _created(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        self._look(event.id)
-        self.due["look", event.id] = now + 0.5  # a start that fails sends no event at all
-
-    def _started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        self._look(event.id)
-        self.moved_at = now
-        unjudged = service and service.death and service.phase is not Phase.SUSPECT  # the look under way judges it first
-        known = service and service.container.id == event.id and not unjudged
-        if service and known and service.phase in DOWN and begins_anew(service.container, event):
-            ours = service.container.status == "restarting" or now < service.pending_until
-            self._came_back(service, now, ours, event.time)
-
-    def _stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        if service and service.container.id == event.id:
-            settle = service.policy.settle
-            if service.muted == "died":
-                service.muted = "down"  # it ran on sick, and is to be down now
-            if service.phase is Phase.SUSPECT:
-                self.due["phase", service.key] = now + settle
-            elif service.phase is Phase.WAITING and service.container.status == "restarting":
-                # A stop in Docker's backoff sends neither `kill` nor `die`.
-                self._suspect(service, Death(event.time, now, service.container.exit_code, run), now, settle)
-
-    def _oom(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        if service:
-            self.due["oom", event.id] = now + 3.0
-
-    def _health(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        """Look only where it matters: Podman sends one event a probe."""
-        if not service or service.container.health is not event.health or service.phase is Phase.PROVING:
-            self._look(event.id)
-
-    def _died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        times = run.death.times + 1 if run.death else 1
-        run.death = Death(event.time, self._moment(event.time, now), event.exit_code, run, not self.podman, times)
-        if service and service.container.id == event.id and event.time >= service.container.started_time:
-            if service.standing and service.unjudged(run.death):
-                self._assess(service, run.death, now)
-            elif service.phase is Phase.RESTARTING:
-                service.death = run.death  # its own stop, or the end of the new run: the restart's answer will tell
-        self._look(event.id)
-
-    def _moment(self, engine_time: float, now: float) -> float:
-        """When something was, by the monotonic clock: now, unless it was while Sentinel was away."""
-        away = 0.0 < self.absence[0] <= engine_time < self.absence[1]
-        return engine_time - self.calendar_offset if away else now
-
-    def _found_death(self, container: Container, now: float) -> Death:
-        """A death as a look shows it."""
-        at = self._moment(container.finished_time, now)
-        run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
-        return Death(container.finished_time, at, container.exit_code, run)
-
-    def _destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        self.looks.pop(event.id, None)
-        self._gone(event.id, now)
-
-    # Looks
-
-    def _looked(self, seen: Looked, now: float) -> None:
-        """Reconcile a service with its container as it really is. A look that something overtook is repeated."""
-        if self.looks.pop(seen.id, True):
-            if seen.id in self.by_id or seen.container:
-                self._look(seen.id)
-        elif seen.why:
-            self.due["look", seen.id] = now + 2.0
-        elif seen.container is None:
-            self._gone(seen.id, now)
-        elif service := self.services.get(self.by_id.get(seen.id, "")) or self._adopt(seen.container, now):
-            self._reconcile(service, seen.container, seen.logs, now)
-
-    def _adopt(self, container: Container, now: float) -> Watched | None:
-        """Begin to watch a container, or learn that it is not to be watched."""
-        policy, warnings = policy_of(container, self.settings, self.me)
-        for warning in warnings:
-            self._log("warning", warning)
-        if not policy.watch:
-            self.ignored.add(container.id)
-            self.runs.pop(container.id, None)
-            return None
-        if service := self.services.get(container.key):
-            self.by_id[container.id] = container.key
-            return service
-        death = self.runs.get(container.id, Run()).death
-        told = death is not None and death.time >= container.started_time
-        found_down = container.id in (self.initial or ()) and container.status not in ("running", "restarting") and not told
-        service = Watched(container.key, container, policy, Phase.UP)
-        if found_down or container.status == "created":
-            service.phase, service.known_error = Phase.STOPPED, container.error if found_down else ""
-        self.enter(service)
-        self._begin_mute(service, now)
-        self._mind_windows(service, now)
-        self._log("info", f"watching {container.name} ({container.status})")
-        return service
-
-    def adopt_all(self, containers: Iterable[Container], now: float) -> None:
-        """Take containers as they are, to answer questions about them."""
-        for container in containers:
-            service = self.services.get(container.key) or self._adopt(container, now)
-            if service:
-                service.container = container
-                self._find_network(service)
-
-    def _reconcile(self, service: Watched, container: Container, logs: tuple[str, ...], now: float) -> None:
-        before = service.container
-        self.touched.add(service.key)
-        if container.id != before.id and not self._succeeds(service, container, now):
-            return
-        standing = service.standing
-        service.container, service.logs = container, logs or service.logs
-        self._find_network(service)
-        run = self.runs.setdefault(container.id, Run(started_time=container.started_time))
-        if container.status == "paused":
-            if service.phase in (Phase.UP, Phase.PROVING, Phase.WAITING, Phase.GAVE_UP):
-                self._rest(service)
-            return
-        if standing and not service.death and run.death and service.unjudged(run.death):
-            self._assess(service, run.death, now)
-        if standing and service.death and service.phase is not Phase.SUSPECT:
-            self._judge(service, before, now)
-        elif container.status == "running":
-            self._alive(service, before, run, now)
-        else:
-            self._down(service, before, now)
-
-    def _succeeds(self, service: Watched, container: Container, now: float) -> bool:
-        """A second container under the same key: true if it is now the service's container."""
-        if container.status == "created" and service.phase is not Phase.GONE:
-            if service.phase is Phase.SUSPECT and not service.replacing:  # an update begins: it gets the settle time, too
-                self.due["phase", service.key] = now + service.policy.settle
-            service.successor, service.replacing = container, True
-            return False
-        ended = service.phase is Phase.GONE and container.started_time > service.container.started_time
-        if container.status not in ("running", "restarting", "created") and not ended:
-            return False
-        if service.standing and container.started_time <= service.container.started_time:
-            return False  # two of one key, as `docker commit` makes them: the younger one counts
-        service.policy, _ = policy_of(container, self.settings, self.me)
-        self.due.pop(("forget", service.key), None)
-        self.dependants = None
-        self._mind_windows(service, now)
-        service.successor, service.death, service.replacing = None, None, container.status == "created"
-        service.refund()
-        if ended and container.status == "exited":  # it ran, while nobody looked
-            self._came_back(service, now, ours=False, started_time=container.started_time)
-        return True
-
-    def _alive(self, service: Watched, before: Container, run: Run, now: float) -> None:
-        container = service.container
-        service.replacing = service.replacing and service.successor is not None  # else the replacement runs
-        same_run = container.started_time == before.started_time
-        ill = container.sick or self._network_is(service)
-        still_sick = ill and same_run and service.phase in (Phase.WAITING, Phase.GAVE_UP)
-        if service.phase in DOWN and not still_sick:
-            docker_did = before.status == "restarting" or container.restart_count > before.restart_count
-            self._came_back(service, now, ours=same_run or docker_did or now < service.pending_until)
-        missed = container.id == before.id and run.started_time < container.started_time - 1.0
-        run.started_time = max(run.started_time, container.started_time)
-        if service.phase not in (Phase.UP, Phase.PROVING):
-            return
-        if container.sick and now < (until := run.asked_at + container.stop_timeout + 2.0):
-            self.due["look", container.id] = until  # somebody stops it: no probe's word counts meanwhile
-        elif container.sick:
-            self._fall(service, Verdict.UNHEALTHY, Cause.UNHEALTHY, Death(0.0, now, None, run), now)
-        elif missed and container.restart_count > before.restart_count:
-            deaths = container.restart_count - before.restart_count
-            service.death = Death(container.started_time, now, None, run, heard=False, times=deaths)
-            self._judge(service, before, now)
-        elif service.phase is Phase.PROVING:
-            self._prove(service, now)
-
-    def _down(self, service: Watched, before: Container, now: float) -> None:
-        """Not running, though no death is waiting to be judged."""
-        container, phase = service.container, service.phase
-        standing = phase in (Phase.UP, Phase.PROVING)
-        looping_unseen = phase in DOWN and phase is not Phase.WAITING and service.death is None
-        if container.error and container.error != service.known_error and phase is not Phase.RESTARTING:
-            self._cannot_start(service, now)
-        elif phase is Phase.WAITING and before.status == "restarting" != container.status:
-            if container.restart_policy in ("always", "unless-stopped"):  # killed in Docker's backoff: no event tells
-                self._suspect(service, Death(0.0, now, container.exit_code, Run(), heard=False), now, service.policy.settle)
-            else:
-                self._wait(service, now)
-        elif container.status == "restarting" and self.graced_at is not None:
-            self.due["look", container.id] = now + ENGINE_GRACE  # Docker's own policy is at it
-        elif container.status == "restarting" and (standing or looping_unseen):
-            if not standing:
-                self._came_back(service, now, ours=False)
-            service.death = self._found_death(container, now)
-            self._judge(service, before, now)
-        elif standing and container.started_time == service.judged_time:
-            if now < service.pending_until:
-                self.due["phase", service.key] = now + 2.0
-            else:
-                self._wait(service, now)  # the death of this run is told already: the restart has not taken
-        elif standing and container.status != "created" and ("unheard", service.key) not in self.due:
-            self.due["unheard", service.key] = now + (0.0 if self.refused else 1.0)
-
-    def _cannot_start(self, service: Watched, now: float) -> None:
-        """The engine could not start it. No event tells that, only State.Error; it is told when its words change."""
-        container = service.container
-        if service.phase in (Phase.GAVE_UP, Phase.WAITING):
-            service.known_error = container.error
-            if service.phase is Phase.WAITING:
-                self._wait(service, now)
-        else:
-            service.judged_time, service.known_error = container.started_time, container.error
-            self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, container.exit_code, Run()), now)
-
-    def _unheard_due(self, key: str, now: float) -> None:
-        """A death that the stream did not tell: it may be deaf. It is opened anew, then the death judged without it."""
-        service = self.services.get(key)
-        if not service or service.phase not in (Phase.UP, Phase.PROVING) or service.container.status == "running":
-            return
-        container = service.container
-        if self.streaming and now - self.reopened_at > 30.0:
-            self._log("info", f"the stream did not tell that {container.name} ended; opening it anew")
-            self.actions.append(CloseStream())
-            self.reopened_at = now
-        if now < self.reopened_at + 2.0 or not (self.streaming or self.refused):
-            self.due["unheard", key] = max(self.reopened_at + 2.0, now + 0.5)  # what a new stream replays may tell of a stop
-            return
-        death = replace(self._found_death(container, now), heard=False)
-        spent = container.restart_policy == "on-failure" and (container.exit_code == 0 or container.restart_count > 0)
-        asked = intent_of(death, container, final=True) is Intent.OPERATOR
-        if asked or (container.restart_policy != "no" and not spent):  # Docker would have restarted a death, not a stop
-            self._suspect(service, death, now, service.policy.settle)
-        else:
-            service.death = death
-            self._judge(service, container, now)
-
-    # Deaths
-
-    def _assess(self, service: Watched, death: Death, now: float) -> None:
-        """A death that nobody asked for is judged as soon as it is looked at; others may turn out to be a deploy."""
-        intent = intent_of(death, service.container)
-        if intent is Intent.NOBODY and self.graced_at is None:
-            service.death = death
-        else:
-            self._suspect(service, death, now, STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle)
-            self._doubt_engine(death, now)
-
-    def _doubt_engine(self, death: Death, now: float) -> None:
-        """An engine that was killed and started anew ends all that it finds, and has forgotten what was told before."""
-        if not self.remembered and self.graced_at is None and self.engine_gap[0] < death.time <= self.engine_gap[1]:
-            self._begin_grace(False, now)
-
-    def _suspect(self, service: Watched, death: Death, now: float, wait: float) -> None:
-        service.death = death
-        service.move(Phase.SUSPECT)
-        self.due["phase", service.key] = max(now, death.at + wait)
-
-    def _judge(self, service: Watched, before: Container, now: float) -> None:
-        """Say what a death was: its run's evidence and the container as it is now are both at hand."""
-        death, container = service.death, service.container
-        assert death is not None
-        service.death = death.run.death = None
-        service.judged_time = (before if container.status == "running" else container).started_time
-        exit_code, job = code_of(death, container), self.is_job(service)
-        cause = cause_of(death, before, container, exit_code)
-        tried_again = container.restart_policy != "no" and container.status in ("restarting", "running")
-        if exit_code == 0 and (container.restart_policy == "on-failure" or (job and not tried_again)):
-            self._log("info", f"{container.name} finished")
-            self._rest(service)
-        elif job and not tried_again and not service.policy.insist:
-            if service.incident is None:
-                notice = self._red(service, Verdict.FAILED, cause, death, exit_code, "Not restarted: it is a job.", now)
-                if not self.muted_until(service, now):
-                    self.actions.append(Tell(replace(notice, incident=self._number())))
-            self._rest(service)
-        else:
-            if not service.policy.insist:
-                service.hopeless = hopeless_end(death, container, exit_code)
-            self._fall(service, Verdict.FAILED if job else Verdict.DEAD, cause, death, now)
-            return
-        self._leave(service, "", now)
-        if container.status == "running":
-            self._came_back(service, now, ours=False)
-
-    def is_job(self, service: Watched) -> bool:
-        """By its label, as a one-off, or because a sibling waits for its completion."""
-        if service.policy.job is not None:
-            return service.policy.job
-        project, name = service.container.project, service.container.service
-        return bool(name) and any(name in waits_for_end(self.services[key].container)
-                                  for key in self.groups.get((project, ""), ()))
-
-    def _fall(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, now: float,
-              outage: Outage | None = None) -> None:
-        """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see to its return."""
-        if self.muted_until(service, now):
-            service.muted = "died"
-            if service.phase is Phase.GONE:  # VANISHED: the end of the mute tells it as gone
-                service.settled = True
-                self.due["forget", service.key] = now + FORGET_AFTER
-            self._rest(service)
-            return
-        incident = service.incident
-        self._refund_if_proven(service, death.at)
-        if cause not in (Cause.CANT_START, Cause.ORPHAN):
-            service.deaths = [*service.deaths, *[now] * death.times][-MEMORY_OF_DEATHS:]
-        if incident is None:
-            outage = outage or self._new_outage(service.key, death.at, service.flaps(now))
-            notice = self._notice(service, verdict, death.at, cause)
-            incident = service.incident = Incident(outage, death.at, notice)
-            outage.members.append(service.key)
-        else:
-            self._log("warning", f"{service.container.name} died again ({incident.deaths + death.times} times)")
-        incident.deaths += death.times
-        self.deaths += [service.key] * death.times
-        incident.back_at, service.fell = None, True
-        incident.looped |= len(service.recent_deaths(now)) >= LOOP_DEATHS and verdict is not Verdict.FAILED
-        self._gather(service, now)
-        incident.outage.left = False
-        looping = incident.looped and cause is not Cause.ORPHAN and service.recent_deaths(now)
-        verdict = Verdict.CRASH_LOOP if looping else verdict
-        exit_code = None if cause in (Cause.UNHEALTHY, Cause.CANT_START) else code_of(death, service.container)
-        incident.notice = self._red(service, verdict, cause, death, exit_code, "", now)
-        self._wait(service, now)
-
-    def _refund_if_proven(self, service: Watched, at: float) -> None:
-        """Ten minutes of proven life give the restart budget back."""
-        if self._is_back(service) and service.proved_at and at - service.proved_at >= REFUND_AFTER:
-            service.attempts = 0
-            service.deaths.clear()
-            self.touched.add(service.key)
-
-    def _red(self, service: Watched, verdict: Verdict, cause: Cause, death: Death, exit_code: int | None,
-             plan: str, now: float) -> Notice:
-        """What there is to tell of a service that is down."""
-        container, recent = service.container, service.recent_deaths(now) or [death.at]
-        began = container.started_time if container.status != "running" else death.run.started_time
-        ended = container.finished_time if container.finished_time >= began else death.time
-        lived = began and ended >= began and cause not in (Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE)
-        return self._notice(
-            service, verdict, death.at, cause, exit_code=exit_code, plan=plan,
-            uptime=ended - began if lived else None,
-            **({"deaths": len(recent), "downtime": now - recent[0]} if verdict is Verdict.CRASH_LOOP else {}),
-            error=container.error if cause is Cause.CANT_START else service.known_error,
-            logs=tuple(container.probe_output.splitlines()) if container.sick else service.logs)
-
-    def _plan(self, service: Watched, now: float) -> Plan:
-        """What is done about a service that is down."""
-        container, policy = service.container, service.policy
-        if self._network_is(service) == "gone":
-            return Plan(f"Not restarted: only compose can put it back: {recovery_command(container)}.", None)
-        runs = container.status == "running" and not container.sick and self._network_is(service) != "stale"
-        if container.status == "restarting" or runs:
-            return Plan(f"Docker's own restart policy ({container.restart_policy}) brings it back.", now + POLICY_PATIENCE)
-        forbidden = f"Sentinel may only watch here ({self.forbidden})" if self.forbidden else ""
-        if why_not := service.hopeless or ("" if policy.heal else policy.why_not) or forbidden:
-            return Plan(f"Not restarted: {why_not}.", None)
-        if container.auto_remove and not container.sick:
-            return Plan("Not restarted: the engine removes it at its end (--rm).", None)
-        if holders := self._holders(service, now):
-            return Plan(f"Waits for {listed(parent.container.short for parent in holders)}.", now + HELD_LOOK, held=True)
-        if service.attempts >= policy.max_restarts:
-            return Plan(f"Not restarted: {counted(service.attempts, 'restart')} did not help.", None)
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (service.attempts - 1)) if service.attempts else 0.0
-        when = f"in {span(delay)}" if delay else "now"
-        return Plan(f"Restarting it {when} (attempt {service.attempts + 1} of {policy.max_restarts}).", now + delay)
-
-    # Ways back
-
-    def _wait(self, service: Watched, now: float) -> None:
-        """Wait for the next attempt, or for Docker's own policy, or give up; an attempt that is due is made."""
-        service.move(Phase.WAITING)
-        plan = self._plan(service, now)
-        service.held = plan.held
-        self._update(service, plan.words)
-        if plan.due is None:
-            self._give_up(service, plan.words, now)
-        elif plan.due <= now:
-            self._attempt(service, now)
-        else:
-            self.due["phase", service.key] = plan.due
-            if service.container.status == "running" and not service.container.sick and not plan.held:
-                self._came_back(service, now, ours=True)
-
-    def if_it_died(self, service: Watched, now: float) -> str:
-        """What would be done at its death with an error, in words."""
-        dead = replace(service.container, status="exited", exit_code=1, health=Health.NONE, error="",
-                       finished_time=now + self.calendar_offset)
-        own = dead.restart_policy != "no"
-        first = f"Docker's own restart policy ({dead.restart_policy}) brings it back; where that gives up: " if own else ""
-        if self.is_job(service) and not service.policy.insist:
-            return "Not restarted: it is a job."
-        return first + self._plan(replace(service, container=dead, hopeless="", held=False), now).words
-
-    def _attempt(self, service: Watched, now: float) -> None:
-        container = service.container
-        until = self.runs.get(container.id, Run()).asked_at + container.stop_timeout + 2.0  # somebody is stopping it
-        until = max(until if container.status == "running" else 0.0, self.muted_until(service, now))
-        if now < until:
-            self.due["phase", service.key] = until
-            return
-        service.attempts += 1
-        if service.incident:
-            service.incident.attempts += 1
-        self._update(service, f"Restarting it now (attempt {service.attempts} of {service.policy.max_restarts}).")
-        service.death, service.held = None, False
-        service.move(Phase.RESTARTING)
-        service.calling = container.id
-        self._cancel(service)
-        self._log("info", f"restarting {container.name} (attempt {service.attempts} of {service.policy.max_restarts})")
-        self.actions.append(Restart(service.key, container.id, container.started_time, container.status == "running",
-                                    container.stop_timeout))
-
-    def _give_up(self, service: Watched, plan: str, now: float) -> None:
-        """Stop trying. It is told where something was tried; else the first red has said it already."""
-        service.move(Phase.GAVE_UP)
-        self._cancel(service)
-        orphan = service.incident and service.incident.notice.verdict is Verdict.ORPHANED
-        if (incident := service.incident) and service.attempts and not orphan:
-            exit_code = None if service.known_error else incident.notice.exit_code
-            incident.notice = replace(incident.notice, verdict=Verdict.GAVE_UP, exit_code=exit_code, plan=plan,
-                                      error=service.known_error, attempts=service.attempts)
-            self._check_over(incident.outage, now)
-
-    def _restarted(self, seen: Restarted, now: float) -> None:
-        """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
-        service = self.services.get(seen.key)
-        if not service or service.phase is not Phase.RESTARTING or service.calling != seen.id:
-            return
-        self.touched.add(service.key)
-        replaced = service.container.id != seen.id
-        if seen.container and not replaced:
-            service.container = seen.container
-        if replaced:
-            service.death = None  # what became of the new one, the look tells
-            self._came_back(service, now, ours=False)
-            self._look(service.container.id)
-        elif seen.outcome is Outcome.FORBIDDEN:
-            self.forbidden = seen.why
-            self._wait(service, now)
-        elif seen.outcome is Outcome.REFUSED:
-            words = service.container.error or seen.why
-            service.hopeless = "the engine can't start it" if words == service.known_error else ""
-            service.known_error = words
-            if service.incident is None:  # it ran, and was to be restarted with another
-                self._fall(service, Verdict.DEAD, Cause.CANT_START, Death(0.0, now, None, Run()), now)
-            else:
-                self._wait(service, now)
-        else:
-            service.pending_until = now + UNKNOWN_PATIENCE if seen.outcome is Outcome.UNKNOWN else 0.0
-            self._came_back(service, now, ours=True)
-            death, service.death = service.death, None
-            if death and death.time >= service.container.started_time:  # else it is the end that the restart made
-                self._assess(service, death, now)
-            if death or seen.outcome is Outcome.OVERTAKEN or service.container.status != "running":
-                self._look(seen.id)
-
-    def _came_back(self, service: Watched, now: float, ours: bool, started_time: float = 0.0) -> None:
-        """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
-        replaced = service.phase is Phase.SUSPECT and service.incident is None
-        if not ours:
-            service.refund()
-        if service.phase is not Phase.RESTARTING:
-            service.death = None
-        service.successor, service.replacing, service.held = None, False, False
-        service.move(Phase.UP if replaced else Phase.PROVING)
-        service.back_at = self._moment(started_time or service.container.started_time, now)
-        for rule in ("phase", "forget"):
-            self.due.pop((rule, service.key), None)
-        if not replaced:
-            self.due["phase", service.key] = max(now, service.back_at + service.proof)
-            self._update(service, f"It runs again; it has to live for {span(service.proof)} to be called back.")
-        self.due["dependants", service.key] = now + FIRST_PROOF
-
-    def _prove(self, service: Watched, now: float) -> None:
-        """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited for."""
-        if now < service.back_at + service.proof or self.muted_until(service, now):
-            return
-        if service.container.health is Health.STARTING or (service.incident and self._in_shadow(service)):
-            self.due["phase", service.key] = now + 5.0
-            return
-        service.move(Phase.UP)
-        service.proved_at, service.hopeless, service.known_error = now, "", ""
-        self._cancel(service)
-        self._dependants_due(service.key, now)
-        if incident := service.incident:
-            incident.back_at, incident.outage.moved_at = service.back_at, now
-            self._update(service, "It is back.")
-            self._check_over(incident.outage, now)
-
-    def _phase_due(self, key: str, now: float) -> None:
-        """The rule of each phase that has a due time."""
-        service = self.services[key]
-        if service.phase is Phase.SUSPECT:
-            self._suspect_due(service, now)
-        elif service.phase is Phase.GONE:
-            self._settle(service, Cause.REMOVED, now)
-        elif service.phase is Phase.WAITING and service.container.status != "restarting":
-            plan = self._plan(service, now)
-            again = service.held or plan.held or plan.due is None  # its delay is over, and things may stand otherwise now
-            self._wait(service, now) if again else self._attempt(service, now)
-        elif service.phase is Phase.WAITING and service.held:
-            self._wait(service, now)
-        else:
-            self.due["phase", key] = now + (5.0 if service.phase is Phase.PROVING else POLICY_PATIENCE)
-            self._look(service.container.id)
-
-    # Ends that somebody wanted
-
-    def _suspect_due(self, service: Watched, now: float) -> None:
-        death = service.death
-        assert death is not None
-        settle = service.policy.settle
-        if death.heard and intent_of(death, service.container, final=True) is Intent.NOBODY:
-            self._judge(service, service.container, now)
-        elif now < death.at + settle:
-            self.due["phase", service.key] = death.at + settle
-        else:
-            self._settle(service, Cause.STOP, now)
-
-    def _settle(self, service: Watched, cause: Cause, now: float) -> None:
-        """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles as a whole."""
-        project, death = service.container.project, service.death or Death(0.0, now, None, Run())
-        last = max((self.due.get(("phase", other.key), now) for other in self.services.values()
-                    if other.container.project == project and other.phase in (Phase.SUSPECT, Phase.GONE)), default=now)
-        if project and last > now:
-            self.due["phase", service.key] = last
-        elif service.replacing and self._siblings_live(service):
-            service.hopeless, service.replacing = "only compose can put it back", False
-            self._fall(service, Verdict.VANISHED, Cause.FAILED_UPDATE, death, now)
-        elif cause is Cause.STOP and self.settings.stops == "alert":
-            self._fall(service, Verdict.DEAD, Cause.OPERATOR, death, now)
-        else:
-            if self.settings.stops != "ignore":
-                exit_code = service.container.exit_code if cause is Cause.STOP else None
-                self._tell(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
-            if service.phase is Phase.GONE:
-                self.due["forget", service.key] = now + FORGET_AFTER
-            self._leave(service, f"It was {cause}.", now)
-            service.settled = True
-            self._rest(service)
-
-    def _siblings_live(self, service: Watched) -> bool:
-        """Whether the rest of its project runs, or it has none: then a removal was not the whole project's."""
-        others = [other.phase for other in self.services.values()
-                  if other is not service and other.container.project == service.container.project]
-        return not others or any(phase in (Phase.UP, Phase.PROVING) for phase in others)
-
-    def _rest(self, service: Watched) -> None:
-        """Leave it alone until somebody starts it."""
-        self.touched.add(service.key)
-        service.death = None
-        self._cancel(service)
-        if service.phase is not Phase.GONE:
-            service.move(Phase.STOPPED)
-
-    def _gone(self, container_id: str, now: float) -> None:
-        """A container no longer exists: removed, or replaced by its successor."""
-        self.touched.add(self.by_id.get(container_id, ""))
-        service, run = self.services.get(self.by_id.pop(container_id, "")), self.runs.pop(container_id, Run())
-        for rule in ("look", "oom"):
-            self.due.pop((rule, container_id), None)
-        if service is None or service.container.id != container_id:
-            if service and service.successor and service.successor.id == container_id:
-                service.successor = None
-            return
-        told_apart = not self.podman or (run.death and run.death.code not in WORTHLESS_CODES)  # `rm -f`, to Podman
-        if run.death and told_apart and service.phase in (Phase.UP, Phase.PROVING) and service.unjudged(run.death):
-            service.death = run.death  # it was removed before anyone could look
-            service.container = replace(service.container, status="gone", finished_time=0.0)
-            self._judge(service, service.container, now)
-        if service.successor:
-            service.container, service.successor, self.dependants = service.successor, None, None
-            service.judged_time = -1.0
-            service.refund()
-            return
-        told = service.container.auto_remove or service.container.status == "gone"
-        quiet = told or service.phase in (Phase.STOPPED, Phase.GONE)
-        service.move(Phase.GONE)
-        for other in [other for other, key in self.by_id.items() if key == service.key]:
-            self._look(other)  # one that came after it, and ended
-        self._cancel(service)
-        service.settled = quiet
-        if quiet:
-            self._leave(service, "" if told else "It was removed.", now)
-            self.due["forget", service.key] = now + FORGET_AFTER
-        else:
-            away = self.absence[1] - self.absence[0] if self.absence[0] and container_id in self.missed else 0.0
-            self.due["phase", service.key] = now + max(0.0, service.policy.settle - away)
-
-    def _forget_due(self, key: str, now: float) -> None:
-        service = self.services[key]
-        if service.phase is Phase.GONE:
-            self._leave(service, "It was removed.", now)
-            del self.services[key]
-            self.lodgers.discard(key)
-            self.dependants = None
-            for group in [(service.container.project, name) for name in ("", service.container.service)]:
-                self.groups.get(group, {}).pop(key, None)
-                if not self.groups.get(group, True):
-                    del self.groups[group]
-
-    # Who depends on whom
-
-    def enter(self, service: Watched) -> None:
-        """Make a service findable by its container, its project, and its name in that."""
-        self.services[service.key], self.by_id[service.container.id] = service, service.key
-        self.dependants = None
-        for name in {"", "" if service.container.oneoff else service.container.service}:
-            self.groups.setdefault((service.container.project, name), {})[service.key] = None
-        self.lodgers |= {service.key} if service.container.network_target else set()
-        for key in list(self.lodgers):  # whose network it is can be told only while that container is there
-            self._find_network(self.services[key])
-            if self.services[key].network_parent:
-                self.lodgers.remove(key)
-
-    def _key_of(self, name: str, project: str) -> str:
-        """The service that a container's id or name, or a compose service of a project, means; empty for none."""
-        found = self.by_id.get(name) or next(iter(self.groups.get((project, name), ())), "")
-        return found or next((key for key, service in self.services.items() if service.container.name == name), "")
-
-    def _find_network(self, service: Watched) -> None:
-        """Whose network it shares: remembered, for when that container is replaced."""
-        target, before = service.container.network_target, service.network_parent
-        service.network_parent = (self._key_of(target, service.container.project) or before) if target else ""
-        if service.network_parent != before:
-            self.dependants = None
-
-    def parents(self, child: Watched) -> list[tuple[Watched, Dependency]]:
-        """What a service depends on to run: by compose's label, a shared network, a legacy link; as far as it is watched."""
-        container, found = child.container, dict[str, Dependency]()
-        if container.network_target and not child.network_parent:
-            self._find_network(child)
-        for name, dependency in depends_on(container.labels).items():
-            if dependency.condition != "service_completed_successfully":
-                found |= dict.fromkeys(self.groups.get((container.project, name), ()), dependency)
-        for name in container.links:
-            found.setdefault(self._key_of(name, container.project), Dependency())
-        if child.network_parent:
-            found[child.network_parent] = replace(found.get(child.network_parent, Dependency()), network=True)
-        return [(self.services[key], dependency) for key, dependency in found.items()
-                if key in self.services and key != child.key]
-
-    def _children(self, parent: Watched) -> list[tuple[Watched, Dependency]]:
-        """What depends on a service; worked out for all at once, when containers have changed."""
-        while self.dependants is None:
-            self.dependants = found = dict[str, list[tuple[str, Dependency]]]()
-            for child in self.services.values():
-                for other, dependency in self.parents(child):
-                    found.setdefault(other.key, []).append((child.key, dependency))
-        return [(self.services[key], dependency) for key, dependency in self.dependants.get(parent.key, ())]
-
-    def _all(self, step: Callable[[Watched], list[tuple[Watched, Dependency]]],
-             start: Watched) -> list[tuple[Watched, Dependency]]:
-        """All of a service's `parents` or `_children`, through others too, the near ones first."""
-        found = {other.key: (other, dependency) for other, dependency in step(start)}
-        ahead = deque(found)
-        while ahead:
-            for other, _ in step(self.services[ahead.popleft()]):
-                if other.key not in found and other is not start:
-                    found[other.key] = other, Dependency(direct=False)
-                    ahead.append(other.key)
-        return list(found.values())
-
-    def _needs(self, child: Watched, parent: Watched) -> bool:
-        """Whether a service depends on another, through others too."""
-        return any(other is parent for other, _ in self._all(self.parents, child))
-
-    def _holders(self, child: Watched, now: float) -> list[Watched]:
-        """What a service waits for: what it names, else what is behind that; in a circle who fell first, of replicas one."""
-        holders = [(parent, dependency.direct) for parent, dependency in self._all(self.parents, child)
-                   if self._holds(parent, dependency, child, now)
-                   and not (self._needs(parent, child) and self._fell_before(child, parent))
-                   and not any(self._steady(other, dependency, now) for other in self._replicas(parent))]
-        return [parent for parent, direct in holders if direct] or [parent for parent, _ in holders]
-
-    def _in_shadow(self, child: Watched) -> bool:
-        """Whether something that it depends on, and that did not die of it, is not back."""
-        return any(not self._is_back(parent) and not (self._needs(parent, child) and self._fell_before(child, parent))
-                   for parent, _ in self._all(self.parents, child))
-
-    def _replicas(self, service: Watched) -> list[Watched]:
-        """The other containers of the same compose service."""
-        name = service.container.project, service.container.service
-        return [self.services[key] for key in self.groups.get(name, ()) if name[1] and key != service.key]
-
-    def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
-        """Whether a restart of a dependant would be wasted; what was stopped long before holds only its network."""
-        if parent.alive:
-            return not self._steady(parent, dependency, now)
-        if parent.incident or dependency.network:
-            return True
-        if not dependency.direct or self._finished(parent):
-            return False
-        ended = parent.container.finished_time
-        fell = child.container.finished_time if child.container.status != "running" else self.position
-        return parent.phase is Phase.SUSPECT or (bool(ended) and fell - ended <= STOP_SHADOW)
-
-    def _finished(self, service: Watched) -> bool:
-        """Whether it has ended as it should, with nobody asking."""
-        container = service.container
-        done = container.status == "exited" and container.exit_code == 0
-        return done and (container.restart_policy == "on-failure" or self.is_job(service))
-
-    def _fell_before(self, one: Watched, other: Watched) -> bool:
-        return one.incident is not None and (other.incident is None or one.incident.began_at <= other.incident.began_at)
-
-    def _roots_first(self, services: list[Watched]) -> list[Watched]:
-        """Services that fell together, what others depend on first."""
-        return sorted(services, key=lambda service: len(self._all(self.parents, service)))
-
-    def _steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
-        """Whether it lives well enough for its dependants: longer than last, healthy where they ask, not to be restarted."""
-        container, incident = parent.container, parent.incident
-        if not parent.alive or container.sick or self._to_be_refreshed(parent):
-            return False
-        if dependency.condition == "service_healthy" and container.health is Health.STARTING:
-            return False
-        lived = 2 * (incident.notice.uptime or 0.0) if incident else 0.0
-        return now >= parent.back_at + max(FIRST_PROOF, min(parent.proof, lived))
-
-    def _dependants_due(self, key: str, now: float) -> None:
-        """A service lives again: what waited for it goes on, and what can't live on with it as it is, is restarted."""
-        parent = self.services.get(key)
-        if parent is None or not parent.alive:
-            return
-        again = [now + 1.0 for child, dependency in self._all(self._children, parent)
-                 if not self._go_on(child, parent, dependency, now)]
-        if again:
-            self.due["dependants", key] = min(again)
-        elif parent.incident is None or parent.phase is Phase.UP:
-            parent.fell = False
-
-    def _go_on(self, child: Watched, parent: Watched, dependency: Dependency, now: float) -> bool:
-        """Do for a dependant what the life of its parent allows; false if that is to be asked again."""
-        if not self._steady(parent, dependency, now):
-            return False
-        lost = child.phase is Phase.GAVE_UP and parent.incident and not child.hopeless and child.policy.heal
-        if self.muted_until(child, now):
-            return False
-        if child.incident and ((child.held and child.phase is Phase.WAITING) or lost):
-            child.refund()
-            self._wait(child, now)
-        elif child.incident and child.phase is Phase.PROVING and len(child.deaths) > 1:
-            child.deaths.clear()  # it died of its parent, which says nothing of it
-            self.touched.add(child.key)
-            self.due["phase", child.key] = max(now + 0.001, child.back_at + child.proof)
-        elif dependency.network and child.alive and self._network_is(child):
-            self._check_network(child, now)
-        elif dependency.restart and parent.fell and child.alive and older(child, parent):
-            if self._holders(child, now):
-                return False
-            self._refresh(child, parent, Cause.TOGETHER, now)
-        return True
-
-    def _to_be_refreshed(self, service: Watched) -> bool:
-        """Whether a service that runs is itself about to be restarted with what it depends on."""
-        if not service.policy.heal or self.forbidden or service.muted or service.attempts >= service.policy.max_restarts:
-            return False
-        parents = self.parents(service)
-        due = any(parent.fell and link.restart and older(service, parent) for parent, link in parents)
-        return due and all(parent.alive for parent, _ in parents)
-
-    def _refresh(self, child: Watched, parent: Watched, cause: Cause, now: float) -> None:
-        """Restart a service that runs, after what it can't live without was restarted."""
-        self._refund_if_proven(child, now)
-        if not child.policy.heal or self.forbidden or child.attempts >= child.policy.max_restarts:
-            if cause is Cause.STALE:
-                self._fall(child, Verdict.ORPHANED, cause, Death(0.0, now, None, Run(), times=0), now)
-            return
-        notice = self._notice(child, Verdict.RESTARTED, now, cause)
-        if parent.incident and child.incident is None:
-            child.incident = Incident(parent.incident.outage, now, notice)
-            parent.incident.outage.members.append(child.key)
-        elif child.incident is None:
-            self._tell(child, Verdict.RESTARTED, now, cause)
-        else:
-            child.incident.back_at = None
-        child.move(Phase.WAITING)
-        self._attempt(child, now)
-
-    # Networks that containers share
-
-    def _network_is(self, child: Watched) -> str:
-        """`gone`: the container that owns it was recreated. `stale`: that was restarted, and this one runs on without."""
-        parent, target = self.services.get(child.network_parent), child.container.network_target
-        if parent is None or not target or parent.phase is Phase.GONE:
-            return ""
-        container = parent.container
-        if target not in (container.id, container.name, container.service):
-            return "gone"
-        return "stale" if older(child, parent) else ""
-
-    def _check_network(self, child: Watched, now: float) -> None:
-        """See to a service whose network is gone: compose may still be about to, after a recreate."""
-        parent, state = self.services.get(child.network_parent), self._network_is(child)
-        if parent is None or not parent.alive or not state or self.muted_until(child, now):
-            return
-        if state == "gone":
-            self.due.setdefault(("network", child.key), now + child.policy.settle)
-        elif self._steady(parent, Dependency(network=True), now):
-            self._refresh(child, parent, Cause.STALE, now)
-
-    def _network_due(self, key: str, now: float) -> None:
-        service = self.services.get(key)
-        del self.due["network", key]
-        if service and service.alive and self._network_is(service) == "gone":
-            self._fall(service, Verdict.ORPHANED, Cause.ORPHAN, Death(0.0, now, None, Run(), times=0), now)
-        parent = self.services.get(service.network_parent) if service else None
-        if parent and parent.incident:
-            self._check_over(parent.incident.outage, now)
-
-    # Outages: incidents with one cause are one story
-
-    def _new_outage(self, root: str, at: float, flaps: int = 0) -> Outage:
-        outage = Outage(self._number(), at, root, flaps=flaps)
-        self.outages[outage.number] = outage
-        return outage
-
-    def _update(self, service: Watched, plan: str) -> None:
-        """Something new is to be told of a service's incident."""
-        self.touched.add(service.key)
-        if incident := service.incident:
-            incident.notice = replace(incident.notice, plan=plan)
-            self.news[incident.outage.number] = incident.outage
-
-    def _gather(self, service: Watched, now: float) -> None:
-        """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before that's."""
-        assert service.incident
-        children = [child for child, _ in self._all(self._children, service) if child.incident]
-        for child in sorted(children, key=lambda child: child.incident.outage.number if child.incident else 0):
-            outage = service.incident.outage
-            if self._leads_another(child, outage) and child.incident and now - child.incident.notice.at <= SHADOW:
-                self._merge(child.incident.outage, outage, outage.root)
-        for parent, _ in self._all(self.parents, service):
-            outage, above = service.incident.outage, parent.incident.outage if parent.incident else None
-            if above and self._leads_another(service, above) and not (self._is_back(parent) and above.flaps):
-                self._merge(outage, above, above.root)
-
-    def _leads_another(self, service: Watched, outage: Outage) -> bool:
-        """Whether a service is down, and the root of another outage than this."""
-        mine = service.incident.outage if service.incident and not self._is_back(service) else outage
-        return mine is not outage and mine.root == service.key
-
-    def _merge(self, one: Outage, other: Outage, root: str) -> None:
-        """Make two outages one. The one that was told first goes on; what was told of the other points to it."""
-        keep, drop = sorted((one, other), key=lambda outage: (not outage.told, outage.number))
-        told = self._story(drop)
-        self.touched |= {*keep.members, *drop.members}
-        keep.root, keep.notice, keep.back_at = root, keep.notice or drop.notice, keep.back_at or drop.back_at
-        for member in self._members(drop):
-            if member.incident:
-                member.incident.outage = keep
-        keep.members += [key for key in drop.members if key not in keep.members]
-        self.incidents -= not drop.told and drop.number == self.incidents
-        self.engine_outage = keep if drop is self.engine_outage else self.engine_outage
-        del self.outages[drop.number]
-        self.due.pop(("outage", str(drop.number)), None)
-        if drop.told:
-            name = self._story(keep).name
-            self.actions.append(Amend(replace(told, verdict=Verdict.FOLDED, open=False, consequences=(), logs=(),
-                                              plan=f"It is a consequence of {name}: see incident {keep.number}.")))
-        self.news[keep.number] = keep
-
-    def _leave(self, service: Watched, why: str, now: float) -> None:
-        """A service is no longer part of its outage: somebody took it out of the game."""
-        incident, service.incident = service.incident, None
-        if incident is None:
-            return
-        outage = incident.outage
-        outage.members.remove(service.key)
-        left = [member for member in self._members(outage) if not self._is_back(member)]
-        if outage.root == service.key and left:
-            outage.root = self._roots_first(left)[0].key
-        elif outage.root == service.key or not (outage.members or outage is self.engine_outage):
-            notice = incident.notice if outage.root else outage.notice or incident.notice
-            story = replace(notice, incident=outage.number, plan=why or notice.plan, open=False)
-            if outage.told:
-                self.actions.append(Amend(story))
-            elif not (outage.left or service.muted):
-                self.actions.append(Tell(story))
-            self._end(outage)
-            for member in self._members(outage):
-                member.incident = None
-            return
-        self.news[outage.number] = outage
-        self._check_over(outage, now)
-
-    def _members(self, outage: Outage) -> list[Watched]:
-        return [self.services[key] for key in outage.members]
-
-    def _is_back(self, service: Watched) -> bool:
-        return service.incident is None or service.incident.back_at is not None
-
-    def _story(self, outage: Outage) -> Notice:
-        """All that there is to tell of an outage now: its root cause, and the consequences."""
-        root = self.services.get(outage.root)
-        incident = root.incident if root else None
-        notice = incident.notice if incident else outage.notice
-        assert notice, f"outage {outage.number} has nothing to tell"
-        if incident:
-            attempts = notice.attempts if notice.verdict is Verdict.GAVE_UP else incident.attempts
-            notice = replace(notice, deaths=max(notice.deaths, incident.deaths), attempts=attempts)
-        consequences = [self._consequence(member, outage) for member in self._members(outage) if member is not root]
-        consequences.sort(key=lambda consequence: len(consequence.chain))
-        return replace(notice, incident=outage.number, consequences=tuple(consequences), open=True, flaps=outage.flaps)
-
-    def _consequence(self, service: Watched, outage: Outage) -> Consequence:
-        assert service.incident
-        notice = service.incident.notice
-        return Consequence(self._chain(service, outage), notice.verdict, notice.at, notice.exit_code, notice.cause,
-                           notice.plan, self._is_back(service))
-
-    def _chain(self, service: Watched, outage: Outage) -> tuple[str, ...]:
-        """Names from a service to the root of its outage, along what depends on what."""
-        if outage.root not in self.services:
-            return (service.container.short,)
-        seen = {service.key}
-        ways: deque[tuple[Watched, ...]] = deque([(service,)])
-        while ways:
-            way = ways.popleft()
-            for parent, _ in self.parents(way[-1]):
-                if parent.key == outage.root:
-                    return tuple(step.container.short for step in (*way, parent))
-                if parent.key not in seen:
-                    seen.add(parent.key)
-                    ways.append((*way, parent))
-        return service.container.short, self.services[outage.root].container.short
-
-    def _tell_outage(self, outage: Outage, now: float) -> Tell | Amend:
-        story = self._story(outage)
-        if outage.told:
-            return Amend(story)
-        outage.told = True
-        if self.settings.remind:
-            self.due.setdefault(("remind", ""), now + self.settings.remind)
-        return Tell(story)
-
-    def _check_over(self, outage: Outage, now: float) -> None:
-        """End an outage once its root is proven, and its consequences are too, or had their time, or are given up."""
-        back_at, members = self._back_at(outage), self._members(outage)
-        if back_at is None or outage.number not in self.outages:
-            return
-        waits = [self._patience(member, outage, back_at, now) for member in members]
-        root = self.services.get(outage.root)
-        muted = now + 1.0 if root and self.muted_until(root, now) else now
-        until = max(back_at + FLAP_SPAN if outage.flaps else now, muted, *waits)
-        if until > now:
-            self.due["outage", str(outage.number)] = until
-            return
-        story = self._story(outage)
-        downtime = back_at - (root.incident.began_at if root and root.incident else outage.began_at)
-        late = now if now > back_at + LATE_GREEN and not self.catching_up else 0.0
-        self.actions.append(Tell(replace(story, verdict=Verdict.RECOVERED, at=back_at, cause=Cause.EXIT, downtime=downtime,
-                                         exit_code=None, uptime=None, error="", logs=(), plan="", open=False,
-                                         decided_at=late)))
-        if outage.told:
-            self.actions.append(Amend(replace(story, plan="", recovered=downtime, open=False)))
-        self._end(outage)
-        missing = [member for member in members if not self._is_back(member)]
-        for member in members:
-            if member not in missing:
-                member.incident = None
-                member.recoveries = [*member.recoveries, now][-FLAPS:]
-        if missing:
-            self._carry_on(outage, missing)
-
-    def _back_at(self, outage: Outage) -> float | None:
-        """Since when the root of an outage is back. One that is no service is, when all that it took is, or given up."""
-        root = self.services.get(outage.root)
-        if root and root.incident:
-            return root.incident.back_at
-        backs = [member.incident.back_at for member in self._members(outage)
-                 if member.incident and member.phase is not Phase.GAVE_UP]
-        if outage is self.engine_outage or None in backs:
-            return outage.back_at
-        return max((back for back in backs if back is not None), default=outage.back_at)
-
-    def _patience(self, member: Watched, outage: Outage, back_at: float, now: float) -> float:
-        """Until when the green of an outage waits for one of its members, its root being back."""
-        if any(("network", child.key) in self.due for child, _ in self._children(member)):
-            return now + 1.0
-        if self._is_back(member) and member.phase in (Phase.SUSPECT, Phase.GONE):
-            return now + 1.0  # it ended again, and it is not known yet why
-        if self._is_back(member) or member.phase in (Phase.GAVE_UP, Phase.STOPPED):
-            return now  # stopped with an open incident: paused
-        return now + 5.0 if member.phase is Phase.PROVING else max(outage.moved_at, back_at) + OUTAGE_PATIENCE
-
-    def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
-        """Some are not back, as the green says. Their story goes on, and is told in a new red when something happens."""
-        outage.members, outage.told, outage.left, outage.flaps = [member.key for member in missing], False, True, 0
-        outage.root, outage.notice = self._roots_first(missing)[0].key, None
-        self.outages[outage.number] = outage
-
-    def _end(self, outage: Outage) -> None:
-        self.touched |= set(outage.members)
-        for memory in (self.outages, self.news):
-            memory.pop(outage.number, None)
-        self.due.pop(("outage", str(outage.number)), None)
-        if not any(other.told for other in self.outages.values()):
-            self.due.pop(("remind", ""), None)
-        if outage is self.engine_outage:
-            self.engine_outage = None
-
-    def _outage_due(self, number: str, now: float) -> None:
-        if outage := self.outages.get(int(number)):
-            self._check_over(outage, now)
-
-    def _remind_due(self, _: str, now: float) -> None:
-        """Say what is still down, all of it in one message; nothing is said of what is muted."""
-        if self.catching_up:
-            self.due["remind", ""] = now + 1.0
-            return
-        down = [service for service in self.services.values() if not self._is_back(service) and not service.muted]
-        lines = [(service.incident.notice.name, service.incident.began_at) for service in down if service.incident]
-        if self.lost_at is not None:
-            lines = [(self.host, self.lost_at)] if self.engine_outage and not self.mutes.get("all") else lines
-        if self.outages:
-            self.due["remind", ""] = now + self.settings.remind
-        if lines:
-            self.actions.append(Tell(self._still_down(lines, now)))
-
-    def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
-        """One red notice of what is down, and for how long."""
-        names = tuple(f"{name} ({span(now - began_at)})" for name, began_at in lines)
-        title = lines[0][0] if len(lines) == 1 else counted(len(lines), "service")
-        return Notice(Verdict.STILL_DOWN, title, now, incident=self._number(), downtime=now - min(at for _, at in lines),
-                      names=names, mention=self.settings.mention)
-
-    # Mutes: by command, and by the windows of a label
-
-    def mute(self, mutes: Mapping[str, float], now: float) -> None:
-        """Take over who is muted by command, and until when."""
-        self.mutes = dict(mutes)
-        self._mutes_due("", now)
-        if self.lost_at is not None and ("engine", "") in self.due:
-            self.due["engine", ""] = max(now, self.lost_at + ENGINE_PATIENCE)
-
-    def muted_until(self, service: Watched, now: float) -> float:
-        """Until when a service is left alone, 0 if it is not."""
-        untils = [until for name, until in self.mutes.items() if name == "all" or name in service.container.called]
-        end, _ = quiet_until(service.policy.quiet, now + self.calendar_offset) if service.policy.quiet else (0.0, 0.0)
-        until = max([0.0, *untils, end and now + end])
-        return until if until > now else 0.0
-
-    def _begin_mute(self, service: Watched, now: float) -> None:
-        if not service.muted and self.muted_until(service, now):
-            standing = service.phase in (Phase.UP, Phase.SUSPECT, Phase.PROVING, Phase.RESTARTING)
-            service.muted = "standing" if standing else "down"
-            self.touched.add(service.key)
-
-    def _mind_windows(self, service: Watched, now: float) -> None:
-        """Its label may have windows that nobody has looked at yet."""
-        if service.policy.quiet:
-            self.due["mutes", ""] = min(self.due.get(("mutes", ""), math.inf), now + 0.5)
-
-    def _mutes_due(self, _: str, now: float) -> None:
-        """Begin and end mutes; what has become of those that end is told in one message."""
-        for service in self.services.values():
-            self._begin_mute(service, now)
-        if self.catching_up:
-            self.due["mutes", ""] = now + 0.5
-            return
-        self.mutes = {name: until for name, until in self.mutes.items() if until > now}
-        ended = [service for service in self.services.values() if service.muted and not self.muted_until(service, now)]
-        self._unmute(ended, now)
-        changes = [now + quiet_until(service.policy.quiet, now + self.calendar_offset)[1]
-                   for service in self.services.values() if service.policy.quiet]
-        if changes := [*changes, *self.mutes.values()]:
-            self.due["mutes", ""] = max(now + 0.001, min(changes))
-
-    def _unmute(self, ended: list[Watched], now: float) -> None:
-        """Tell the net change that a mute hid: what died, and is restarted now; what is stopped or gone, once clear."""
-        rested = [service for service in ended if service.phase is Phase.STOPPED and service.container.status != "paused"]
-        died = [service for service in rested if service.muted == "died"]
-        stopped = [service for service in rested if service.muted == "standing" and not self._finished(service)]
-        gone = [service for service in ended if service.muted != "down" and service.phase is Phase.GONE and service.settled]
-        for service in ended:
-            self.touched.add(service.key)
-            service.muted = ""
-            for rule in ("phase", "dependants", "network"):
-                if (rule, service.key) in self.due and service.phase not in (Phase.SUSPECT, Phase.GONE):
-                    self.due[rule, service.key] = now + 0.001
-        if self.settings.stops == "ignore":
-            stopped, gone = [], []
-        if not (down := [*died, *stopped, *gone]):
-            return
-        names = (("Stopped", listed(s.container.title for s in stopped)), ("Gone", listed(s.container.title for s in gone)))
-        title = down[0].container.title if len(down) == 1 else counted(len(down), "service")
-        notice = Notice(Verdict.STILL_DOWN, title, now, plan="The mute is over.", facts=names, mention=self.settings.mention)
-        fresh = [service for service in died if service.incident is None]
-        outage = self._new_outage("", now) if fresh else None
-        if outage:
-            outage.notice = notice
-        elif stopped or gone:
-            self.actions.append(Tell(replace(notice, incident=self._number())))
-        for service in self._roots_first(died):
-            death = self._found_death(service.container, now)
-            cause = Cause.OOM if service.container.oom_killed else Cause.UNHEALTHY if service.container.sick else Cause.EXIT
-            verdict = Verdict.UNHEALTHY if service.container.sick else Verdict.DEAD
-            outage = self._fall_with(outage, service, verdict, cause, death, now)
-
-    # Notes
-
-    def _oom_due(self, container_id: str, now: float) -> None:
-        """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
-        service = self.services.get(self.by_id.get(container_id, ""))
-        lives = service and service.phase in (Phase.UP, Phase.PROVING) and self.runs[container_id].oom_time
-        if service and lives and not (service.muted or service.death) and now >= service.noted_at + NOTE_EVERY:
-            service.noted_at = now
-            self.touched.add(service.key)
-            self._tell(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
-
-
-
-# ─── Telling ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' worth is told in so many
-PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
-SLOWEST_RETRY = 60.0
-CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
-EDIT_SOON, EDIT_LATER = 1.0, 6.0  # how long a change waits for company: one of the title, another one
-
-
-@dataclass(slots=True)
-class Message:
-    """A message that may still change: the notices that it should tell of, and how it came to be sent."""
-    notices: list[Notice]
-    sent_at: float
-    why_late: str = ""
-    plain: bool = False
-
-
-class Outbox:
-    """What waits to be told through one channel, in order; one message at a time. Nothing new waits for company: what
-    waits together goes together. A channel's own word on when to come back is kept. A message that may have arrived is
-    repeated as it was, so that Discord can tell a repeat. One that tells of what still goes on is edited when that changes,
-    behind all that is new; where it can't be, it is told again if its title or its consequences have changed."""
-
-    def __init__(self, channel: str, edits: bool = False, chained: bool = False) -> None:
-        self.channel, self.edits, self.chained = channel, edits, chained
-        self.waiting: list[Notice] = []
-        self.posted: dict[str, Message] = {}  # by the message's id, or its notices' `1-2-` where it has none: no edits
-        self.stale: dict[str, float] = {}  # those that no longer read so → when to edit them
-        self.sent: tuple[Notice, ...] = ()  # what the message under way says
-        self.editing = ""  # the message that is being edited
-        self.size = BATCH
-        self.batch = 0  # how many at the front make the message that is under way, or to be repeated
-        self.busy = self.unsure = False
-        self.held_until = self.failing_since = 0.0
-        self.failures = self.edit_failures = 0
-        self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
-        self.unclear = False  # the message to be repeated may have arrived
-        self.plain = False  # the channel refused the message's form: say the same in the plainest one
-        self.dead = self.last_why = self.why_late = ""
-        self.sent_at: deque[float] = deque(maxlen=PACE)
-
-    def take(self, now: float, host: str, jitter: float) -> Deliver | None:
-        """The next message or edit, if one may be sent now. `jitter` (0 to 1) spreads retries."""
-        due = self.next_due_at(now)
-        if due is None or now < due:
-            return None
-        self.busy = True
-        self.held_until = now + jitter * self.failures
-        if not self.waiting:
-            return self._take_edit(host)
-        self.size = max(self.size, -(-len(self.waiting) // FLOOD) if len(self.waiting) > BATCH * FLOOD else BATCH)
-        if not self.batch or len(self.sent) != self.batch:
-            self.unsure = self.batch > 0  # it was under way in another life: what it said is not known
-            self.batch = self.batch or min(len(self.waiting), self.size)
-            self.sent = tuple(self.waiting[: self.batch])
-        nonce, self.why_late = f"{self.sent[0].id}-{self.sent[-1].id}", self.last_why
-        return Deliver(self.channel, self.sent, host, nonce, self.plain, self.last_why)
-
-    def _take_edit(self, host: str) -> Deliver:
-        self.editing = min(self.stale, key=lambda message: self.stale[message])
-        del self.stale[self.editing]
-        message = self.posted[self.editing]
-        self.sent = tuple(message.notices)
-        return Deliver(self.channel, self.sent, host, "", message.plain, message.why_late, self.editing, message.sent_at)
-
-    def next_due_at(self, now: float) -> float | None:
-        """When the next message or edit may be sent; None if there is none."""
-        if self.busy or self.dead or not (self.waiting or self.stale):
-            return None
-        places = PACE if self.waiting else PACE // 2  # edits leave room for what is new
-        full = len(self.sent_at) >= places
-        may = max(self.held_until, self.sent_at[-places] + PACE_SPAN if full else now)
-        return may if self.waiting else max(may, min(self.stale.values()))
-
-    def amend(self, notice: Notice, now: float) -> None:
-        """What was told, or waits to be, reads otherwise now."""
-        for index, old in enumerate(self.waiting):
-            if old.id == notice.id:
-                self.waiting[index] = notice
-        if notice.verdict is Verdict.FOLDED:
-            self.waiting[self.batch :] = [other for other in self.waiting[self.batch :] if other.id != notice.id]
-        for key, message in self.posted.items():
-            for index, old in enumerate(message.notices):
-                if old.id == notice.id and old != notice:
-                    message.notices[index] = notice
-                    self._mark(key, old, notice, now)
-        self.posted = {key: message for key, message in self.posted.items()
-                       if "-" not in key or any(other.open for other in message.notices)}
-
-    def knows(self, number: int) -> bool:
-        """Whether a notice waits here, or stands in a message that may still change."""
-        told = (notice for message in self.posted.values() for notice in message.notices)
-        return any(notice.id == number for notice in (*self.waiting, *told))
-
-    def _mark(self, message: str, old: Notice, new: Notice, now: float) -> None:
-        """Have a message edited; where it can't be, have said again what is worth that."""
-        retitled = (old.verdict, old.name) != (new.verdict, new.name)
-        if "-" not in message and not (self.dead and self.chained):  # then it is handed on
-            due = now + (EDIT_SOON if retitled else EDIT_LATER)
-            self.stale[message] = min(self.stale.get(message, math.inf), due)
-        elif (retitled or len(new.consequences) > len(old.consequences)) and new not in self.waiting[self.batch :]:
-            self.waiting.append(new)
-            self.handed = [number for number in self.handed if number != new.id]
-
-    def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
-        """The message under way arrived, is to be sent again, or never will be: what is done with, and log lines."""
-        self.busy = False
-        if self.editing:
-            return [], self._edited(seen, now)
-        fresh = bool(seen.why) and seen.why != self.last_why
-        self.last_why = seen.why or (self.last_why if len(self.waiting) > self.batch else "")
-        if seen.fate is Fate.SENT or (seen.fate is Fate.MALFORMED and self.plain):
-            return self._sent(seen, now)
-        self.failing_since = self.failing_since or now
-        self.unclear = self.unclear or seen.fate is Fate.UNCLEAR
-        if not self.unclear and seen.fate is not Fate.MALFORMED:  # nobody was told, so there is nothing to fold
-            unfolded = {old.id for old in self.sent if old.verdict is not Verdict.FOLDED}
-            self.waiting = [new for new in self.waiting if new.verdict is not Verdict.FOLDED or new.id not in unfolded]
-            self.batch = 0
-        if seen.fate is Fate.DEAD:
-            self.dead = seen.why
-            return [], [Log("error", f"{self.channel}: retired, nothing more is sent to it: {seen.why}")]
-        if seen.fate is Fate.MALFORMED:
-            self.plain = True
-            return [], [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
-        self.failures += 1
-        self.held_until = now + self._pause(seen, self.failures)
-        return [], [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
-
-    def _pause(self, seen: Delivered, failures: int) -> float:
-        return max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (failures - 1)))
-
-    def _arrived(self, seen: Delivered, now: float) -> bool:
-        """A request arrived: whether that is news."""
-        again, self.failures, self.edit_failures = self.failures > 0, 0, 0
-        self.failing_since, self.held_until = 0.0, now + seen.hold
-        self.sent_at.append(now)
-        return again
-
-    def _sent(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
-        done, self.waiting = self.waiting[: self.batch], self.waiting[self.batch :]
-        again = self._arrived(seen, now)
-        plain, unsure = self.plain, self.unsure
-        self.batch, self.plain, self.unclear, self.unsure = 0, False, False, False
-        self.size = self.size if self.waiting else BATCH
-        if seen.fate is Fate.MALFORMED:
-            return done, [Log("error", f"{self.channel}: an alert was refused twice, see `history`: {seen.why}")]
-        numbers = "".join(f"{notice.id}-" for notice in done)
-        message = (self.edits and seen.message) or numbers  # a yes that does not name the message is one all the same
-        if message and (any(notice.open for notice in done) or tuple(done) != self.sent):
-            self.posted[message] = Message(done, now, self.why_late, plain)
-            if unsure and message != numbers:
-                self.stale[message] = now + EDIT_SOON
-            for old, new in zip(self.sent, done, strict=True):
-                if old != new:
-                    self._mark(message, old, new, now)
-        return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
-
-    def _edited(self, seen: Delivered, now: float) -> list[Log]:
-        """An edit arrived, has to wait, or can't be made any more. What was refused is not said in another form."""
-        message, self.editing = self.editing, ""
-        if seen.fate in (Fate.UNSENT, Fate.UNCLEAR):  # what is new does not wait for that
-            self.edit_failures += 1
-            pause = self._pause(seen, self.edit_failures)
-            self.stale = {key: max(due, now + pause) for key, due in {**self.stale, message: now}.items()}
-            return [Log("warning", f"{self.channel}: edits wait: {seen.why}")] if self.edit_failures == 1 else []
-        self._arrived(seen, now)
-        notices = self.posted[message].notices
-        if seen.fate is not Fate.SENT:
-            del self.posted[message]
-            self.stale.pop(message, None)
-            return [Log("warning", f"{self.channel}: a message can't be edited any more: {seen.why}")]
-        if tuple(notices) == self.sent and not any(notice.open for notice in notices):
-            del self.posted[message]
-        return []
-
-    def discard(self, ids: set[int]) -> None:
-        """Forget what another channel has told, unless it is under way here."""
-        keep = self.batch if self.busy else 0
-        front = [notice for notice in self.waiting[keep : self.batch] if notice.id not in ids]
-        rest = [notice for notice in self.waiting[self.batch :] if notice.id not in ids]
-        self.waiting, self.batch = [*self.waiting[:keep], *front, *rest], keep + len(front)
-
-
-def escalate(chain: list[Outbox], now: float) -> None:
-    """In a chain of fallbacks, hand what a channel could not tell in time to the next one, once."""
-    for outbox, fallback in itertools.pairwise(chain):
-        if outbox.dead or (outbox.failing_since and now - outbox.failing_since >= CHAIN_PATIENCE):
-            fallback.waiting += [one for one in outbox.waiting if one.id not in outbox.handed and not fallback.knows(one.id)]
-            outbox.handed = [notice.id for notice in outbox.waiting]
-            if outbox.dead:
-                outbox.waiting, outbox.batch = [], 0
-
-
-# ─── Wording ──────────────────────────────────────────────────────────────────────────────────────────────────
-# Values to words. A card is what a notice says; Discord's embeds and the terminal's boxes are drawn from it.
-
-RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
-COLOURS = {Verdict.RECOVERED: GREEN, Verdict.STOPPED: GREY, Verdict.CHILD_OOM: AMBER, Verdict.CHANNEL_LOST: AMBER,
-           Verdict.RESTARTED: GREY, Verdict.FOLDED: GREY, Verdict.WATCHING: BLUE, Verdict.INFO: BLUE,
-           Verdict.WARNING: AMBER}
-OTHERS = (Verdict.ERROR, Verdict.WARNING, Verdict.INFO)  # told in the words of others
-LATE = 60.0  # an alert that is told later than this says when it happened
-ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
-EMBEDS, EMBED_TOTAL, EMBED_TEXT, EMBED_TITLE, CONTENT = 10, 6000, 4096, 256, 2000  # Discord's limits, in code points
 LOG_LINE = 400  # characters of one log line that are shown
-LOG_TEXT = 8000  # characters of one line of Sentinel's own record
-NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
-LINE_TEXT = 600  # characters of one line of a card
-CONSEQUENCES = 20  # that are listed by name in a message
+LONGEST_LINE = 4000  # characters of one log line that are read
+SIGNAL_CODES, LAST_SIGNAL = 128, 31  # an exit code of 128 and a signal's number; the ordinary ones
 
 # What gives a secret away: its name before it, its well-known form, or its place in an address.
 SECRETS = (
-    (re.compile(r"(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)"
-                r"[\w.-]{0,40}[\"']?\s{0,8}(?:[:=]|=>)\s{0,8}[\"']?)([^\s\"',;&]{3,})"), r"\1***"),
-    (re.compile(r"(?i)((?<![\w-])--?[\w-]{0,40}(?:password|passwd|secret|token|key)[ =]+)([^\s]{3,})"), r"\1***"),
+    (
+        re.compile(
+            r"(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)"
+            r"[\w.-]{0,40}[\"']?\s{0,8}(?:[:=]|=>)\s{0,8}[\"']?)([^\s\"',;&]{3,})"
+        ),
+        r"\1***",
+    ),
+    (
+        re.compile(
+            r"(?i)((?<![\w-])--?[\w-]{0,40}(?:password|passwd|secret|token|key)[ =]+)([^\s]{3,})"
+        ),
+        r"\1***",
+    ),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), r"\1***"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,80}):[^\s/]+@"), r"\1:***@"),
     (re.compile(r"(/webhooks/\d+/)[\w-]+"), r"\1***"),
     (re.compile(r"\b[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}"), "***"),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
-                r"|\beyJ[\w-]{10,300}\.[\w-]{5,}\.[\w-]*"), "***"))
+    (
+        re.compile(
+            r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
+            r"|\beyJ[\w-]{10,300}\.[\w-]{5,}\.[\w-]*"
+        ),
+        "***",
+    ),
+)
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def clean(text: str) -> str:
@@ -3148,7 +1601,9 @@ def clip(text: str, most: int) -> str:
 
 def clip_front(text: str, most: int) -> str:
     """At most so many characters, cut at the front: the cause of a death stands in the last lines."""
-    return text if len(text) <= most else "…" + text[len(text) - most + 1 :] if most > 0 else ""
+    if len(text) <= most:
+        return text
+    return "…" + text[len(text) - most + 1 :] if most > 0 else ""
 
 
 def as_code(text: str) -> str:
@@ -3158,15 +1613,35 @@ def as_code(text: str) -> str:
 
 def shown_lines(lines: Iterable[str]) -> list[str]:
     """Log lines as they may be shown."""
-    shown = (clip(redact(clean(part[:4000])).rstrip(), LOG_LINE) for line in lines for part in line.splitlines())
-    return [line for line in shown if line.strip()]
+    shown: list[str] = []
+    for line in lines:
+        for part in line.splitlines():
+            text = clip(redact(clean(part[:LONGEST_LINE])).rstrip(), LOG_LINE)
+            if text.strip():
+                shown.append(text)
+    return shown
+
+
+def shown(notice: Notice) -> Notice:
+    """A notice with nothing in it that may not be shown."""
+    took = [replace(each, state=redact(each.state)) for each in notice.consequences]
+    return replace(
+        notice,
+        logs=tuple(shown_lines(notice.logs)),
+        error=redact(clean(notice.error)),
+        plan=redact(notice.plan),
+        consequences=tuple(took),
+        facts=tuple((label, redact(text)) for label, text in notice.facts),
+    )
 
 
 def exit_words(exit_code: int | None) -> str:
     """`exit 137 (SIGKILL)`: codes over 128 name a signal, up to the last of the ordinary ones."""
     if exit_code is None:
         return "exit code unknown"
-    name = SIGNALS.get(exit_code - 128) if 128 < exit_code <= 128 + 31 else None
+    name = ""
+    if SIGNAL_CODES < exit_code <= SIGNAL_CODES + LAST_SIGNAL:
+        name = SIGNALS.get(exit_code - SIGNAL_CODES, "")
     return f"exit {exit_code} ({name})" if name else f"exit {exit_code}"
 
 
@@ -3175,38 +1650,4397 @@ def memory_words(size: int) -> str:
     return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.4g} MiB"
 
 
-HEADLINES = {
-    Verdict.CHANNEL_LOST: "The channel {name} takes no more alerts",
-    Verdict.ENGINE_DOWN: "The Docker Engine on {name} does not answer",
-    Verdict.CHILD_OOM: "A process in {name} was killed: out of memory; the container lives on",
-    Verdict.FAILED: "{name} has FAILED — {how}",
-    Verdict.UNHEALTHY: "{name} is UNHEALTHY — {cause}",
-    Verdict.VANISHED: "{name} is VANISHED — {cause}",
-    Verdict.ORPHANED: "{name} is ORPHANED — its network is gone",
-    Verdict.RESTARTED: "{name} was restarted by Sentinel",
-    Verdict.FOLDED: "{name} did not die of itself",
-    Verdict.WATCHING: "Sentinel watches the containers of {name}"}
+# ─── Memory ─────────────────────────────────────────────────────────────────────────────────────
+# All that is remembered of a service, in values that the ledger keeps. A name that is `at` or ends in `_at`
+# holds moments of the monotonic clock, and is brought to calendar time when it is written.
+
+FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be called back
+REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
+LOOP_DEATHS, LOOP_SPAN = 3, 300.0
+FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
+MEMORY_OF_DEATHS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The end of a run. `heard`: the stream told it, so the absence of a `kill` means that nobody asked.
+    `times`: as many ends of which only the last is known."""
+
+    time: float
+    at: float
+    code: int | None
+    heard: bool = True
+    times: int = 1
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a container: the evidence that the stream told from its start to after its end, and that end,
+    once it is known. `judged`: it has been seen to, so no later look makes it news again."""
+
+    started_time: float = 0.0
+    kills: list[tuple[int, float]] = field(default_factory=list)  # signal and when
+    stop_time: float = 0.0
+    oom_time: float = 0.0
+    asked_at: float | None = None  # when an operator's wish to end it was heard
+    end: Death | None = None
+    judged: bool = False
+    follows_death: bool = False  # what it depends on did not want the restart that began it
+
+    @property
+    def pending(self) -> Death | None:
+        """Its end, if that has not been judged."""
+        return None if self.judged else self.end
+
+    def calm_down(self) -> None:
+        """What depends on it has gone on."""
+        self.follows_death = False
+
+    def settle(self) -> None:
+        """Its end has been seen to."""
+        self.judged = self.end is not None
+
+
+class Standing(Enum):
+    """How far an outage has been told."""
+
+    UNTOLD = auto()
+    TOLD = auto()
+    CARRIED = auto()  # a green has named it as not back: nothing more is told until one more falls
+
+
+@dataclass(slots=True)
+class Outage:
+    """Incidents with one root cause. `root` is a service, or empty for the engine, or for what a mute left
+    behind; then `notice` is what there is to tell, and `back_at` since when that root is back."""
+
+    number: int
+    began_at: float
+    root: str = ""
+    members: list[str] = field(default_factory=list)  # services, in the order in which they fell
+    standing: Standing = Standing.UNTOLD
+    flaps: int = 0
+    moved_at: float = 0.0  # when one of them came back last
+    notice: Notice | None = None
+    back_at: float | None = None
+    joined: Outage | None = None  # the outage that it was merged into
+
+    @property
+    def now(self) -> Outage:
+        """The outage that tells its story now."""
+        return self.joined.now if self.joined else self
+
+
+@dataclass(slots=True)
+class Incident:
+    """One service's part in an outage. `notice`: what there is to tell of it now."""
+
+    outage: Outage
+    began_at: float
+    notice: Notice
+    deaths: int = 0
+    attempts: int = 0
+    looped_at: float | None = None  # since when it is a crash loop
+    back_at: float | None = None  # since when it is back, where the outage goes on
+    hopeless: str = ""  # why it is not healed
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Restarts and deaths of a service since it last proved itself, or was taken in hand by somebody."""
+
+    attempts: int = 0
+    died_at: tuple[float, ...] = ()
+
+    @property
+    def proof(self) -> float:
+        """Seconds of life that prove it: doubled by each relapse."""
+        relapses = max(0, len(self.died_at) - 1)
+        return float(min(LONGEST_PROOF, FIRST_PROOF * 2**relapses))
+
+    def died(self, now: float, times: int) -> Budget:
+        """With so many deaths more."""
+        return replace(self, died_at=(*self.died_at, *[now] * times)[-MEMORY_OF_DEATHS:])
+
+    def spent(self) -> Budget:
+        """With one restart more."""
+        return replace(self, attempts=self.attempts + 1)
+
+    def recent(self, now: float) -> tuple[float, ...]:
+        """When it died lately: three such deaths are a crash loop."""
+        return tuple(when for when in self.died_at if when > now - LOOP_SPAN)
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """A replacement was seen, so a removal is half of a deploy; `successor` is it, where it is still there."""
+
+    successor: Container | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A restart of Sentinel's: of which container, and until when it may be at work, where its answer was
+    lost."""
+
+    container: str
+    until_at: float | None = None
+
+
+class Hush(StrEnum):
+    """Whether a service is muted, and how it stood when that began, or what befell it since."""
+
+    NONE = ""
+    STANDING = "standing"
+    DOWN = "down"
+    DIED = "died"
+
+
+@dataclass(slots=True)
+class Watched:
+    """A watched service: the only memory that Sentinel has of it. Its key stays; containers come and go."""
+
+    key: str
+    container: Container
+    policy: Policy
+    phase: Phase
+    run: Run = field(default_factory=Run)  # the one that its phase is about
+    logs: tuple[str, ...] = ()
+    deploy: Deploy | None = None
+    incident: Incident | None = None
+    budget: Budget = Budget()
+    call: Call | None = None
+    hush: Hush = Hush.NONE
+    known_error: str = ""  # the engine's words at the last failed start
+    network_parent: str = ""  # the service whose network it shares
+    proved_at: float | None = None
+    back_at: float = 0.0
+    noted_at: float | None = None
+    incident_ends_at: list[float] = field(default_factory=list)  # the last ones, for flapping
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs and nothing speaks against it."""
+        return self.phase in STANDING and self.container.running
+
+    @property
+    def lives(self) -> bool:
+        """Whether its container was last seen alive, so that an end of it is news."""
+        if self.phase in WAITING or self.phase is Phase.GAVE_UP:
+            return self.container.running  # it runs on, and is sick
+        return self.phase in STANDING
+
+    @property
+    def is_back(self) -> bool:
+        """Whether nothing is told of it that is not over."""
+        return self.incident is None or self.incident.back_at is not None
+
+    @property
+    def muted(self) -> bool:
+        """Whether it is left alone."""
+        return self.hush is not Hush.NONE
+
+    @property
+    def death(self) -> Death | None:
+        """Its end, where that is still to be judged."""
+        return self.run.pending
+
+    def move(self, phase: Phase) -> None:
+        """Change phase. Unforeseen: the table has no such move."""
+        if phase is self.phase:
+            return
+        if phase not in MOVES[self.phase]:
+            raise Unforeseen(f"{self.container.name}: from {self.phase} to {phase}")
+        self.phase = phase
+
+    def refund(self) -> None:
+        """Forget restarts and deaths: it has proven itself, or somebody took it in hand."""
+        self.budget = Budget()
+        self.known_error = ""
+        self.make_hope()
+
+    def make_hope(self) -> None:
+        """Whatever spoke against healing it does not any more."""
+        incident = self.incident
+        if incident:
+            incident.hopeless = ""
+
+    def recent_incidents(self, now: float) -> int:
+        """How many incidents it has had within the hour, this one included; 0 if those are not too many."""
+        recent = [when for when in self.incident_ends_at if when > now - FLAP_SPAN]
+        number = len(recent) + 1
+        return number if number >= FLAPS else 0
+
+
+def older(one: Watched, other: Watched) -> bool:
+    """Whether one service's run began before another's."""
+    return one.container.started_time < other.container.started_time
+
+
+# ─── Timers ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Rule(Enum):
+    """What there is to do at a moment. Its key is a service, a container, an outage, or empty."""
+
+    MUTE = auto()  # see who is muted from now on
+    UNMUTE = auto()  # tell what became of those whose mute is over
+    SUBSCRIBE = auto()  # open the event stream
+    LIST = auto()  # list all containers
+    ENGINE = auto()  # the engine has been away for long
+    GRACE = auto()  # is the engine done with what it brings back?
+    REMIND = auto()  # say what is still down
+    DEPENDANTS = auto()  # what needs this service goes on
+    PHASE = auto()  # what the service's phase waits for
+    FORGET = auto()  # the service is gone for good
+    NETWORK = auto()  # has compose put back who lost its network?
+    UNHEARD = auto()  # an end that no event told
+    LOOK = auto()  # look at a container
+    OOM = auto()  # does a container live on whose child ran out of memory?
+    OUTAGE = auto()  # is it over?
+
+
+FIRST_RULES = (Rule.MUTE, Rule.UNMUTE)  # of all that is due at once
+ENGINE_RULES = frozenset(  # what can be done only while it is known how things stand
+    {
+        Rule.DEPENDANTS,
+        Rule.PHASE,
+        Rule.FORGET,
+        Rule.NETWORK,
+        Rule.UNHEARD,
+        Rule.LOOK,
+        Rule.OOM,
+        Rule.OUTAGE,
+    }
+)
+SERVICE_RULES = (Rule.PHASE, Rule.FORGET, Rule.DEPENDANTS, Rule.NETWORK, Rule.UNHEARD)
+CONTAINER_RULES = (Rule.LOOK, Rule.OOM)
+
+Timer = tuple[Rule, str]
+
+
+class Timers:
+    """What is due, and when: one moment for each rule and key. What waits for something that no clock tells is
+    parked until that happens, or held with all of its rule: then it wakes nobody."""
+
+    def __init__(self) -> None:
+        self._due: dict[Timer, float] = {}
+        self._parked: set[Timer] = set()
+        self._held: frozenset[Rule] = frozenset()
+
+    def set(self, rule: Rule, key: str, when: float) -> None:
+        """Have it done at this moment, and at no other."""
+        self._due[rule, key] = when
+        self._parked.discard((rule, key))
+
+    def sooner(self, rule: Rule, key: str, when: float) -> None:
+        """Have it done at this moment at the latest."""
+        self.set(rule, key, min(when, self._due.get((rule, key), math.inf)))
+
+    def cancel(self, key: str, *rules: Rule) -> None:
+        """Not any more."""
+        for rule in rules:
+            self._due.pop((rule, key), None)
+            self._parked.discard((rule, key))
+
+    def park(self, rule: Rule, key: str, when: float) -> None:
+        """Have it wait, from this moment on, until it is released."""
+        self._due[rule, key] = when
+        self._parked.add((rule, key))
+
+    def release(self, rule: Rule, key: str) -> None:
+        """What was parked goes on."""
+        self._parked.discard((rule, key))
+
+    def hold(self, rules: frozenset[Rule]) -> None:
+        """Nothing of these rules is done for now, and all others' things are."""
+        self._held = rules
+
+    def at(self, rule: Rule, key: str) -> float | None:
+        """When something is due, None if it is not."""
+        return self._due.get((rule, key))
+
+    def any(self, rule: Rule) -> bool:
+        """Whether anything of a rule is due some time."""
+        return any(each is rule for each, _ in self._due)
+
+    def ripe(self, now: float) -> list[Timer]:
+        """What is due now, mutes first."""
+        ripe = [timer for timer, when in self._due.items() if when <= now and self._wakes(timer)]
+        return sorted(ripe, key=lambda timer: timer[0] not in FIRST_RULES)
+
+    def next_at(self) -> float | None:
+        """When something is due next."""
+        moments = [when for timer, when in self._due.items() if self._wakes(timer)]
+        return min(moments, default=None)
+
+    def forget_keys(self) -> None:
+        """Drop all that is about a service, a container or an outage."""
+        for rule, key in list(self._due):
+            if key:
+                self.cancel(key, rule)
+
+    def _wakes(self, timer: Timer) -> bool:
+        return timer[0] not in self._held and timer not in self._parked
+
+
+class Orders:
+    """What is to be done at the edges, and which looks are on their way: one at a time for each container."""
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+        self._looks: dict[str, bool] = {}  # container → whether to look again after it
+
+    def add(self, action: Action) -> None:
+        """Have something done."""
+        self._actions.append(action)
+
+    def log(self, level: str, text: str) -> None:
+        """Write a line into Sentinel's own record."""
+        self._actions.append(Log(level, text))
+
+    def look(self, container_id: str) -> None:
+        """Ask for a look, or for another one after that which is on its way: more has happened meanwhile."""
+        if container_id in self._looks:
+            self._looks[container_id] = True
+        else:
+            self._looks[container_id] = False
+            self._actions.append(Look(container_id))
+
+    def looked(self, container_id: str) -> bool:
+        """A look was answered: whether something has overtaken it."""
+        return self._looks.pop(container_id, True)
+
+    def looking(self, container_id: str) -> bool:
+        """Whether a look at a container is on its way."""
+        return container_id in self._looks
+
+    @property
+    def busy(self) -> bool:
+        """Whether any look is on its way."""
+        return bool(self._looks)
+
+    def take(self) -> list[Action]:
+        """All that is to be done, once."""
+        actions = self._actions
+        self._actions = []
+        return actions
+
+
+@dataclass(slots=True)
+class Calendar:
+    """What turns monotonic moments into calendar time."""
+
+    offset: float = 0.0
+    began_at: float = 0.0
+
+    def begin(self, now: float, now_time: float) -> None:
+        """Sentinel begins to watch."""
+        self.began_at = now
+        self.set(now, now_time)
+
+    def set(self, now: float, now_time: float) -> None:
+        """Now, on both clocks."""
+        self.offset = now_time - now
+
+    def time_of(self, at: float) -> float:
+        """Unix seconds of a moment."""
+        return at + self.offset
+
+    def at(self, time: float) -> float:
+        """The moment of Unix seconds."""
+        return time - self.offset
+
+
+# ─── Services ───────────────────────────────────────────────────────────────────────────────────
+
+Needs = list[tuple[Watched, Dependency]]  # services at one end of dependencies, and these
+
+
+class Network(Enum):
+    """Whose network a service is on, and whether that is still there."""
+
+    OWN = auto()  # or that of nobody who is watched
+    SHARED = auto()
+    STALE = auto()  # its owner was restarted, and it runs on without
+    GONE = auto()  # its owner was recreated
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Who needs whom, and who is needed by whom: keys of services, with the dependency."""
+
+    parents: Mapping[str, Mapping[str, Dependency]]
+    children: Mapping[str, Mapping[str, Dependency]]
+
+
+class Services(Mapping[str, Watched]):
+    """Who is who, and who needs whom. A mapping from key to service; all but the first few methods are
+    questions."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Watched] = {}
+        self._keys: dict[str, str] = {}  # container → service
+        self._groups: dict[
+            tuple[str, str], dict[str, None]
+        ] = {}  # (project, compose service) → services
+        self._lodgers: set[str] = (
+            set()
+        )  # who share a network of which it is not known yet whose it is
+        self._graph: Graph | None = None  # worked out once after each change
+        self._changed: set[str] = set()  # who may have changed since they were last saved
+
+    def __getitem__(self, key: str) -> Watched:
+        return self._by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    # What changes it
+
+    def enter(self, service: Watched) -> None:
+        """Make a service findable by its container, its project, and its name in that."""
+        self._by_key[service.key] = service
+        self._keys[service.container.id] = service.key
+        for group in groups_of(service.container):
+            self._groups.setdefault(group, {})[service.key] = None
+        if service.container.network_target:
+            self._lodgers.add(service.key)
+        for key in list(self._lodgers):  # an owner can be told only while that container is there
+            if self.find_network(self._by_key[key]):
+                self._lodgers.remove(key)
+        self.changed(service)
+        self._graph = None
+
+    def forget(self, service: Watched) -> None:
+        """A service is gone for good."""
+        del self._by_key[service.key]
+        self._lodgers.discard(service.key)
+        for group in groups_of(service.container):
+            members = self._groups.get(group, {})
+            members.pop(service.key, None)
+            if not members:
+                self._groups.pop(group, None)
+        self.changed(service)
+        self._graph = None
+
+    def rename(self, service: Watched, key: str) -> None:
+        """A service is known by another key from now on."""
+        containers = [each for each, known in self._keys.items() if known == service.key]
+        self.forget(service)
+        service.key = key
+        self.enter(service)
+        for container_id in containers:
+            self._keys[container_id] = key
+
+    def clear(self) -> None:
+        """Forget everybody: these containers are another engine's."""
+        self._changed |= set(self._by_key)
+        for memory in (self._by_key, self._keys, self._groups, self._lodgers):
+            memory.clear()
+        self._graph = None
+
+    def link(self, container_id: str, key: str) -> None:
+        """One more container of a service: its replacement."""
+        self._keys[container_id] = key
+
+    def unlink(self, container_id: str) -> Watched | None:
+        """A container is no more: whose it was."""
+        return self._by_key.get(self._keys.pop(container_id, ""))
+
+    def show(self, service: Watched, container: Container) -> None:
+        """A service's container is this one, as it is now."""
+        before = service.container
+        service.container = container
+        self.changed(service)
+        if (before.id, before.name, before.labels) != (
+            container.id,
+            container.name,
+            container.labels,
+        ):
+            self._graph = None
+        self.find_network(service)
+
+    def changed(self, service: Watched) -> None:
+        """A service may have changed, and is to be saved."""
+        self._changed.add(service.key)
+
+    def take_changed(self) -> set[str]:
+        """The keys of all that may have changed, once."""
+        changed = self._changed
+        self._changed = set()
+        return changed
+
+    def find_network(self, service: Watched) -> str:
+        """Whose network it shares, if anybody's: remembered, for when that container is replaced."""
+        target = service.container.network_target
+        found = ""
+        if target:
+            found = self.meant(target, service.container.project) or service.network_parent
+        if found != service.network_parent:
+            service.network_parent = found
+            self.changed(service)
+            self._graph = None
+        return found
+
+    # Who is who
+
+    def of(self, container_id: str) -> Watched | None:
+        """Whose container this is."""
+        return self._by_key.get(self._keys.get(container_id, ""))
+
+    def containers(self, key: str = "") -> list[str]:
+        """The ids of all containers that are known, or of those of one service."""
+        return [each for each, known in self._keys.items() if not key or known == key]
+
+    def meant(self, name: str, project: str) -> str:
+        """The service that a container's id or name, or a compose service of a project, means; empty for
+        none."""
+        if name in self._keys:
+            return self._keys[name]
+        for key in self._groups.get((project, name), ()):
+            return key
+        for key, service in self._by_key.items():
+            if service.container.name == name:
+                return key
+        return ""
+
+    def siblings(self, service: Watched) -> list[Watched]:
+        """The others of its project; the other services that have none, where it has none."""
+        project = service.container.project
+        others = self._groups.get((project, ""), ())
+        return [self._by_key[key] for key in others if key != service.key]
+
+    def replicas(self, service: Watched) -> list[Watched]:
+        """The other containers of the same compose service."""
+        container = service.container
+        if not container.service:
+            return []
+        others = self._groups.get((container.project, container.service), ())
+        return [self._by_key[key] for key in others if key != service.key]
+
+    def is_job(self, service: Watched) -> bool:
+        """By its label, as a one-off, or because a sibling waits for its completion."""
+        if service.policy.job is not None:
+            return service.policy.job
+        name = service.container.service
+        if not name:
+            return False
+        return any(name in waits_for_end(sibling.container) for sibling in self.siblings(service))
+
+    def finished(self, service: Watched) -> bool:
+        """Whether it has ended as it should, with nobody asking."""
+        container = service.container
+        if container.status != "exited" or container.exit_code != 0:
+            return False
+        return container.restart_policy == "on-failure" or self.is_job(service)
+
+    # Who needs whom
+
+    def parents(self, child: Watched) -> Needs:
+        """What a service depends on to run, as far as it is watched: by compose's label, a shared network, a
+        legacy link."""
+        return self._ends(self.graph().parents.get(child.key, {}))
+
+    def children(self, parent: Watched) -> Needs:
+        """What depends on a service."""
+        return self._ends(self.graph().children.get(parent.key, {}))
+
+    def above(self, child: Watched) -> Needs:
+        """All that a service depends on, through others too, the near ones first."""
+        return self._reached(self.graph().parents, child)
+
+    def below(self, parent: Watched) -> Needs:
+        """All that depends on a service, through others too, the near ones first."""
+        return self._reached(self.graph().children, parent)
+
+    def needs(self, child: Watched, parent: Watched) -> bool:
+        """Whether a service depends on another, through others too."""
+        return any(other is parent for other, _ in self.above(child))
+
+    def roots_first(self, services: Iterable[Watched]) -> list[Watched]:
+        """Services, what others depend on first."""
+        return sorted(services, key=lambda service: len(self.above(service)))
+
+    def chain(self, service: Watched, root: str) -> tuple[str, ...]:
+        """Names from a service to the root of its outage, along what depends on what."""
+        if root not in self._by_key:
+            return (service.container.short,)
+        seen = {service.key}
+        ways: deque[tuple[Watched, ...]] = deque([(service,)])
+        while ways:
+            way = ways.popleft()
+            for parent, _ in self.parents(way[-1]):
+                if parent.key == root:
+                    return tuple(step.container.short for step in (*way, parent))
+                if parent.key not in seen:
+                    seen.add(parent.key)
+                    ways.append((*way, parent))
+        return service.container.short, self._by_key[root].container.short
+
+    def network_of(self, child: Watched) -> Network:
+        """Whose network a service is on, and whether that is still there."""
+        target = child.container.network_target
+        parent = self._by_key.get(child.network_parent)
+        if parent is None or not target or parent.phase in REMOVED:
+            return Network.OWN
+        owner = parent.container
+        if target not in (owner.id, owner.name, owner.service):
+            return Network.GONE
+        return Network.STALE if older(child, parent) else Network.SHARED
+
+    def adrift(self, service: Watched) -> bool:
+        """Whether a service has lost the network that it shares."""
+        return self.network_of(service) in (Network.STALE, Network.GONE)
+
+    def graph(self) -> Graph:
+        """Who needs whom, worked out anew where something has changed."""
+        if self._graph is None:
+            parents = {key: self._needed_by(service) for key, service in self._by_key.items()}
+            children: dict[str, dict[str, Dependency]] = {}
+            for key, needed in parents.items():
+                for parent, dependency in needed.items():
+                    children.setdefault(parent, {})[key] = dependency
+            self._graph = Graph(parents, children)
+        return self._graph
+
+    def _needed_by(self, child: Watched) -> dict[str, Dependency]:
+        container = child.container
+        found: dict[str, Dependency] = {}
+        for name, dependency in depends_on(container.labels).items():
+            if dependency.condition != COMPLETED:
+                found |= dict.fromkeys(self._groups.get((container.project, name), ()), dependency)
+        for name in container.links:
+            found.setdefault(self.meant(name, container.project), Dependency())
+        if child.network_parent:
+            known = found.get(child.network_parent, Dependency())
+            found[child.network_parent] = replace(known, network=True)
+        return {
+            key: link for key, link in found.items() if key in self._by_key and key != child.key
+        }
+
+    def _ends(self, links: Mapping[str, Dependency]) -> Needs:
+        return [(self._by_key[key], dependency) for key, dependency in links.items()]
+
+    def _reached(self, links: Mapping[str, Mapping[str, Dependency]], start: Watched) -> Needs:
+        found = dict(links.get(start.key, {}))
+        ahead = deque(found)
+        while ahead:
+            for key in links.get(ahead.popleft(), {}):
+                if key not in found and key != start.key:
+                    found[key] = Dependency(direct=False)
+                    ahead.append(key)
+        return self._ends(found)
+
+
+def groups_of(container: Container) -> set[tuple[str, str]]:
+    """Where a service is found: in its project, and there by its compose service; a one-off goes by no
+    name."""
+    name = "" if container.oneoff else container.service
+    return {(container.project, ""), (container.project, name)}
+
+
+# ─── Runs ───────────────────────────────────────────────────────────────────────────────────────
+
+STOP_GRACE = (
+    1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
+)
+STOP_NEAR = (
+    2.0  # so near to a `die`, a `stop` is about it; and so long after its timeout a stop may take
+)
+KILL_NEAR = 12.0  # a kill that ended a run came so shortly before
+OOM_NEAR = 10.0
+SAME_START = (
+    1.0  # an event's time and inspect's of one start differ by less, or the start is another one
+)
+KILLS_KEPT = 8
+WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
+KILLED_CODE = 137
+ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+REMOVED_UNSEEN = (
+    "removed unseen"  # the status of a container that was gone before anyone could look
+)
+
+
+def last_kill(run: Run, signals: Collection[int]) -> float | None:
+    """When one of these signals was sent to a run last."""
+    return max((when for number, when in run.kills if number in signals), default=None)
+
+
+def intent_of(run: Run, death: Death, container: Container, final: bool = False) -> Intent:
+    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On every Docker
+    engine an end made through the API has its `kill` before its `die`; `stop` follows on 20.10, and precedes it
+    on 26 and later. HUP or USR1 is no wish to end; KILL alone is `docker kill`, unless `stop` or a removal
+    follows. `final`: nothing is awaited."""
+    if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
+        return Intent.OPERATOR
+    asked = last_kill(run, {*ASKING_SIGNALS, container.stop_signal} - {signal.SIGKILL})
+    if asked is not None and death.time - asked <= container.stop_timeout + STOP_NEAR:
+        return Intent.OPERATOR
+    killed = last_kill(run, [signal.SIGKILL])
+    killed_near = killed is not None and death.time - killed <= KILL_NEAR
+    if final or (asked is None and not killed_near):
+        return Intent.NOBODY
+    return Intent.UNCLEAR
+
+
+def cause_of(
+    run: Run, death: Death, before: Container, container: Container, code: int | None
+) -> Cause:
+    """Why the run ended. OOM needs evidence: 137 alone is none.
+    20.10 keeps the OOMKilled flag through the next run, so it counts only if it was not set before."""
+    if code and run.oom_time and death.time - run.oom_time < OOM_NEAR:
+        return Cause.OOM
+    if code and container.oom_killed and not before.oom_killed:
+        return Cause.OOM
+    near = [number for number, when in run.kills if death.time - when < KILL_NEAR]
+    if near and near[-1] == signal.SIGKILL:
+        return Cause.API_KILL
+    if near and code == SIGNAL_CODES + near[-1]:
+        return Cause.SIGNALLED
+    if code in WORTHLESS_CODES and not death.heard:
+        return Cause.UNSEEN
+    return Cause.OUTSIDE if code == KILLED_CODE else Cause.EXIT
+
+
+def code_of(death: Death, container: Container) -> int | None:
+    """The exit code: inspect's where that shows this run's end, else the event's (a label `exitCode` overwrites
+    it)."""
+    if container.status not in ("running", REMOVED_UNSEEN):
+        return container.exit_code
+    return death.code if "exitCode" not in container.labels else None
+
+
+def hopeless_end(death: Death, container: Container, exit_code: int | None) -> str:
+    """Why an end is told and not healed, empty where it is healed."""
+    if container.status == REMOVED_UNSEEN:
+        return REMOVES_ITSELF if container.auto_remove else "it was removed"
+    if exit_code == 0 and container.restart_policy == "no":
+        return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
+    unclear = not death.heard and exit_code in WORTHLESS_CODES
+    if unclear and container.status == "exited":
+        return "a stop can't be told from a death here; sentinel.restart=true restarts it"
+    return ""
+
+
+class Ending(Enum):
+    """What an end of a run is, as far as nobody asked for it."""
+
+    FINISHED = auto()
+    FAILED = auto()  # a job, with an error
+    DEAD = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an end is, why it came, and the exit code, None where that is not known."""
+
+    ending: Ending
+    cause: Cause
+    exit_code: int | None
+
+
+def judgement_of(
+    run: Run, death: Death, before: Container, container: Container, job: bool
+) -> Judgement:
+    """What an end is that nobody asked for. `before`: the container while that run lasted."""
+    exit_code = code_of(death, container)
+    cause = cause_of(run, death, before, container, exit_code)
+    at_work = container.status in ("restarting", "running") and container.restart_policy != "no"
+    if exit_code == 0 and (container.restart_policy == "on-failure" or (job and not at_work)):
+        return Judgement(Ending.FINISHED, cause, exit_code)
+    if job and not at_work:
+        return Judgement(Ending.FAILED, cause, exit_code)
+    return Judgement(Ending.DEAD, cause, exit_code)
+
+
+REMOVES_ITSELF = "the engine removes it at its end (--rm)"
+
+
+class Runs:
+    """The evidence of each container's present run, and of the time in which Sentinel was away."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        self.calendar = calendar
+        self._runs: dict[str, Run] = {}  # by container
+        self._history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed
+        self._absence = (0.0, 0.0)  # engine's times at which Sentinel was away: that is caught up
+
+    def was_away(self, since_time: float, until_time: float) -> None:
+        """Sentinel was away between these times, by the engine's clock; what was before is evidence only."""
+        self._absence = since_time, until_time
+        self._history = 0.0, since_time
+
+    def replays(self, since_time: float, until_time: float) -> None:
+        """A first stream tells what was before Sentinel: evidence only."""
+        self._history = since_time, until_time
+
+    @property
+    def away_since_time(self) -> float:
+        """Since when Sentinel was away before it started, 0 if it never was."""
+        return self._absence[0]
+
+    @property
+    def away_for(self) -> float:
+        """How long Sentinel was away before it started."""
+        return self._absence[1] - self._absence[0] if self._absence[0] else 0.0
+
+    def take_in(self, events: Iterable[Heard], now: float) -> None:
+        """Evidence of what was before anybody watched."""
+        for event in events:
+            self.heard(event)
+            if event.action == "die":
+                self.ended(event, True, now)
+
+    def was_before(self, engine_time: float) -> bool:
+        """Whether something was before Sentinel began to watch, or while it was away."""
+        return engine_time < max(self._history[1], self._absence[1])
+
+    def is_evidence_only(self, event: Heard) -> bool:
+        """Whether an event is from before Sentinel's time, and to be noted without acting on it."""
+        return self._history[0] <= event.time <= self._history[1]
+
+    def moment(self, engine_time: float, now: float) -> float:
+        """When something was, by the monotonic clock: now, unless it was while Sentinel was away."""
+        away = 0.0 < self._absence[0] <= engine_time < self._absence[1]
+        return self.calendar.at(engine_time) if away else now
+
+    def heard(self, event: Heard) -> Run:
+        """The run of an event's container, with its evidence; a `start` begins a new one."""
+        run = self._runs.setdefault(event.id, Run())
+        if event.action != "start" and event.time < run.started_time:
+            return Run()  # told late: it is about the one before
+        match event.action:
+            case "start" if not begins(run, event.time):
+                run.started_time = max(run.started_time, event.time)
+            case "start":
+                run = Run(started_time=event.time)
+            case "kill" if event.signal is not None:
+                run.kills = [*run.kills, (event.signal, event.time)][-KILLS_KEPT:]
+            case "stop":
+                run.stop_time = event.time
+            case "oom":
+                run.oom_time = event.time
+        self._runs[event.id] = run
+        return run
+
+    def ended(self, event: Heard, heard: bool, now: float) -> Run:
+        """The run that a `die` ends. `heard`: this engine tells who asked for it."""
+        run = self._runs[event.id]
+        if event.time < run.started_time:
+            return Run()
+        if run.judged and run.end and event.time > run.end.time + SAME_START:
+            run = self._runs[event.id] = Run()  # another one, whose start was not heard
+        times = run.end.times + 1 if run.end else 1
+        run.end = Death(event.time, self.moment(event.time, now), event.exit_code, heard, times)
+        return run
+
+    def newest(self, container_id: str) -> Run:
+        """The run that the stream told of last."""
+        return self._runs.setdefault(container_id, Run())
+
+    def of(self, container: Container) -> Run:
+        """The run that a container is seen in: that which is known, unless it began after that's end."""
+        run = self.newest(container.id)
+        ended = run.end is not None and run.end.time < container.started_time
+        later = run.started_time and run.started_time < container.started_time - SAME_START
+        if ended or later:
+            run = self._runs[container.id] = Run(started_time=container.started_time)
+        run.started_time = max(run.started_time, container.started_time)
+        return run
+
+    def missed_start(self, container: Container) -> bool:
+        """Whether a container is seen in a run of whose start no event told."""
+        return self.newest(container.id).started_time < container.started_time - SAME_START
+
+    def death_in(self, container: Container, now: float) -> Run:
+        """A container's run, with its end as a look shows it."""
+        run = self.of(container)
+        if run.end is None:
+            at = self.moment(container.finished_time, now)
+            run.end = Death(container.finished_time, at, container.exit_code)
+        return run
+
+    def asked_until(self, container: Container) -> float:
+        """Until when a container may still be at the end that somebody asked for; -inf if nobody did."""
+        run = self._runs.get(container.id)
+        if run is None or run.asked_at is None:
+            return -math.inf
+        return run.asked_at + container.stop_timeout + STOP_NEAR
+
+    def adopt(self, container_id: str, run: Run) -> None:
+        """A run that the ledger remembers."""
+        self._runs[container_id] = run
+
+    def drop(self, container_id: str) -> Run:
+        """A container is no more: its run."""
+        return self._runs.pop(container_id, Run())
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Forget the runs of containers that nobody wants to know of any more."""
+        self._runs = {key: run for key, run in self._runs.items() if wanted(key)}
+
+    def clear(self) -> None:
+        """Forget all runs: these containers are another engine's."""
+        self._runs.clear()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+
+def begins(run: Run, start_time: float) -> bool:
+    """Whether a `start` begins another run than this one: not if it is this one's own, told again or late."""
+    if run.end:
+        return start_time >= run.end.time
+    return start_time > run.started_time + SAME_START
+
+
+# ─── Mutes ──────────────────────────────────────────────────────────────────────────────────────
+
+DAY_MINUTES = 1440
+DAY_SECONDS = 86400.0
+INSTANT = 0.001  # the least by which something is later
+
+
+def local_minute(moment: datetime) -> float:
+    """Minutes since midnight on the clock on the wall."""
+    seconds = moment.second + moment.microsecond / MICRO
+    return moment.hour * 60 + moment.minute + seconds / 60
+
+
+def next_at_minute(minute: int, now_time: float) -> float:
+    """Unix seconds of the next moment, from now on, at which the clock on the wall shows this minute of the day.
+    Where summer time skips it, it is the moment of the skip."""
+    local = datetime.fromtimestamp(now_time)
+    start = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    for day in range(3):
+        wanted = start + timedelta(days=day, minutes=minute)
+        for fold in (0, 1):  # in autumn an hour comes twice
+            moment = wanted.replace(fold=fold).timestamp()
+            if moment > now_time:
+                return moment
+    return now_time + DAY_SECONDS
+
+
+def quiet_until(windows: Iterable[tuple[int, int]], now_time: float) -> tuple[float, float]:
+    """Until when (Unix seconds) the quiet windows last that a moment is in, 0 if it is in none; and when the next
+    one begins or ends."""
+    minute = local_minute(datetime.fromtimestamp(now_time))
+    until, change = 0.0, math.inf
+    for first, last in windows:
+        begin, end = next_at_minute(first, now_time), next_at_minute(last, now_time)
+        change = min(change, begin, end)
+        if (minute - first) % DAY_MINUTES < (last - first) % DAY_MINUTES:
+            until = max(until, end)
+    return until, change
+
+
+class Mutes:
+    """Who is left alone, until when: by command, and by the windows of a label."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        self.calendar = calendar
+        self._commanded: dict[str, float] = {}  # name → until
+
+    def command(self, commanded: Mapping[str, float]) -> None:
+        """Take over who is muted by command, and until when."""
+        self._commanded = dict(commanded)
+
+    @property
+    def all_until(self) -> float:
+        """Until when everything is muted by command, 0 if it is not."""
+        return self._commanded.get("all", 0.0)
+
+    def until(self, service: Watched, now: float) -> float:
+        """Until when a service is to be left alone, 0 if it is not."""
+        called = service.container.called
+        untils = [0.0]
+        for name, until in self._commanded.items():
+            if name == "all" or name in called:
+                untils.append(until)
+        if service.policy.quiet:
+            end_time, _ = quiet_until(service.policy.quiet, self.calendar.time_of(now))
+            untils.append(self.calendar.at(end_time) if end_time else 0.0)
+        latest = max(untils)
+        return latest if latest > now else 0.0
+
+    def begin(self, service: Watched, now: float) -> bool:
+        """Mute a service if that is wanted; whether it is news."""
+        if service.muted or not self.until(service, now):
+            return False
+        fine = service.phase in STANDING or service.phase in (Phase.SUSPECT, Phase.RESTARTING)
+        service.hush = Hush.STANDING if fine else Hush.DOWN
+        return True
+
+    def over(self, services: Iterable[Watched], now: float) -> list[Watched]:
+        """Those whose mute is over."""
+        self._commanded = {name: until for name, until in self._commanded.items() if until > now}
+        return [service for service in services if service.muted and not self.until(service, now)]
+
+    def next_change_at(self, services: Iterable[Watched], now: float) -> float | None:
+        """When a mute begins or ends next, as far as is known now."""
+        moments = [until for until in self._commanded.values() if until > now]
+        for service in services:
+            if service.policy.quiet:
+                _, change_time = quiet_until(service.policy.quiet, self.calendar.time_of(now))
+                moments.append(self.calendar.at(change_time))
+        return max(now + INSTANT, min(moments)) if moments else None
+
+
+# ─── Engine link ────────────────────────────────────────────────────────────────────────────────
+
+ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
+ENGINE_GRACE, GRACE_LIMIT = (
+    10.0,
+    60.0,
+)  # of quiet after its return, until its own policies are done; at most
+GRACE_STEP = 1.0
+BURST = (
+    1.0  # an engine that shuts down signals all containers within 0.1 s; a loaded one takes longer
+)
+MEMORY_OF_EVENTS = 4096
+RESUME_BEFORE = 2.0  # the newest event: time stamps are not in the stream's order
+SHORTEST_RETRY, LONGEST_RETRY = 0.05, 5.0  # until the stream is opened anew
+LONG_STREAM = 10.0  # one that lived so long is opened anew at once
+REFUSED_RETRY = 60.0
+LIST_RETRY = 1.0
+REOPEN_EVERY = 30.0  # a stream that seems to be deaf is opened anew, not more often
+REOPEN_TIME = 2.0  # in which that is done
+REPLAY_TIME = 0.5  # in which what a new stream replays is heard
+
+
+class Presence(Enum):
+    """Whether the engine is there."""
+
+    UNMET = auto()  # nothing is known yet
+    ABSENT = auto()  # it does not answer, and never has: Sentinel was just started first
+    HERE = auto()
+    AWAY = auto()
+    SETTLING = auto()  # it is back, and its own policies are at work
+
+
+class Flow(Enum):
+    """The event stream."""
+
+    CLOSED = auto()
+    OPEN = auto()
+    REFUSED = auto()  # a proxy lets no events through: ends are found by listing
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all containers in
+    good order, and brings back itself what nobody had stopped before. `noticed`: its loss was seen itself."""
+
+    begin: float
+    end: float | None = None  # it is not back yet
+    goodbye: bool = False
+    noticed: bool = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is back."""
+        return self.end is not None
+
+    def holds(self, time: float) -> bool:
+        """Whether something was in this gap."""
+        return self.begin < time and (self.end is None or time <= self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What is known of the engine; only the link replaces it."""
+
+    host: str = ""
+    engine: str = ""  # its lasting id
+    me: str = ""  # Sentinel's own container
+    podman: bool = False
+    forbidden: str = ""  # why nothing can be restarted
+
+
+class Stream:
+    """The event stream: open or not, what it has told, and when it is to be opened anew."""
+
+    def __init__(self) -> None:
+        self.flow = Flow.CLOSED
+        self.position = 0.0  # engine's time of the newest event
+        self.was_cut = False  # it was open before
+        self.repeats = (
+            True  # what was heard before it was cut; an engine that was killed has forgotten that
+        )
+        self._seen: dict[tuple[int, str, str], None] = {}  # the last events
+        self._opened_at = 0.0
+        self._reopened_at: float | None = None
+        self._delay = 0.0
+
+    @property
+    def tells(self) -> bool:
+        """Whether what it can tell has been told: it is open, or never will be."""
+        return self.flow is not Flow.CLOSED
+
+    def open(self, now: float) -> None:
+        """It is open."""
+        self.flow = Flow.OPEN
+        self._opened_at = now
+
+    def close(self, refused: bool, now: float) -> float:
+        """It ended, or can't be had: in how many seconds to try again. Streams that a proxy cuts every few minutes
+        are normal life."""
+        lived = now - self._opened_at if self.flow is Flow.OPEN else 0.0
+        self.was_cut = self.was_cut or self.flow is Flow.OPEN
+        if refused:
+            self.flow = Flow.REFUSED
+            self._delay = REFUSED_RETRY
+            return self._delay
+        if self.flow is Flow.OPEN:
+            self.flow = Flow.CLOSED
+        if lived > LONG_STREAM:
+            self._delay = SHORTEST_RETRY
+        else:
+            self._delay = min(LONGEST_RETRY, max(SHORTEST_RETRY, self._delay * 2))
+        return self._delay
+
+    def begins_at(self, position: float) -> bool:
+        """Nothing before this engine's time is news; whether that was not known yet."""
+        fresh = not self.position
+        self.position = self.position or position
+        return fresh
+
+    def expects_repeats(self) -> None:
+        """It was cut: whoever goes on with it repeats what was heard last."""
+        self.repeats = not self._seen
+
+    def is_news(self, event: Heard) -> bool:
+        """Whether an event is no repeat of a resumed stream's."""
+        mark = (event.nano, event.id, event.action)
+        if mark in self._seen:
+            self.repeats = True
+            return False
+        self._seen[mark] = None
+        if len(self._seen) > MEMORY_OF_EVENTS:
+            del self._seen[next(iter(self._seen))]
+        self.position = max(self.position, event.time)
+        return True
+
+    def seems_deaf(self, now: float) -> bool:
+        """It has not told of an end: whether it is to be opened anew."""
+        lately = self._reopened_at is not None and now - self._reopened_at <= REOPEN_EVERY
+        if self.flow is not Flow.OPEN or lately:
+            return False
+        self._reopened_at = now
+        return True
+
+    def told_by(self, now: float) -> float:
+        """When all that it can tell has been told, where it is open: now, or a moment to come."""
+        reopened = self._reopened_at + REOPEN_TIME if self._reopened_at is not None else now
+        return max(now, reopened, self._opened_at + REPLAY_TIME)
+
+
+class Link:
+    """The engine: whether it is there, what it is, and what it took with it when it went."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        timers: Timers,
+        orders: Orders,
+        services: Services,
+        runs: Runs,
+    ) -> None:
+        self.settings = settings
+        self.timers, self.orders, self.services, self.runs = timers, orders, services, runs
+        self.stream = Stream()
+        self.facts = EngineFacts(host=settings.host)
+        self.presence = Presence.UNMET
+        self.gap: Gap | None = None
+        self.listed = FirstListing()
+        self._since_at = 0.0  # of this presence
+        self._why = ""  # it is away
+        self._moved_at = 0.0  # when a container was last seen to start
+
+    # What is asked of it
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it does not answer."""
+        return self.presence in (Presence.AWAY, Presence.ABSENT)
+
+    @property
+    def away_at(self) -> float | None:
+        """Since when it does not answer, None where it does."""
+        return self._since_at if self.is_away else None
+
+    @property
+    def why(self) -> str:
+        """Why it does not answer."""
+        return self._why
+
+    @property
+    def settling(self) -> bool:
+        """Whether it is back, and its own policies are at work."""
+        return self.presence is Presence.SETTLING
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether it is still being worked out what happened while Sentinel was away."""
+        return not self.listed.done or self.orders.busy or self.timers.any(Rule.UNHEARD)
+
+    def rules_that_wait(self) -> frozenset[Rule]:
+        """What can't be done now, since it is not known how things stand."""
+        waiting: frozenset[Rule] = frozenset()
+        if self.presence is not Presence.HERE or not self.listed.done:
+            waiting = ENGINE_RULES
+            if self.settling:
+                waiting -= {Rule.LOOK}
+        if not self.stream.tells:
+            waiting |= {Rule.UNHEARD}
+        if self.catching_up:
+            waiting |= {Rule.UNMUTE, Rule.REMIND}
+        return waiting
+
+    # The stream
+
+    def opened(self, seen: StreamOpened, now: float) -> None:
+        """The stream is open: list, since what was between the two is told by neither."""
+        stream = self.stream
+        was_refused = stream.flow is Flow.REFUSED
+        stream.open(now)
+        lives = self.presence in (Presence.HERE, Presence.UNMET)
+        if stream.was_cut and (lives or (self.settling and self.gap and self.gap.closed)):
+            begin = self.gap.begin if self.settling and self.gap else stream.position
+            self.gap = Gap(begin, seen.time)  # it may be another one
+            stream.expects_repeats()
+        elif self.gap and not self.gap.closed:
+            self.gap = replace(self.gap, end=seen.time)
+        if stream.begins_at(seen.time):
+            self.runs.replays(seen.since, seen.time)
+        self.facts = replace(self.facts, forbidden="")  # a proxy that was changed cuts the stream
+        if was_refused:
+            self.orders.log("info", "the engine's events can be read again")
+        self.list_now()
+
+    def closed(self, seen: StreamClosed, now: float) -> None:
+        """The stream ended, or is not to be had: open it anew soon."""
+        if seen.refused and self.stream.flow is not Flow.REFUSED:
+            every = span(self.settings.poll_interval)
+            self.orders.log(
+                "warning",
+                f"events are refused ({seen.why}): deaths are found by listing every {every}",
+            )
+        delay = self.stream.close(seen.refused, now)
+        if seen.why and not seen.refused:
+            self._lost(seen.why, now)
+        self.timers.set(Rule.SUBSCRIBE, "", now + delay)
+        if seen.why:
+            self.list_now()  # which says whether the engine is gone, or only its events
+
+    def subscribe(self) -> None:
+        """Resume shortly before the newest event."""
+        position = self.stream.position
+        self.orders.add(Subscribe(position - RESUME_BEFORE if position else 0.0))
+
+    def heard_before(self, event: Heard) -> None:
+        """An engine that still knows what was before Sentinel's absence never went away itself."""
+        away_since = self.runs.away_since_time
+        if away_since and event.time <= away_since and self.gap and self.gap.goodbye:
+            self.gap = None
+
+    # The listing
+
+    def list_now(self) -> None:
+        """Ask for a listing, if none is on its way."""
+        if self.listed.ask():
+            self.orders.add(List())
+
+    def list_failed(self, seen: ListFailed, now: float) -> None:
+        """It could not be asked."""
+        self.listed.answered()
+        self.timers.set(Rule.LIST, "", now + LIST_RETRY)
+        self._lost(seen.why, now)
+
+    def answered(self, seen: Listed, now: float) -> bool:
+        """It has listed its containers. Whether it is another engine than the one that is remembered."""
+        self.listed.answered()
+        self.timers.set(Rule.LIST, "", now + self.settings.poll_interval)
+        known = self.facts.engine
+        another = bool(known and seen.engine and seen.engine != known and not self.listed.done)
+        self.facts = EngineFacts(
+            self.settings.host or seen.host,
+            seen.engine or known,
+            seen.me,
+            seen.podman,
+            self.facts.forbidden or seen.forbidden,
+        )
+        if another:
+            self.orders.log(
+                "warning",
+                "the ledger is about another engine; its services are forgotten, its history kept",
+            )
+            self.gap = None
+            self._met(now)
+        else:
+            self._found(now)
+        return another
+
+    def introduce(self, me: str) -> None:
+        """Which container Sentinel runs in."""
+        self.facts = replace(self.facts, me=me)
+
+    def remember(self, engine: str, position: float) -> None:
+        """What the ledger knows of it: its id, and its time of the newest event."""
+        self.facts = replace(self.facts, engine=engine)
+        self.stream.begins_at(position)
+
+    def forbid(self, why: str) -> None:
+        """A restart was refused by what stands between."""
+        self.facts = replace(self.facts, forbidden=why)
+
+    # Its loss, and its return
+
+    def _lost(self, why: str, now: float) -> None:
+        if self.presence is Presence.UNMET:
+            self.presence = Presence.ABSENT
+            self._since_at = now
+        elif not self.is_away:
+            self.gap = self._gap_from(self.goodbye())
+            self.presence = Presence.AWAY
+            self._since_at = now
+            self.timers.set(Rule.ENGINE, "", now + ENGINE_PATIENCE)
+            self.timers.cancel("", Rule.GRACE)
+        if self.timers.at(Rule.LIST, "") is None or not self._why:
+            self.timers.set(Rule.LIST, "", now + LIST_RETRY)
+        if why != self._why:
+            self.orders.log("warning", f"waiting for the engine: {why}")
+            self._why = why
+
+    def _gap_from(self, goodbye: float) -> Gap:
+        begin = min(self.stream.position, goodbye)
+        in_order = goodbye < math.inf
+        if self.settling and self.gap:  # it goes again before all was clear
+            begin = min(begin, self.gap.begin)
+            in_order = in_order and self.gap.goodbye
+        return Gap(begin, goodbye=in_order)
+
+    def _found(self, now: float) -> None:
+        if self.presence is Presence.AWAY:
+            if self._why:
+                self._greet()
+            self._why = ""
+            self.timers.cancel("", Rule.ENGINE)
+            self._settle(True, now)
+        elif self.presence in (Presence.UNMET, Presence.ABSENT):
+            self._met(now)
+
+    def _met(self, now: float) -> None:
+        self.presence = Presence.HERE
+        self._since_at = now
+        self._why = ""
+        self.timers.cancel("", Rule.ENGINE, Rule.GRACE)
+        self._greet()
+
+    def _greet(self) -> None:
+        self.orders.log("info", f"the engine of {self.facts.host} answers")
+
+    def _settle(self, noticed: bool, now: float) -> None:
+        self.presence = Presence.SETTLING
+        self._since_at = self._moved_at = now
+        if self.gap:
+            self.gap = replace(self.gap, noticed=noticed)
+        self.timers.set(Rule.GRACE, "", now + GRACE_STEP)
+
+    def doubt(self, death: Death, now: float) -> None:
+        """An engine that was killed and started anew ends all that it finds, and has forgotten what was told
+        before."""
+        if self.stream.repeats or self.presence is not Presence.HERE or self.gap is None:
+            return
+        if self.gap.holds(death.time):
+            self._settle(False, now)
+
+    def moved(self, now: float) -> None:
+        """A container started: its own policies are at work."""
+        self._moved_at = now
+
+    def settled(self, now: float) -> float | None:
+        """Since when it is back, once nothing starts any more and all was looked at; None if it takes longer."""
+        quiet = now >= self._moved_at + ENGINE_GRACE or not any(
+            map(self.took, self.services.values())
+        )
+        busy = self.orders.busy or not self.stream.tells
+        if (busy or not quiet) and now < self._since_at + GRACE_LIMIT:
+            self.timers.set(Rule.GRACE, "", now + GRACE_STEP)
+            return None
+        self.presence = Presence.HERE
+        return self._since_at
+
+    def took(self, service: Watched) -> bool:
+        """Whether a service ended with its engine and is not back. After a goodbye, `unless-stopped` is left to
+        the engine."""
+        container, gap = service.container, self.gap
+        if gap is None or container.status not in ("exited", "dead"):
+            return False
+        if gap.goodbye and container.restart_policy == "unless-stopped":
+            return False
+        if service.phase not in STANDING and service.phase is not Phase.SUSPECT:
+            return False
+        death = service.death
+        ended = death.time if death else container.finished_time
+        return gap.holds(ended)
+
+    def taken(self, now: float) -> list[Watched]:
+        """What it took with it, and has not brought back. Where anything ran on, it was only out of reach, or its
+        stream ended, and what somebody asked to end was somebody's wish."""
+        taken = [service for service in self.services.values() if self.took(service)]
+        gap = self.gap
+        if gap is None or not any(self._ran_on(service, gap) for service in self.services.values()):
+            return taken
+        return [
+            service for service in taken if gap.noticed and not self._asked_to_end(service, now)
+        ]
+
+    def _ran_on(self, service: Watched, gap: Gap) -> bool:
+        return service.alive and service.container.started_time <= gap.begin
+
+    def _asked_to_end(self, service: Watched, now: float) -> bool:
+        run = service.run if service.death else self.runs.death_in(service.container, now)
+        death = run.end
+        if death is None or not death.heard:
+            return False
+        return intent_of(run, death, service.container, final=True) is Intent.OPERATOR
+
+    def goodbye(self) -> float:
+        """When the engine began to stop all containers, by its clock, else infinity. It sends all of them the
+        signal at once, and leaves when the last has ended; nobody else's stops leave not one unasked."""
+        ended: list[float] = []
+        alive: list[float] = []
+        for service in self.services.values():
+            if service.alive:
+                alive.append(self._asked_time(self.runs.newest(service.container.id)))
+            elif service.phase is Phase.SUSPECT and service.run.pending:
+                ended.append(self._asked_time(service.run))
+        begin = first_of_burst([*ended, *alive])
+        unasked = any(when < begin for when in alive)
+        return math.inf if unasked or not begin else begin - INSTANT
+
+    def _asked_time(self, run: Run) -> float:
+        return last_kill(run, ASKING_SIGNALS) or 0.0
+
+    # What is remembered of it
+
+    def unsettled_end(self, leaving: bool) -> Gap | None:
+        """An end of the engine that is not settled; where Sentinel leaves, too, all being stopped is one."""
+        if self.is_away or self.settling:
+            return self.gap if self.gap and self.gap.begin < math.inf else None
+        goodbye = self.goodbye() if leaving else math.inf
+        return Gap(goodbye, goodbye=True) if goodbye < math.inf else None
+
+    def resume_end(self, gap: Gap, now: float) -> None:
+        """Sentinel ended before that was settled: see to it as soon as the engine answers."""
+        self.presence = Presence.AWAY
+        self._since_at = now
+        self.gap = gap
+        self.timers.set(Rule.ENGINE, "", now + ENGINE_PATIENCE)
+
+    def resume_loss(self, at: float) -> None:
+        """It was away, and told to be, when Sentinel ended: how long it was, the next listing tells."""
+        self.presence = Presence.AWAY
+        self._since_at = at
+        self.gap = Gap(self.stream.position)
+
+
+def first_of_burst(moments: Iterable[float]) -> float:
+    """The first of the last moments that follow one another closely; 0 if there is none."""
+    latest_first = sorted(moments, reverse=True)
+    first = latest_first[0] if latest_first else 0.0
+    for moment in latest_first:
+        if first - moment <= BURST:
+            first = moment
+    return first
+
+
+@dataclass(slots=True)
+class FirstListing:
+    """What the first listing found, and what the last ones showed."""
+
+    asked: bool = False  # one is on its way
+    found: set[str] | None = None  # by the first
+    missed: set[str] = field(
+        default_factory=set
+    )  # what the ledger knew, and the first did not find
+    grown: set[str] = field(default_factory=set)  # up for minutes at the last one
+    ignored: set[str] = field(default_factory=set)  # containers that are not to be watched
+
+    @property
+    def done(self) -> bool:
+        """Whether there was one."""
+        return self.found is not None
+
+    def ask(self) -> bool:
+        """A listing is wanted: whether to ask for it, since none is on its way."""
+        if self.asked:
+            return False
+        self.asked = True
+        return True
+
+    def answered(self) -> None:
+        """It has come, or will not come."""
+        self.asked = False
+
+    def grew(self, rows: Iterable[Row]) -> None:
+        """Who was up for minutes at this listing."""
+        self.grown = {row.id for row in rows if not row.young}
+
+    def note(self, rows: Iterable[Row], known: Iterable[str]) -> set[str]:
+        """Take in a listing: the ids in it. `known`: the ids of all watched containers."""
+        ids = {row.id for row in rows}
+        if self.found is None:
+            self.found = ids
+            self.missed = set(known) - ids
+        self.ignored &= ids
+        return ids
+
+
+# ─── Stories ────────────────────────────────────────────────────────────────────────────────────
+# Flapping: an incident's end is noted (`Watched.incident_ends_at`, by `Stories.end_told`). Whoever falls for the
+# third time within an hour of such ends begins an outage that flaps (`Watched.recent_incidents`): its green waits
+# until its root has been back for an hour (`Stories.waits_for`), and a relapse meanwhile goes on with it.
+
+SHADOW = 120.0  # a dependant that died so long before what it depends on died of the same cause
+OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
+LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
+
+
+class Stories:
+    """Incidents with one cause are told as one outage: one red that is kept current by edits, one green."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        timers: Timers,
+        orders: Orders,
+        services: Services,
+        link: Link,
+    ) -> None:
+        self.settings = settings
+        self.timers, self.orders, self.services, self.link = timers, orders, services, link
+        self.outages: dict[int, Outage] = {}
+        self.engine: Outage | None = None  # the engine's own
+        self._news: dict[int, Outage] = {}  # outages of which something new is to be told
+        self._numbered = 0  # the highest number that was told
+
+    # What is told of a service
+
+    def notice(
+        self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any
+    ) -> Notice:
+        """What there is to tell of a service."""
+        container = service.container
+        notice = Notice(
+            verdict,
+            container.title,
+            at,
+            container,
+            cause,
+            container.project,
+            mention=service.policy.mention,
+            **facts,
+        )
+        return shown(notice)
+
+    def tell_apart(
+        self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any
+    ) -> None:
+        """Tell people of a service, beside what is told of its outage."""
+        incident = service.incident
+        notice = self.notice(service, verdict, at, cause, **facts)
+        if incident:
+            number = incident.outage.number
+            notice = replace(
+                notice, incident=number, deaths=incident.deaths, attempts=incident.attempts
+            )
+        if not service.muted:
+            self.tell(notice)
+
+    def tell(self, notice: Notice) -> None:
+        """Tell something, as an incident of its own where it belongs to none."""
+        if not notice.incident:
+            notice = replace(notice, incident=self._take_number())
+        self.orders.add(Tell(shown(notice)))
+
+    @property
+    def numbered(self) -> int:
+        """The highest number that was given to an outage or a notice."""
+        return self._numbered
+
+    def _take_number(self) -> int:
+        self._numbered = self._next_number()
+        return self._numbered
+
+    def _next_number(self) -> int:
+        return 1 + max([self._numbered, *self.outages])
+
+    def restore(self, outages: Iterable[Outage], numbered: int, now: float) -> None:
+        """Take up the outages that the ledger remembers, as far as their services are there."""
+        self._numbered = numbered
+        for outage in outages:
+            self._numbered = max(self._numbered, outage.number)
+            outage.members = [key for key in outage.members if self._is_member(key, outage)]
+            if not outage.members and not outage.notice:
+                continue
+            if outage.root not in outage.members:
+                outage.root = "" if outage.notice else outage.members[0]
+            self.outages[outage.number] = outage
+            self.timers.set(Rule.OUTAGE, str(outage.number), now)
+            if outage.notice and outage.notice.verdict is Verdict.ENGINE_DOWN:
+                self.engine = outage
+
+    def _is_member(self, key: str, outage: Outage) -> bool:
+        service = self.services.get(key)
+        return bool(service and service.incident and service.incident.outage is outage)
+
+    # How an outage begins and grows
+
+    def begin(self, root: str, at: float, flaps: int = 0) -> Outage:
+        """A new outage, told once something is told of it; its number is taken then."""
+        outage = Outage(self._next_number(), at, root, flaps=flaps)
+        self.outages[outage.number] = outage
+        return outage
+
+    def fell(
+        self, service: Watched, notice: Notice, outage: Outage | None, times: int, now: float
+    ) -> Incident:
+        """A service is down: begin its incident, in this outage where one is given, or go on with it."""
+        incident = service.incident
+        if incident is None:
+            if outage is None:
+                outage = self.begin(service.key, notice.at, service.recent_incidents(now))
+            incident = service.incident = Incident(outage, notice.at, notice)
+            outage.members.append(service.key)
+        else:
+            total = incident.deaths + times
+            name = service.container.name
+            self.orders.log("warning", f"{name} died again ({total} times)")
+        incident.deaths += times
+        incident.back_at = None
+        self.services.changed(service)
+        return incident
+
+    def joins(self, service: Watched, outage: Outage, notice: Notice, now: float) -> None:
+        """A service is restarted with the root of an outage, and is told of there."""
+        service.incident = Incident(outage, now, notice)
+        outage.members.append(service.key)
+
+    def gather(self, service: Watched, now: float) -> None:
+        """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before
+        that's."""
+        assert service.incident
+        fallen = [child for child, _ in self.services.below(service) if child.incident]
+        for child in sorted(fallen, key=number_of):
+            outage = service.incident.outage
+            assert child.incident
+            near = now - child.incident.notice.at <= SHADOW
+            if near and self._leads_another(child, outage):
+                self._merge(child.incident.outage, outage, outage.root)
+        for parent, _ in self.services.above(service):
+            outage = service.incident.outage
+            above = parent.incident.outage if parent.incident else None
+            if above is None or not self._leads_another(service, above):
+                continue
+            if not (parent.is_back and above.flaps):
+                self._merge(outage, above, above.root)
+        self._resume(service, service.incident.outage)
+
+    def _resume(self, service: Watched, outage: Outage) -> None:
+        """Somebody fell: what a green has left out is told anew; as its own story, where its root is muted."""
+        if outage.standing is Standing.CARRIED:
+            outage.standing = Standing.UNTOLD
+        root = self.root_of(outage)
+        if outage.standing is Standing.UNTOLD and root and root.muted:
+            outage.root = service.key
+
+    def _leads_another(self, service: Watched, outage: Outage) -> bool:
+        if service.incident is None or service.is_back:
+            return False
+        mine = service.incident.outage
+        return mine is not outage and mine.root == service.key
+
+    def _merge(self, one: Outage, other: Outage, root: str) -> None:
+        """Make two outages one. The one that was told first goes on; what was told of the other points to it."""
+        keep, drop = sorted(
+            (one, other), key=lambda each: (each.standing is not Standing.TOLD, each.number)
+        )
+        told = self.story(drop)
+        for member in [*self.members(keep), *self.members(drop)]:
+            self.services.changed(member)
+        keep.root = root
+        keep.notice = keep.notice or drop.notice
+        keep.back_at = keep.back_at or drop.back_at
+        for member in self.members(drop):
+            incident = member.incident
+            if incident:
+                incident.outage = keep
+            if member.key not in keep.members:
+                keep.members.append(member.key)
+        drop.joined = keep
+        if drop is self.engine:
+            self.engine = keep
+        self._forget(drop)
+        if drop.standing is Standing.TOLD:
+            name = self.story(keep).name
+            plan = f"It is a consequence of {name}: see incident {keep.number}."
+            folded = replace(told, verdict=Verdict.FOLDED, open=False, consequences=(), logs=())
+            self.orders.add(Amend(replace(folded, plan=plan)))
+        self._news[keep.number] = keep
+
+    # How it stands
+
+    def update(self, service: Watched, plan: str) -> None:
+        """Something new is to be told of a service's incident: what is done about it."""
+        self.services.changed(service)
+        incident = service.incident
+        if incident:
+            incident.notice = replace(incident.notice, plan=redact(plan))
+            self._news[incident.outage.number] = incident.outage
+
+    def members(self, outage: Outage) -> list[Watched]:
+        """Its services, in the order in which they fell."""
+        return [self.services[key] for key in outage.members]
+
+    def root_of(self, outage: Outage) -> Watched | None:
+        """The service that it began with, None where it began with none."""
+        return self.services.get(outage.root)
+
+    def story(self, outage: Outage) -> Notice:
+        """All that there is to tell of an outage now: its root cause, and the consequences."""
+        root = self.root_of(outage)
+        incident = root.incident if root else None
+        notice = incident.notice if incident else outage.notice
+        assert notice, f"outage {outage.number} has nothing to tell"
+        if incident:
+            notice = replace(notice, deaths=max(notice.deaths, incident.deaths))
+            if notice.verdict is not Verdict.GAVE_UP:
+                notice = replace(notice, attempts=incident.attempts)
+        took = [self._consequence(member) for member in self.members(outage) if member is not root]
+        took.sort(key=lambda consequence: len(consequence.chain))
+        return replace(
+            notice,
+            incident=outage.number,
+            consequences=tuple(took),
+            open=True,
+            flaps=outage.flaps,
+        )
+
+    def _consequence(self, service: Watched) -> Consequence:
+        incident = service.incident
+        assert incident
+        notice = incident.notice
+        return Consequence(
+            self.services.chain(service, incident.outage.root),
+            notice.verdict,
+            notice.at,
+            notice.exit_code,
+            notice.cause,
+            notice.plan,
+            service.is_back,
+        )
+
+    def take_news(self, now: float) -> list[Tell | Amend]:
+        """What is to be told of outages that have changed, once."""
+        news = self._news
+        self._news = {}
+        told = [outage for outage in news.values() if outage.standing is not Standing.CARRIED]
+        return [self._tell_outage(outage, now) for outage in told]
+
+    def _tell_outage(self, outage: Outage, now: float) -> Tell | Amend:
+        story = self.story(outage)
+        if outage.standing is Standing.TOLD:
+            return Amend(story)
+        outage.standing = Standing.TOLD
+        self._numbered = max(self._numbered, outage.number)
+        if self.settings.remind and self.timers.at(Rule.REMIND, "") is None:
+            self.timers.set(Rule.REMIND, "", now + self.settings.remind)
+        return Tell(story)
+
+    def back(self, service: Watched, incident: Incident, now: float) -> None:
+        """A service is proven to be back."""
+        outage = incident.outage
+        outage.moved_at = now
+        self.update(service, "It is back.")
+        self.check_over(outage, now)
+
+    # How it ends
+
+    def left(self, service: Watched, why: str, now: float) -> None:
+        """A service is no longer part of its outage: somebody took it out of the game."""
+        incident = service.incident
+        if incident is None:
+            return
+        service.incident = None
+        self.services.changed(service)
+        outage = incident.outage
+        outage.members.remove(service.key)
+        missing = [member for member in self.members(outage) if not member.is_back]
+        if outage.root == service.key and missing:
+            outage.root = self.services.roots_first(missing)[0].key
+        elif outage.root == service.key or not (outage.members or outage is self.engine):
+            self._end_without(service, incident, why, now)
+            return
+        self._news[outage.number] = outage
+        self.check_over(outage, now)
+
+    def _end_without(self, service: Watched, incident: Incident, why: str, now: float) -> None:
+        """An outage ends since the last who was down has left it."""
+        outage = incident.outage
+        notice = incident.notice if outage.root else outage.notice or incident.notice
+        story = replace(
+            notice,
+            incident=outage.number,
+            plan=why or notice.plan,
+            open=False,
+            over_at=now,
+        )
+        if outage.standing is Standing.TOLD:
+            self.orders.add(Amend(story))
+        elif outage.standing is Standing.UNTOLD and not service.muted:
+            self.tell(story)
+        self._end(outage)
+        for member in self.members(outage):
+            member.incident = None
+
+    def check_over(self, outage: Outage, now: float) -> None:
+        """End an outage once its root is proven, and its consequences are too, or had their time, or are given
+        up."""
+        back_at = self._back_at(outage)
+        if back_at is None or outage.number not in self.outages:
+            return
+        until = max([now, *self.waits_for(outage, back_at, now).values()])
+        if until > now:
+            self.timers.set(Rule.OUTAGE, str(outage.number), until)
+            return
+        self._tell_over(outage, back_at, now)
+        members = self.members(outage)
+        self._end(outage)
+        for member in members:
+            if member.is_back:
+                self._note_end(member, now)
+        missing = [member for member in members if not member.is_back]
+        if missing:
+            self._carry_on(outage, missing)
+
+    def waits_for(self, outage: Outage, back_at: float, now: float) -> dict[str, float]:
+        """Whom the green of an outage waits for, and until when, its root being back."""
+        waits: dict[str, float] = {}
+        for member in self.members(outage):
+            waits[member.key] = self._patience(member, outage, back_at, now)
+        root = self.root_of(outage)
+        if root and root.muted:
+            waits[root.key] = now + OUTAGE_PATIENCE  # the end of its mute asks again
+        if outage.flaps:
+            waits[outage.root] = max(waits.get(outage.root, now), back_at + FLAP_SPAN)
+        return {key: until for key, until in waits.items() if until > now}
+
+    def _patience(self, member: Watched, outage: Outage, back_at: float, now: float) -> float:
+        """Until when to wait for one of its members; what ends the wait before asks again."""
+        children = self.services.children(member)
+        if any(self.timers.at(Rule.NETWORK, child.key) is not None for child, _ in children):
+            return now + OUTAGE_PATIENCE
+        if member.phase is Phase.PROVING and not member.is_back:
+            return now + OUTAGE_PATIENCE
+        if member.is_back and member.phase in (Phase.SUSPECT, Phase.MISSING):
+            return now + OUTAGE_PATIENCE  # it ended again, and it is not known yet why
+        if member.is_back or member.phase in (Phase.GAVE_UP, Phase.STOPPED):
+            return now  # stopped with an open incident: paused
+        return max(outage.moved_at, back_at) + OUTAGE_PATIENCE
+
+    def _back_at(self, outage: Outage) -> float | None:
+        """Since when the root of an outage is back. One that is no service is, when all that it took is, or given
+        up."""
+        root = self.root_of(outage)
+        if root and root.incident:
+            return root.incident.back_at
+        if outage is self.engine:
+            return outage.back_at
+        backs: list[float] = []
+        for member in self.members(outage):
+            if member.incident is None or member.phase is Phase.GAVE_UP:
+                continue
+            if member.incident.back_at is None:
+                return outage.back_at
+            backs.append(member.incident.back_at)
+        return max(backs, default=outage.back_at)
+
+    def _tell_over(self, outage: Outage, back_at: float, now: float) -> None:
+        story = self.story(outage)
+        root = self.root_of(outage)
+        began_at = root.incident.began_at if root and root.incident else outage.began_at
+        downtime = back_at - began_at
+        late = now > back_at + LATE_GREEN and not self.link.catching_up
+        green = replace(
+            story,
+            verdict=Verdict.RECOVERED,
+            at=back_at,
+            cause=Cause.EXIT,
+            downtime=downtime,
+            exit_code=None,
+            uptime=None,
+            error="",
+            logs=(),
+            plan="",
+            open=False,
+            decided_at=now if late else None,
+        )
+        self.orders.add(Tell(green))
+        if outage.standing is Standing.TOLD:
+            over = replace(story, plan="", recovered=downtime, open=False, over_at=back_at)
+            self.orders.add(Amend(over))
+
+    def _note_end(self, service: Watched, now: float) -> None:
+        """A service's incident has ended well: that counts as one if it flaps."""
+        service.incident = None
+        service.incident_ends_at = [*service.incident_ends_at, now][-FLAPS:]
+        self.services.changed(service)
+
+    def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
+        """Some are not back, as the green says. Their story goes on, and is told in a new red when something
+        happens."""
+        outage.members = [member.key for member in missing]
+        outage.standing = Standing.CARRIED
+        outage.flaps = 0
+        outage.root = self.services.roots_first(missing)[0].key
+        outage.notice = None
+        self.outages[outage.number] = outage
+
+    def drop_empty(self, outage: Outage) -> None:
+        """An outage that was begun for several ends where all of them had incidents of their own."""
+        if outage.number in self.outages and outage is not self.engine and not outage.members:
+            self._end(outage)
+
+    def _end(self, outage: Outage) -> None:
+        for member in self.members(outage):
+            self.services.changed(member)
+        self._forget(outage)
+        if not any(other.standing is Standing.TOLD for other in self.outages.values()):
+            self.timers.cancel("", Rule.REMIND)
+        if outage is self.engine:
+            self.engine = None
+
+    def _forget(self, outage: Outage) -> None:
+        self.outages.pop(outage.number, None)
+        self._news.pop(outage.number, None)
+        self.timers.cancel(str(outage.number), Rule.OUTAGE)
+
+    def outage_due(self, number: str, now: float) -> None:
+        """Somebody's time is up."""
+        outage = self.outages.get(int(number))
+        if outage:
+            self.check_over(outage, now)
+
+    def abandon(self, why: str, now: float) -> None:
+        """Nobody watches any of this any more: what stands in red is over."""
+        for outage in list(self.outages.values()):
+            if outage.standing is Standing.TOLD:
+                story = self.story(outage)
+                self.orders.add(Amend(replace(story, plan=why, open=False, over_at=now)))
+            self._end(outage)
+
+    # The engine's own
+
+    def engine_down(self, at: float, why: str, plan: str) -> Outage:
+        """Begin, or go on with, the engine's own outage."""
+        outage = self.engine
+        if outage is None:
+            outage = self.engine = self.begin("", at)
+        outage.back_at = None
+        known = outage.notice.error if outage.notice else ""
+        outage.notice = Notice(
+            Verdict.ENGINE_DOWN,
+            self.link.facts.host,
+            outage.began_at,
+            error=why or known,
+            plan=plan,
+            mention=self.settings.mention,
+        )
+        self._news[outage.number] = outage
+        return outage
+
+    def engine_back(self, at: float, now: float) -> None:
+        """The engine is back, and what it took with it is known."""
+        outage = self.engine
+        if outage:
+            outage.back_at = at
+            self.check_over(outage, now)
+
+    def left_behind(self, services: list[Watched], at: float) -> Outage | None:
+        """The outage of what the engine did not bring back: its own, if that was told; else one for all of
+        them, None for a single one."""
+        if self.engine and services:
+            plan = "It answers again; what it did not bring back is restarted."
+            return self.engine_down(at, self.link.why, plan)
+        if len(services) < 2:
+            return None
+        outage = self.begin("", at)
+        outage.notice = Notice(
+            Verdict.DEAD,
+            counted(len(services), "service"),
+            at,
+            cause=Cause.ENGINE,
+            plan="They are restarted, what others depend on first.",
+            mention=self.settings.mention,
+        )
+        return outage
+
+    # Reminders
+
+    def remind(self, all_muted: bool, now: float) -> None:
+        """Say what is still down, all of it in one message; nothing is said of what is muted."""
+        away_at = self.link.away_at
+        lines: list[tuple[str, float]] = []
+        if away_at is not None and self.engine and not all_muted:
+            lines.append((self.link.facts.host, away_at))
+        else:
+            for service in self.services.values():
+                if service.incident and not service.is_back and not service.muted:
+                    lines.append((service.incident.notice.name, service.incident.began_at))
+        if self.outages:
+            self.timers.set(Rule.REMIND, "", now + self.settings.remind)
+        if lines:
+            self.tell(self._still_down(lines, now))
+
+    def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
+        names = tuple(f"{name} ({span(now - began_at)})" for name, began_at in lines)
+        title = lines[0][0] if len(lines) == 1 else counted(len(lines), "service")
+        return Notice(
+            Verdict.STILL_DOWN,
+            title,
+            now,
+            downtime=now - min(began_at for _, began_at in lines),
+            names=names,
+            mention=self.settings.mention,
+        )
+
+
+def number_of(service: Watched) -> int:
+    """The number of a service's outage, 0 for none."""
+    return service.incident.outage.number if service.incident else 0
+
+
+# ─── Healing ────────────────────────────────────────────────────────────────────────────────────
+
+FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
+POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
+STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
+HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does, if nothing tells
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done about a service that is down: in words, the phase that this is, and until when that lasts."""
+
+    words: str
+    phase: Phase
+    due: float = math.inf
+
+
+class Healing:
+    """Whether a service that is down is restarted, and when: questions only."""
+
+    def __init__(self, services: Services, link: Link) -> None:
+        self.services, self.link = services, link
+
+    def plan(self, service: Watched, now: float) -> Plan:
+        """What is done about a service that is down: the first of these that holds."""
+        container = service.container
+        if self.services.network_of(service) is Network.GONE:
+            command = recovery_command(container)
+            return self._not_restarted(f"only compose can put it back: {command}")
+        if container.status == "restarting" or self._runs_again(service):
+            policy = container.restart_policy
+            words = f"Docker's own restart policy ({policy}) brings it back."
+            return Plan(words, Phase.DOCKER, now + POLICY_PATIENCE)
+        obstacle = self.obstacle(service)
+        if obstacle:
+            return self._not_restarted(obstacle)
+        holders = self.holders(service, now)
+        if holders:
+            names = listed(parent.container.short for parent in holders)
+            return Plan(f"Waits for {names}.", Phase.HELD, now + HELD_LOOK)
+        attempts, most = service.budget.attempts, service.policy.max_restarts
+        if attempts >= most:
+            return self._not_restarted(f"{counted(attempts, 'restart')} did not help")
+        delay = delay_before(attempts)
+        when = f"in {span(delay)}" if delay else "now"
+        words = f"Restarting it {when} (attempt {attempts + 1} of {most})."
+        return Plan(words, Phase.BACKOFF, now + delay)
+
+    def obstacle(self, service: Watched) -> str:
+        """Why a service is not restarted at all, empty where it may be; its budget aside."""
+        incident = service.incident
+        if incident and incident.hopeless:
+            return incident.hopeless
+        if not service.policy.heal:
+            return service.policy.why_not
+        if self.link.facts.forbidden:
+            return f"Sentinel may only watch here ({self.link.facts.forbidden})"
+        if service.container.auto_remove and not service.container.sick:
+            return REMOVES_ITSELF
+        return ""
+
+    def may_restart(self, service: Watched) -> bool:
+        """Whether a service that runs may be restarted together with another."""
+        if not service.policy.heal or self.link.facts.forbidden:
+            return False
+        return service.budget.attempts < service.policy.max_restarts
+
+    def _not_restarted(self, why: str) -> Plan:
+        return Plan(f"Not restarted: {why}.", Phase.GAVE_UP)
+
+    def _runs_again(self, service: Watched) -> bool:
+        container = service.container
+        stale = self.services.network_of(service) is Network.STALE
+        return container.running and not container.sick and not stale
+
+    # Who waits for whom
+
+    def holders(self, child: Watched, now: float) -> list[Watched]:
+        """What a service waits for: what it names, else what is behind that; in a circle who fell first, of
+        replicas one."""
+        direct: list[Watched] = []
+        behind: list[Watched] = []
+        for parent, dependency in self.services.above(child):
+            if not self._holds(parent, dependency, child, now) or self._began_circle(child, parent):
+                continue
+            replicas = self.services.replicas(parent)
+            if not any(self.steady(other, dependency, now) for other in replicas):
+                (direct if dependency.direct else behind).append(parent)
+        return direct or behind
+
+    def in_shadow(self, child: Watched) -> bool:
+        """Whether something that it depends on, and that did not die of it, is not back."""
+        for parent, _ in self.services.above(child):
+            if not parent.is_back and not self._began_circle(child, parent):
+                return True
+        return False
+
+    def _began_circle(self, child: Watched, parent: Watched) -> bool:
+        """Whether two that need each other began to fall with the first of them."""
+        if not self.services.needs(parent, child) or child.incident is None:
+            return False
+        return parent.incident is None or child.incident.began_at <= parent.incident.began_at
+
+    def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
+        """Whether a restart of a dependant would be wasted; what was stopped long before holds only its
+        network."""
+        if parent.alive:
+            return not self.steady(parent, dependency, now)
+        if parent.incident or dependency.network:
+            return True
+        if not dependency.direct or self.services.finished(parent):
+            return False
+        if parent.phase is Phase.SUSPECT:
+            return True
+        ended, fell = parent.container.finished_time, child.container.finished_time
+        if child.container.running:
+            fell = self.link.stream.position
+        return bool(ended) and fell - ended <= STOP_SHADOW
+
+    def steady(self, parent: Watched, dependency: Dependency, now: float) -> bool:
+        """Whether it lives well enough for its dependants."""
+        return now >= self.steady_at(parent, dependency)
+
+    def steady_at(self, parent: Watched, dependency: Dependency) -> float:
+        """From when on it lives well enough for its dependants: longer than last, healthy where they ask, not to be
+        restarted; infinity where no clock tells."""
+        container = parent.container
+        if not parent.alive or container.sick or self.to_be_refreshed(parent):
+            return math.inf
+        if dependency.condition == "service_healthy" and container.health is Health.STARTING:
+            return math.inf
+        uptime = parent.incident.notice.uptime if parent.incident else None
+        lived = 2 * (uptime or 0.0)
+        return parent.back_at + max(FIRST_PROOF, min(parent.budget.proof, lived))
+
+    def to_be_refreshed(self, service: Watched) -> bool:
+        """Whether a service that runs is itself about to be restarted with what it depends on."""
+        if service.muted or not self.may_restart(service):
+            return False
+        parents = self.services.parents(service)
+        if not all(parent.alive for parent, _ in parents):
+            return False
+        return any(self.asks_refresh(parent, service, link) for parent, link in parents)
+
+    def asks_refresh(self, parent: Watched, child: Watched, dependency: Dependency) -> bool:
+        """Whether a service is to be restarted since what it depends on died and is back."""
+        return dependency.restart and parent.run.follows_death and older(child, parent)
+
+
+def delay_before(attempts: int) -> float:
+    """How long to wait before the next restart, after so many."""
+    if not attempts:
+        return 0.0
+    return float(min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempts - 1)))
+
+
+# ─── Lives ──────────────────────────────────────────────────────────────────────────────────────
+
+FORGET_AFTER = 600.0  # who is gone
+UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
+PROJECT_PATIENCE = 120.0  # how long a stop waits to be told together with the rest of its project
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """Why a service is down, and how that came. `hopeless`: why it is not healed; None leaves that as it is."""
+
+    verdict: Verdict
+    cause: Cause
+    death: Death
+    run: Run = field(default_factory=Run)
+    hopeless: str | None = None
+
+
+def no_death(now: float, code: int | None = None, times: int = 1) -> Death:
+    """What stands for a death where a service is down and its container has not ended."""
+    return Death(0.0, now, code, times=times)
+
+
+class Lives:
+    """One service's life: what its phase is, and what follows from that."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        timers: Timers,
+        orders: Orders,
+        services: Services,
+        runs: Runs,
+        link: Link,
+        stories: Stories,
+        healing: Healing,
+    ) -> None:
+        self.settings = settings
+        self.timers, self.orders, self.services, self.runs = timers, orders, services, runs
+        self.link, self.stories, self.healing = link, stories, healing
+
+    # Deaths
+
+    def assess(self, service: Watched, run: Run, now: float) -> None:
+        """A death that nobody asked for is judged as soon as it is looked at; others may turn out to be a
+        deploy."""
+        death = run.end
+        assert death
+        service.run = run
+        intent = intent_of(run, death, service.container)
+        if intent is Intent.NOBODY and not self.link.settling:
+            return
+        wait = STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle
+        self.suspect(service, run, wait, now)
+        self.link.doubt(death, now)
+
+    def suspect(self, service: Watched, run: Run, wait: float, now: float) -> None:
+        """It ended, and may be back soon: wait and see."""
+        assert run.end
+        service.run = run
+        service.move(Phase.SUSPECT)
+        self.timers.set(Rule.PHASE, service.key, max(now, run.end.at + wait))
+
+    def judge(self, service: Watched, before: Container, now: float) -> None:
+        """Say what a death was: its run's evidence and the container as it is now are both at hand."""
+        run, container = service.run, service.container
+        death = run.end
+        assert death
+        run.judged = True
+        job = self.services.is_job(service)
+        judgement = judgement_of(run, death, before, container, job)
+        verdict = Verdict.FAILED if job else Verdict.DEAD
+        fall = Fall(verdict, judgement.cause, death, run)
+        insist = service.policy.insist
+        if judgement.ending is Ending.FINISHED:
+            self.orders.log("info", f"{container.name} finished")
+            self._end_job(service, now)
+        elif judgement.ending is Ending.FAILED and not insist:
+            self._tell_failed(service, fall, judgement.exit_code, now)
+            self._end_job(service, now)
+        elif insist:
+            self.fall(service, fall, now)
+        else:
+            hopeless = hopeless_end(death, container, judgement.exit_code)
+            self.fall(service, replace(fall, hopeless=hopeless), now)
+
+    def _tell_failed(self, service: Watched, fall: Fall, exit_code: int | None, now: float) -> None:
+        if service.incident is None and not service.muted:
+            notice = self._red(service, fall, fall.verdict, exit_code, now)
+            self.stories.tell(replace(notice, plan="Not restarted: it is a job."))
+
+    def _end_job(self, service: Watched, now: float) -> None:
+        self.rest(service)
+        self.stories.left(service, "", now)
+        if service.container.running:
+            self.came_back(service, now, ours=False)
+
+    def fall(self, service: Watched, fall: Fall, now: float, outage: Outage | None = None) -> None:
+        """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see to its
+        return."""
+        if service.muted:
+            self._fall_muted(service, now)
+            return
+        death, cause = fall.death, fall.cause
+        self.refund_if_proven(service, death.at)
+        if cause not in (Cause.CANT_START, Cause.ORPHAN):
+            service.budget = service.budget.died(now, death.times)
+        notice = self.stories.notice(service, fall.verdict, death.at, cause)
+        joined = outage.now if outage else None
+        incident = self.stories.fell(service, notice, joined, death.times, now)
+        if fall.hopeless is not None:
+            incident.hopeless = fall.hopeless
+        self.orders.add(Count("deaths", service.key, death.times))
+        if fall.verdict is not Verdict.FAILED and self._loops(service, now):
+            incident.looped_at = incident.looped_at or now
+        self.stories.gather(service, now)
+        verdict = fall.verdict
+        if incident.looped_at and cause is not Cause.ORPHAN and service.budget.recent(now):
+            verdict = Verdict.CRASH_LOOP
+        exit_code = None
+        if cause not in (Cause.UNHEALTHY, Cause.CANT_START):
+            exit_code = code_of(death, service.container)
+        incident.notice = self._red(service, fall, verdict, exit_code, now)
+        self.wait(service, now)
+
+    def _loops(self, service: Watched, now: float) -> bool:
+        return len(service.budget.recent(now)) >= LOOP_DEATHS
+
+    def _fall_muted(self, service: Watched, now: float) -> None:
+        """Nothing is told, and nothing done, until the end of the mute."""
+        service.hush = Hush.DIED
+        if service.phase is Phase.MISSING:  # the end of the mute tells it as gone
+            self._be_gone(service, now)
+        self.rest(service)
+        if service.incident:
+            self.stories.check_over(service.incident.outage, now)
+
+    def _red(
+        self,
+        service: Watched,
+        fall: Fall,
+        verdict: Verdict,
+        exit_code: int | None,
+        now: float,
+    ) -> Notice:
+        """What there is to tell of a service that is down."""
+        container, death = service.container, fall.death
+        began = fall.run.started_time if container.running else container.started_time
+        ended = container.finished_time if container.finished_time >= began else death.time
+        lived = bool(began) and ended >= began and fall.cause not in NO_END
+        cant_start = fall.cause is Cause.CANT_START
+        probe = tuple(container.probe_output.splitlines())
+        notice = self.stories.notice(
+            service,
+            verdict,
+            death.at,
+            fall.cause,
+            exit_code=exit_code,
+            uptime=ended - began if lived else None,
+            error=container.error if cant_start else service.known_error,
+            logs=probe if container.sick else service.logs,
+        )
+        if verdict is Verdict.CRASH_LOOP:
+            recent = service.budget.recent(now)
+            notice = replace(notice, deaths=len(recent), downtime=now - recent[0])
+        return notice
+
+    def refund_if_proven(self, service: Watched, at: float) -> None:
+        """Ten minutes of proven life give the restart budget back."""
+        proved_at = service.proved_at
+        if service.is_back and proved_at and at - proved_at >= REFUND_AFTER:
+            service.budget = Budget()
+            self.services.changed(service)
+
+    # Waiting, and restarts
+
+    def wait(self, service: Watched, now: float) -> None:
+        """Wait for the next attempt, for others, or for Docker's own policy, or give up; an attempt that is due is
+        made."""
+        plan = self.healing.plan(service, now)
+        service.move(plan.phase)
+        self.stories.update(service, plan.words)
+        if plan.phase is Phase.GAVE_UP:
+            self._give_up(service, plan.words, now)
+        elif plan.due <= now:
+            self.attempt(service, now)
+        else:
+            self.timers.set(Rule.PHASE, service.key, plan.due)
+            if plan.phase is Phase.DOCKER and service.container.running:
+                self.came_back(service, now, ours=True)
+
+    def retry(self, service: Watched, now: float) -> None:
+        """Its delay is over, and things may stand otherwise now."""
+        if self.healing.plan(service, now).phase is Phase.BACKOFF:
+            self.attempt(service, now)
+        else:
+            self.wait(service, now)
+
+    def attempt(self, service: Watched, now: float) -> None:
+        """Restart it, or start it where it is down; not while somebody is stopping it, or while it is muted."""
+        container = service.container
+        until = self.runs.asked_until(container)
+        if container.running and now < until:
+            self.timers.set(Rule.PHASE, service.key, until)
+            return
+        if service.muted:
+            self.timers.park(Rule.PHASE, service.key, now)
+            return
+        service.budget = service.budget.spent()
+        incident = service.incident
+        if incident:
+            incident.attempts += 1
+        tries = f"attempt {service.budget.attempts} of {service.policy.max_restarts}"
+        self.stories.update(service, f"Restarting it now ({tries}).")
+        service.move(Phase.RESTARTING)
+        service.call = Call(container.id)
+        self.timers.cancel(service.key, Rule.PHASE)
+        self.orders.log("info", f"restarting {container.name} ({tries})")
+        self.orders.add(Count("restarts", service.key))
+        self.orders.add(
+            Restart(
+                service.key,
+                container.id,
+                container.started_time,
+                container.running,
+                container.stop_timeout,
+            )
+        )
+
+    def _give_up(self, service: Watched, plan: str, now: float) -> None:
+        """Stop trying. It is told where something was tried; else the first red has said it already."""
+        self.timers.cancel(service.key, Rule.PHASE)
+        incident = service.incident
+        if incident is None:
+            return
+        if service.budget.attempts and incident.notice.verdict is not Verdict.ORPHANED:
+            known = service.known_error
+            incident.notice = replace(
+                incident.notice,
+                verdict=Verdict.GAVE_UP,
+                exit_code=None if known else incident.notice.exit_code,
+                plan=plan,
+                error=known,
+                attempts=service.budget.attempts,
+            )
+        self.stories.check_over(incident.outage, now)
+
+    def restarted(self, seen: Restarted, now: float) -> None:
+        """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
+        service = self.services.get(seen.key)
+        if service is None or service.phase is not Phase.RESTARTING:
+            return
+        if service.call is None or service.call.container != seen.id:
+            return
+        self.services.changed(service)
+        service.call = None
+        if (
+            service.container.id != seen.id
+        ):  # it was replaced: what became of the new one, the look tells
+            self.came_back(service, now, ours=False)
+            self.orders.look(service.container.id)
+            return
+        if seen.container:
+            self.services.show(service, seen.container)
+        match seen.outcome:
+            case Outcome.FORBIDDEN:
+                self.link.forbid(seen.why)
+                self.wait(service, now)
+            case Outcome.REFUSED:
+                self._refused(service, service.container.error or seen.why, now)
+            case _:
+                self._called(service, seen, now)
+
+    def _refused(self, service: Watched, words: str, now: float) -> None:
+        """The engine can't start it: once more, unless it has said the same before."""
+        known = service.known_error
+        service.known_error = words
+        incident = service.incident
+        if incident is None:  # it ran, and was to be restarted with another
+            cause = Cause.CANT_START
+            self.fall(service, Fall(Verdict.DEAD, cause, no_death(now)), now)
+            return
+        incident.hopeless = str(Cause.CANT_START) if words == known else ""
+        self.wait(service, now)
+
+    def _called(self, service: Watched, seen: Restarted, now: float) -> None:
+        if seen.outcome is Outcome.UNKNOWN:
+            service.call = Call(seen.id, now + UNKNOWN_PATIENCE)
+        self.came_back(service, now, ours=True)
+        ended = service.run.pending is not None  # it has died since
+        if ended:
+            self.assess(service, service.run, now)
+        if ended or seen.outcome is Outcome.OVERTAKEN or not service.container.running:
+            self.orders.look(seen.id)
+
+    def call_pending(self, service: Watched, now: float) -> bool:
+        """Whether a restart of Sentinel's, whose answer was lost, may still be at work."""
+        call = service.call
+        return call is not None and call.until_at is not None and now < call.until_at
+
+    # Ways back
+
+    def came_back(
+        self, service: Watched, now: float, ours: bool, started_time: float = 0.0
+    ) -> None:
+        """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
+        container, incident = service.container, service.incident
+        replaced = service.phase is Phase.SUSPECT and incident is None
+        if not ours:
+            service.refund()
+        run = service.run = self.runs.of(container)
+        if incident and not service.is_back and incident.notice.verdict is not Verdict.RESTARTED:
+            run.follows_death = True
+        service.deploy = None
+        service.move(Phase.UP if replaced else Phase.PROVING)
+        service.back_at = self.runs.moment(started_time or container.started_time, now)
+        self.services.changed(service)
+        self.timers.cancel(service.key, Rule.PHASE, Rule.FORGET)
+        self.timers.set(Rule.DEPENDANTS, service.key, now + FIRST_PROOF)
+        if not replaced:
+            proof = service.budget.proof
+            self.timers.set(Rule.PHASE, service.key, max(now, service.back_at + proof))
+            self.stories.update(
+                service, f"It runs again; it has to live for {span(proof)} to be called back."
+            )
+
+    # Ends that somebody wanted
+
+    def suspect_due(self, service: Watched, now: float) -> None:
+        """It has not come back within its time: a death after all, or an end that somebody wanted."""
+        run = service.run
+        death = run.end
+        assert death
+        settled_at = death.at + service.policy.settle
+        intent = intent_of(run, death, service.container, final=True)
+        if death.heard and intent is Intent.NOBODY:
+            self.judge(service, service.container, now)
+        elif now < settled_at:
+            self.timers.set(Rule.PHASE, service.key, settled_at)
+        else:
+            self.settle(service, Cause.STOP, now)
+
+    def missing_due(self, service: Watched, now: float) -> None:
+        """Nothing has taken the place of its container."""
+        self.settle(service, Cause.REMOVED, now)
+
+    def settle(self, service: Watched, cause: Cause, now: float) -> None:
+        """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles as a
+        whole."""
+        death = service.death or no_death(now)
+        together_at = self._project_settles_at(service, now)
+        if now < together_at and now < death.at + service.policy.settle + PROJECT_PATIENCE:
+            self.timers.set(Rule.PHASE, service.key, together_at)
+            return
+        if service.deploy and self._siblings_live(service):
+            service.run.settle()
+            service.deploy = None
+            hopeless = "only compose can put it back"
+            fall = Fall(Verdict.VANISHED, Cause.FAILED_UPDATE, death, service.run, hopeless)
+            self.fall(service, fall, now)
+            return
+        if cause is Cause.STOP and self.settings.stops == "alert":
+            service.run.settle()
+            self.fall(service, Fall(Verdict.DEAD, Cause.OPERATOR, death, service.run), now)
+            return
+        if self.settings.stops != "ignore":
+            exit_code = service.container.exit_code if cause is Cause.STOP else None
+            self.stories.tell_apart(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
+        if service.phase in REMOVED:
+            self._be_gone(service, now)
+        self.stories.left(service, f"It was {cause}.", now)
+        self.rest(service)
+        for sibling in self.services.siblings(service):
+            self.end_vanished(sibling, now)
+
+    def _project_settles_at(self, service: Watched, now: float) -> float:
+        """When all of its project that may be about to come back have had their time."""
+        latest = now
+        if not service.container.project:
+            return latest
+        for other in self.services.siblings(service):
+            if other.phase in (Phase.SUSPECT, Phase.MISSING):
+                latest = max(latest, self.timers.at(Rule.PHASE, other.key) or now)
+        return latest
+
+    def _siblings_live(self, service: Watched) -> bool:
+        """Whether the rest of its project runs, or it has none: then a removal was not the whole project's."""
+        siblings = self.services.siblings(service)
+        return not siblings or any(sibling.phase in STANDING for sibling in siblings)
+
+    def vanished(self, service: Watched) -> bool:
+        """Whether it was removed by something that never put it back."""
+        incident = service.incident
+        if incident is None or service.phase is not Phase.GAVE_UP:
+            return False
+        return incident.notice.verdict is Verdict.VANISHED
+
+    def end_vanished(self, service: Watched, now: float) -> None:
+        """What vanished is missed no longer once all of its project is removed."""
+        siblings = self.services.siblings(service)
+        if not self.vanished(service) or not siblings:
+            return
+        if all(sibling.phase in REMOVED or self.vanished(sibling) for sibling in siblings):
+            self._be_gone(service, now)
+            self.stories.left(service, f"It was {Cause.REMOVED}.", now)
+
+    def rest(self, service: Watched) -> None:
+        """Leave it alone until somebody starts it."""
+        self.services.changed(service)
+        service.run.settle()
+        self.timers.cancel(service.key, Rule.PHASE)
+        if service.phase not in REMOVED:
+            service.move(Phase.STOPPED)
+
+    def be_missing(self, service: Watched, wait: float, now: float) -> None:
+        """Its container was removed, which may be half of a deploy."""
+        service.move(Phase.MISSING)
+        self.timers.set(Rule.PHASE, service.key, now + wait)
+
+    def be_forgotten(self, service: Watched, why: str, now: float) -> None:
+        """Its container was removed, and that is no news."""
+        self._be_gone(service, now)
+        self.stories.left(service, why, now)
+
+    def _be_gone(self, service: Watched, now: float) -> None:
+        service.move(Phase.GONE)
+        self.services.changed(service)
+        self.timers.cancel(service.key, Rule.PHASE)
+        self.timers.set(Rule.FORGET, service.key, now + FORGET_AFTER)
+
+    def forget_due(self, service: Watched, now: float) -> None:
+        """It has been gone for long."""
+        if service.phase is Phase.GONE:
+            self.stories.left(service, f"It was {Cause.REMOVED}.", now)
+            self.services.forget(service)
+
+
+# ─── Dependants ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Dependants:
+    """What the life of one service means to those that need it: they go on, are restarted with it, or have lost
+    its network."""
+
+    def __init__(self, lives: Lives) -> None:
+        self.lives = lives
+        self.timers, self.services = lives.timers, lives.services
+        self.stories, self.healing = lives.stories, lives.healing
+
+    def wake(self, parent: Watched, now: float) -> None:
+        """A service lives again: what waited for it goes on, as does what waited for it and for others, and what
+        can't live on with it as it is, is restarted."""
+        if not parent.alive:
+            return
+        for other, link in self._steady_above(parent, now):
+            self._keep_together(parent, other, link, now)  # its last restart may not have been done
+        later: list[float] = []
+        waiting = 0
+        for child, dependency in self.services.below(parent):
+            ready_at = self.healing.steady_at(parent, dependency)
+            if now < ready_at:
+                later.append(min(ready_at, now + HELD_LOOK))
+                continue
+            waiting += not self._go_on(child, parent, dependency, now)
+            for other, link in self._steady_above(child, now):
+                if other is not parent:
+                    self._go_on(child, other, link, now)
+        if later:
+            self.timers.set(Rule.DEPENDANTS, parent.key, min(later))
+        elif not waiting and (parent.incident is None or parent.phase is Phase.UP):
+            parent.run.calm_down()
+
+    def _steady_above(self, child: Watched, now: float) -> Needs:
+        """All that a service depends on, and that lives well enough for it."""
+        above = self.services.above(child)
+        return [(other, link) for other, link in above if self.healing.steady(other, link, now)]
+
+    def _go_on(self, child: Watched, parent: Watched, dependency: Dependency, now: float) -> bool:
+        """Do for a dependant what the life of its parent allows; whether that is all. The end of a mute, and the
+        return of others that it needs, ask again."""
+        if child.muted:
+            return False
+        if child.incident and self._waited_for(child, parent):
+            child.refund()
+            self.services.changed(child)
+            self.lives.wait(child, now)
+            return True
+        if child.incident and child.phase is Phase.PROVING and len(child.budget.died_at) > 1:
+            # It died of its parent, which says nothing of it.
+            child.budget = replace(child.budget, died_at=())
+            self.services.changed(child)
+            proven_at = child.back_at + child.budget.proof
+            self.timers.set(Rule.PHASE, child.key, max(now + INSTANT, proven_at))
+            return True
+        return self._keep_together(child, parent, dependency, now)
+
+    def _keep_together(
+        self, child: Watched, parent: Watched, dependency: Dependency, now: float
+    ) -> bool:
+        """Restart a service that runs, where it can't live on with what it needs as that is now; false if that has
+        to wait for others."""
+        if child.muted or not child.alive:
+            return not child.muted
+        if dependency.network and self.services.adrift(child):
+            self.check_network(child, now)
+        elif self.healing.asks_refresh(parent, child, dependency):
+            if self.healing.holders(child, now):
+                return False
+            self._refresh(child, parent, Cause.TOGETHER, now)
+        return True
+
+    def _waited_for(self, child: Watched, parent: Watched) -> bool:
+        """Whether a service that is down may be tried anew, now that what it needs is back."""
+        if child.phase is Phase.HELD:
+            return True
+        incident = child.incident
+        if child.phase is not Phase.GAVE_UP or parent.incident is None or incident is None:
+            return False
+        return child.policy.heal and not incident.hopeless
+
+    def _refresh(self, child: Watched, parent: Watched, cause: Cause, now: float) -> None:
+        """Restart a service that runs, after what it can't live without was restarted."""
+        self.lives.refund_if_proven(child, now)
+        if not self.healing.may_restart(child):
+            if cause is Cause.STALE:
+                self._fall_adrift(child, cause, now)
+            return
+        notice = self.stories.notice(child, Verdict.RESTARTED, now, cause)
+        incident = child.incident
+        if incident:
+            incident.back_at = None
+        elif parent.incident:
+            self.stories.joins(child, parent.incident.outage, notice, now)
+        else:
+            self.stories.tell_apart(child, Verdict.RESTARTED, now, cause)
+        child.move(Phase.BACKOFF)
+        self.lives.attempt(child, now)
+
+    # Networks that containers share
+
+    def check_network(self, child: Watched, now: float) -> None:
+        """See to a service whose network is gone: compose may still be about to, after a recreate."""
+        parent = self.services.get(child.network_parent)
+        if parent is None or not parent.alive or child.muted:
+            return
+        match self.services.network_of(child):
+            case Network.GONE if self.timers.at(Rule.NETWORK, child.key) is None:
+                self.timers.set(Rule.NETWORK, child.key, now + child.policy.settle)
+            case Network.STALE if self.healing.steady(parent, Dependency(network=True), now):
+                self._refresh(child, parent, Cause.STALE, now)
+
+    def network_due(self, child: Watched, now: float) -> None:
+        """Compose had its time to put back who lost its network."""
+        if child.alive and self.services.network_of(child) is Network.GONE:
+            self._fall_adrift(child, Cause.ORPHAN, now)
+        parent = self.services.get(child.network_parent)
+        if parent and parent.incident:
+            self.stories.check_over(parent.incident.outage, now)
+
+    def _fall_adrift(self, child: Watched, cause: Cause, now: float) -> None:
+        self.lives.fall(child, Fall(Verdict.ORPHANED, cause, no_death(now, times=0)), now)
+
+
+# ─── Sights ─────────────────────────────────────────────────────────────────────────────────────
+
+PROOF_STEP = 5.0  # how often it is asked whether what has lived long enough is healthy, too
+LOOK_RETRY = 2.0  # after a look that failed, or a restart whose answer was lost
+NOTE_EVERY = 600.0
+UNHEARD_WAIT = 1.0  # until an end that was seen has surely been told, too
+
+
+class Sight(Enum):
+    """What a look shows, beside what was believed."""
+
+    PAUSED = auto()
+    ENDED = auto()  # as the stream told, and that is not judged yet
+    RUNS = auto()
+    SICK = auto()  # it runs, and its health check fails
+    RAN_UNSEEN = auto()  # it runs, and has ended and been restarted since, which no event told
+    CANT_START = auto()  # the engine says so, in new words
+    DOCKER_TRIES = auto()  # it waits for Docker's own restart policy
+    DOCKER_STOPPED = auto()  # it does not any more
+    NOT_TAKEN = auto()  # it is still down, as is known
+    ENDED_UNHEARD = auto()
+    NOTHING_NEW = auto()
+
+
+def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
+    """What a look at a service's container shows. `missed_start`: no event told of the start of its run."""
+    before = believed.container
+    if seen.status == "paused":
+        return Sight.PAUSED
+    if believed.lives and believed.run.pending and believed.phase is not Phase.SUSPECT:
+        return Sight.ENDED
+    if seen.running:
+        if seen.sick:
+            return Sight.SICK
+        same = seen.id == before.id
+        if same and missed_start and seen.restart_count > before.restart_count:
+            return Sight.RAN_UNSEEN
+        return Sight.RUNS
+    if seen.error and seen.error != believed.known_error and believed.phase is not Phase.RESTARTING:
+        return Sight.CANT_START
+    if believed.phase in WAITING and before.status == "restarting" != seen.status:
+        return Sight.DOCKER_STOPPED
+    if seen.status == "restarting":
+        return Sight.DOCKER_TRIES
+    if believed.phase in STANDING and believed.run.judged:
+        return Sight.NOT_TAKEN
+    if believed.phase in STANDING and seen.status != "created":
+        return Sight.ENDED_UNHEARD
+    return Sight.NOTHING_NEW
+
+
+class Looks:
+    """What is done about what is seen, of whom, and about what is not there any more."""
+
+    def __init__(
+        self, settings: Settings, lives: Lives, dependants: Dependants, mutes: Mutes
+    ) -> None:
+        self.settings, self.mutes = settings, mutes
+        self.lives, self.dependants = lives, dependants
+        self.timers, self.orders = lives.timers, lives.orders
+        self.services, self.runs = lives.services, lives.runs
+        self.link, self.stories = lives.link, lives.stories
+
+    # A listing, and a look
+
+    def listed(self, rows: tuple[Row, ...], now: float) -> None:
+        """Compare a listing, which is the truth, with what is believed; look where they differ."""
+        listing = self.link.listed
+        ids = listing.note(rows, self.services.containers())
+        differing = [row.id for row in rows if self._differs(row)]
+        lost = [each for each in self.services.containers() if each not in ids]
+        for container_id in [*differing, *lost]:
+            self.orders.look(container_id)
+        for service in list(self.services.values()):
+            if service.container.network_target and service.alive:
+                self.services.find_network(service)
+                self.dependants.check_network(service, now)
+        listing.grew(rows)
+        known = ids.union(self.services.containers())
+        self.runs.keep(lambda each: each in known or self.orders.looking(each))
+
+    def _differs(self, row: Row) -> bool:
+        """Whether a row tells something that is not known. Age tells of restarts that no event told."""
+        if row.id in self.link.listed.ignored:
+            return False
+        service = self.services.of(row.id)
+        known = service.container if service else None
+        if service and service.container.id != row.id:
+            known = service.deploy.successor if service.deploy else None
+        if known is None or known.status != row.status or row.status == "created":
+            return True
+        if row.status == "running" and known.health != row.health:
+            return True
+        deaf = self.link.stream.flow is not Flow.OPEN
+        return row.young and (deaf or row.id in self.link.listed.grown)
+
+    def looked(self, seen: Looked, now: float) -> None:
+        """Reconcile a service with its container as it really is. A look that something overtook is repeated."""
+        service = self._owner(seen)
+        if service:
+            self.timers.release(Rule.PHASE, service.key)
+        if self.orders.looked(seen.id):
+            if service or seen.container:
+                self.orders.look(seen.id)
+        elif seen.why:
+            self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
+        elif seen.container is None:
+            self.gone(seen.id, now)
+        else:
+            service = service or self.adopt(seen.container, now)
+            if service:
+                self._see(service, seen.container, seen.logs, now)
+
+    def _owner(self, seen: Looked) -> Watched | None:
+        """Whose container this is; nobody's, where it was taken for a replacement, and has another name now."""
+        service, container = self.services.of(seen.id), seen.container
+        if service is None or container is None or service.container.id == seen.id:
+            return service
+        if container.key == service.key:
+            return service
+        self.services.unlink(seen.id)
+        return None
+
+    def _see(self, service: Watched, seen: Container, logs: tuple[str, ...], now: float) -> None:
+        before = service.container
+        self.services.changed(service)
+        if seen.id != before.id and not self._succeeds(service, seen, now):
+            return
+        missed_start = self.runs.missed_start(seen)
+        run = self.runs.of(seen)
+        if service.lives and not service.run.pending:
+            service.run = run
+        started = before.health is Health.STARTING and seen.health is not Health.STARTING
+        if started and service.phase in STANDING:
+            self.timers.sooner(Rule.DEPENDANTS, service.key, now)  # they may wait for that
+        sight = sight_of(service, seen, missed_start)
+        self.services.show(service, seen)
+        service.logs = logs or service.logs
+        if seen.running and service.deploy and not service.deploy.successor:
+            service.deploy = None  # the replacement runs
+        self._rekey(service)
+        self._act(sight, service, before, now)
+
+    def _act(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
+        step = STEPS[sight].get(service.phase)
+        if step:
+            step(self, sight, service, before, now)
+
+    def _rekey(self, service: Watched) -> None:
+        """A container that somebody gave another name goes by that from now on, so that its old one is free."""
+        container = service.container
+        if service.key in (container.key, container.name, own_key(container)):
+            return
+        key = self._free_key(container)
+        self._move_timers(service.key, key)
+        self.services.rename(service, key)
+
+    def _free_key(self, container: Container) -> str:
+        """A key that no other service has: two containers that live never share one."""
+        for key in (container.key, container.name):
+            if key not in self.services:
+                return key
+        return own_key(container)
+
+    def _move_timers(self, old: str, new: str) -> None:
+        for rule in SERVICE_RULES:
+            due = self.timers.at(rule, old)
+            self.timers.cancel(old, rule)
+            if due is not None:
+                self.timers.set(rule, new, due)
+
+    # Whose a container is
+
+    def adopt(self, container: Container, now: float) -> Watched | None:
+        """Begin to watch a container, or learn that it is not to be watched."""
+        policy, warnings = policy_of(container, self.settings, self.link.facts.me)
+        for warning in warnings:
+            self.orders.log("warning", warning)
+        if not policy.watch:
+            self.link.listed.ignored.add(container.id)
+            self.runs.drop(container.id)
+            return None
+        key = container.key
+        known = self.services.get(key)
+        if known and self._is_copy(container, known):
+            key = self._free_key(container)
+            known = None
+        if known:
+            self.services.link(container.id, key)
+            return known
+        service = Watched(key, container, policy, Phase.UP, self.runs.of(container))
+        found = container.id in (self.link.listed.found or ())
+        heard = service.run.pending is not None
+        found_down = found and container.status not in ("running", "restarting") and not heard
+        if found_down:
+            service.known_error = container.error
+        if found_down or container.status == "created":
+            service.phase = Phase.STOPPED
+            service.run.settle()
+        self.services.enter(service)
+        self._mind_mutes(service, now)
+        self.orders.log("info", f"watching {container.name} ({container.status})")
+        return service
+
+    def adopt_all(self, containers: Iterable[Container], now: float) -> None:
+        """Take containers as they are, to answer questions about them."""
+        for container in containers:
+            service = self.services.get(container.key) or self.adopt(container, now)
+            if service:
+                self.services.show(service, container)
+
+    def _is_copy(self, container: Container, known: Watched) -> bool:
+        """Whether a container only looks like that of a service which is there: two that live share no key."""
+        there = known.phase not in REMOVED and not self.lives.vanished(known)
+        return there and not container.replaces(known.container)
+
+    def _mind_mutes(self, service: Watched, now: float) -> None:
+        self.mutes.begin(service, now)
+        if service.policy.quiet:  # its label may have windows that nobody has looked at yet
+            self.timers.sooner(Rule.MUTE, "", now)
+
+    def _succeeds(self, service: Watched, seen: Container, now: float) -> bool:
+        """A second container under the same key: true if it is now the service's container."""
+        ours = service.container
+        if seen.status == "created" and service.phase not in REMOVED:
+            if (
+                service.phase is Phase.SUSPECT and not service.deploy
+            ):  # an update begins: it has its time, too
+                self.timers.set(Rule.PHASE, service.key, now + service.policy.settle)
+            service.deploy = Deploy(seen)
+            return False
+        came_after = service.phase in REMOVED and seen.started_time > ours.started_time
+        if seen.status not in ("running", "restarting", "created") and not came_after:
+            return False
+        if service.lives and seen.started_time <= ours.started_time:
+            return False  # the younger one counts
+        service.policy, _ = policy_of(seen, self.settings, self.link.facts.me)
+        service.deploy = Deploy() if seen.status == "created" else None
+        service.run = self.runs.of(seen)
+        service.refund()
+        self.timers.cancel(service.key, Rule.FORGET)
+        self._mind_mutes(service, now)
+        if came_after and seen.status == "exited":  # it ran, while nobody looked
+            self.lives.came_back(service, now, ours=False, started_time=seen.started_time)
+        return True
+
+    def gone(self, container_id: str, now: float) -> None:
+        """A container no longer exists: removed, or replaced by its successor."""
+        service = self.services.unlink(container_id)
+        run = self.runs.drop(container_id)
+        self.timers.cancel(container_id, *CONTAINER_RULES)
+        if service is None:
+            return
+        self.services.changed(service)
+        successor = service.deploy.successor if service.deploy else None
+        if service.container.id != container_id:
+            if successor and successor.id == container_id:
+                service.deploy = Deploy()
+            return
+        self._judge_removed(service, run, now)
+        if successor:
+            self.services.show(service, successor)
+            service.deploy = Deploy()
+            service.refund()
+            if service.phase is not Phase.SUSPECT:  # that is about the end of the one before
+                service.run = self.runs.of(successor)
+        elif self.lives.vanished(service) and service.container.status != "created":
+            self.lives.end_vanished(
+                service, now
+            )  # it was gone before, and its replacement never came
+        else:
+            self._removed(service, container_id, now)
+
+    def _judge_removed(self, service: Watched, run: Run, now: float) -> None:
+        """Judge a death that was removed before anyone could look at it."""
+        death = run.pending
+        if death is None or service.phase not in STANDING:
+            return
+        if death.time < service.container.started_time:
+            return
+        if self.link.facts.podman and death.code in WORTHLESS_CODES:
+            return  # `rm -f`, to Podman
+        service.run = run
+        before = replace(service.container, status=REMOVED_UNSEEN, finished_time=0.0)
+        self.services.show(service, before)
+        self.lives.judge(service, before, now)
+
+    def _removed(self, service: Watched, container_id: str, now: float) -> None:
+        container = service.container
+        told = container.auto_remove or container.status == REMOVED_UNSEEN
+        for other in self.services.containers(service.key):
+            self.orders.look(other)  # one that came after it, and ended
+        if told or service.phase in REMOVED or service.phase is Phase.STOPPED:
+            self.lives.be_forgotten(service, "" if told else f"It was {Cause.REMOVED}.", now)
+            return
+        missed = container_id in self.link.listed.missed
+        away_for = self.runs.away_for if missed else 0.0
+        self.lives.be_missing(service, max(0.0, service.policy.settle - away_for), now)
+
+    # Steps: what is done about a sight. `before` is the container as it was seen last.
+
+    def pause(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It is paused: left alone."""
+        self.lives.rest(service)
+        if service.incident:
+            self.stories.check_over(service.incident.outage, now)
+
+    def judge_end(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It ended: a death that nobody asked for is told."""
+        self.lives.assess(service, service.run, now)
+        if service.phase is not Phase.SUSPECT:
+            self.lives.judge(service, before, now)
+
+    def back(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
+        """It runs again: by Docker's or Sentinel's doing, or by somebody's."""
+        container = service.container
+        same_run = container.started_time == before.started_time
+        by_docker = before.status == "restarting"
+        by_docker = by_docker or container.restart_count > before.restart_count
+        ours = same_run or by_docker or self.lives.call_pending(service, now)
+        self.lives.came_back(service, now, ours)
+        self._act(sight, service, before, now)
+
+    def back_if_restarted(
+        self, sight: Sight, service: Watched, before: Container, now: float
+    ) -> None:
+        """It was restarted; or it is still the sick run that is known, or the one without a network."""
+        same_run = service.container.started_time == before.started_time
+        if not (same_run and (service.container.sick or self.services.adrift(service))):
+            self.back(sight, service, before, now)
+
+    def fall_sick(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """Its health check fails. While somebody stops it, no probe counts."""
+        until = self.runs.asked_until(service.container)
+        if now < until:
+            self.timers.set(Rule.LOOK, service.container.id, until)
+            return
+        fall = Fall(Verdict.UNHEALTHY, Cause.UNHEALTHY, no_death(now), service.run)
+        self.lives.fall(service, fall, now)
+
+    def judge_unseen(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It ended and was restarted, and no event told."""
+        container = service.container
+        times = container.restart_count - before.restart_count
+        death = Death(container.started_time, now, None, heard=False, times=times)
+        service.run = Run(before.started_time, end=death)
+        self.lives.judge(service, before, now)
+
+    def prove(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited
+        for."""
+        if service.muted or now < service.back_at + service.budget.proof:
+            return
+        starting = service.container.health is Health.STARTING
+        if starting or (service.incident and self.lives.healing.in_shadow(service)):
+            self.timers.set(Rule.PHASE, service.key, now + PROOF_STEP)
+            return
+        service.move(Phase.UP)
+        service.proved_at = now
+        service.known_error = ""
+        self.services.changed(service)
+        self.timers.cancel(service.key, Rule.PHASE)
+        self.dependants.wake(service, now)
+        incident = service.incident
+        service.make_hope()
+        if incident:
+            incident.back_at = service.back_at
+            self.stories.back(service, incident, now)
+
+    def fall_cant_start(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """The engine could not start it. No event tells that, only State.Error; it is told when its words
+        change."""
+        container = service.container
+        run = service.run = self.runs.of(container)
+        run.judged = True
+        service.known_error = container.error
+        death = no_death(now, container.exit_code)
+        self.lives.fall(service, Fall(Verdict.DEAD, Cause.CANT_START, death), now)
+
+    def note_error(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """The engine says in new words that it can't start it."""
+        service.known_error = service.container.error
+        if service.phase in WAITING:
+            self.lives.wait(service, now)
+
+    def docker_tries(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
+        """Docker's own policy is at it, and no event told of the end."""
+        container = service.container
+        if service.phase is Phase.SUSPECT and service.run.pending:
+            return
+        if self.link.settling:
+            self.timers.set(Rule.LOOK, container.id, now + ENGINE_GRACE)
+            return
+        if service.phase not in STANDING:
+            self.lives.came_back(service, now, ours=False)
+        service.run = self.runs.death_in(container, now)
+        self.lives.judge(service, before, now)
+
+    def docker_stopped(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """Docker's own policy has stopped: as its limit is, or killed in its backoff, of which no event tells."""
+        container = service.container
+        if not container.kept_up:
+            self.lives.wait(service, now)
+            return
+        run = Run(container.started_time, end=Death(0.0, now, container.exit_code, heard=False))
+        self.lives.suspect(service, run, service.policy.settle, now)
+
+    def not_taken(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """The death of this run is told already: the restart has not taken, unless it is still at work."""
+        if self.lives.call_pending(service, now):
+            self.timers.set(Rule.PHASE, service.key, now + LOOK_RETRY)
+        else:
+            self.lives.wait(service, now)
+
+    def await_word(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It ended, and the stream has not told so: it may still."""
+        if self.timers.at(Rule.UNHEARD, service.key) is None:
+            refused = self.link.stream.flow is Flow.REFUSED
+            self.timers.set(Rule.UNHEARD, service.key, now if refused else now + UNHEARD_WAIT)
+
+    # What is due
+
+    def unheard_due(self, service: Watched, now: float) -> None:
+        """A death that the stream did not tell: it may be deaf. It is opened anew, then the death judged without
+        it."""
+        container = service.container
+        if service.phase not in STANDING or container.running:
+            return
+        if self.link.stream.seems_deaf(now):
+            self.orders.log(
+                "info", f"the stream did not tell that {container.name} ended; opening it anew"
+            )
+            self.orders.add(CloseStream())
+        told_by = self.link.stream.told_by(now)
+        if now < told_by:
+            self.timers.set(Rule.UNHEARD, service.key, told_by)
+            return
+        run = self.runs.death_in(container, now)
+        assert run.end
+        run.end = replace(run.end, heard=False)
+        once = container.restart_policy == "on-failure"
+        spent = once and (container.exit_code == 0 or container.restart_count > 0)
+        asked = intent_of(run, run.end, container, final=True) is Intent.OPERATOR
+        kept = container.restart_policy != "no" and not spent
+        if asked or kept:  # Docker would have restarted a death, not a stop
+            self.lives.suspect(service, run, service.policy.settle, now)
+        else:
+            service.run = run
+            self.lives.judge(service, container, now)
+
+    def look_again(self, service: Watched, now: float) -> None:
+        """See whether it has proven itself, or what Docker's own policy does."""
+        step = PROOF_STEP if service.phase is Phase.PROVING else POLICY_PATIENCE
+        self.timers.set(Rule.PHASE, service.key, now + step)
+        self.orders.look(service.container.id)
+
+    def phase_due(self, service: Watched, now: float) -> None:
+        """What a service's phase has waited for."""
+        match service.phase:
+            case Phase.SUSPECT:
+                self.lives.suspect_due(service, now)
+            case Phase.MISSING:
+                self.lives.missing_due(service, now)
+            case Phase.BACKOFF:
+                self.lives.retry(service, now)
+            case Phase.HELD:
+                self.lives.wait(service, now)
+            case Phase.DOCKER | Phase.PROVING:
+                self.look_again(service, now)
+            case _:
+                raise Unforeseen(f"{service.container.name}: {service.phase}, and it is due")
+
+    def oom_due(self, container_id: str, now: float) -> None:
+        """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
+        service = self.services.of(container_id)
+        if service is None or service.phase not in STANDING or service.muted or service.death:
+            return
+        lately = service.noted_at is not None and now < service.noted_at + NOTE_EVERY
+        if self.runs.newest(container_id).oom_time and not lately:
+            service.noted_at = now
+            self.services.changed(service)
+            self.stories.tell_apart(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
+
+
+def own_key(container: Container) -> str:
+    """A key that no other container can have."""
+    return f"{container.name}@{container.id[:12]}"
+
+
+Step = Callable[[Looks, Sight, Watched, Container, float], None]
+
+
+def at_phases(phases: Iterable[Phase], step: Step) -> dict[Phase, Step]:
+    """The same step in several phases."""
+    return dict.fromkeys(phases, step)
+
+
+TRYING = (Phase.BACKOFF, Phase.HELD, Phase.GAVE_UP)
+ASLEEP = (Phase.SUSPECT, Phase.DOCKER, Phase.STOPPED, Phase.MISSING, Phase.GONE)
+
+# What is done about what is seen, in each phase; a pair that is not here is nothing to do.
+STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
+    Sight.PAUSED: at_phases(STANDING | WAITING | {Phase.GAVE_UP}, Looks.pause),
+    Sight.ENDED: at_phases(STANDING | WAITING | {Phase.GAVE_UP}, Looks.judge_end),
+    Sight.RUNS: at_phases(TRYING, Looks.back_if_restarted)
+    | at_phases(ASLEEP, Looks.back)
+    | {Phase.PROVING: Looks.prove},
+    Sight.SICK: at_phases(TRYING, Looks.back_if_restarted)
+    | at_phases(ASLEEP, Looks.back)
+    | at_phases(STANDING, Looks.fall_sick),
+    Sight.RAN_UNSEEN: at_phases((*TRYING, *ASLEEP), Looks.back)
+    | at_phases(STANDING, Looks.judge_unseen),
+    Sight.CANT_START: at_phases((*WAITING, Phase.GAVE_UP), Looks.note_error)
+    | at_phases(
+        (*STANDING, Phase.SUSPECT, Phase.STOPPED, Phase.MISSING, Phase.GONE),
+        Looks.fall_cant_start,
+    ),
+    Sight.DOCKER_TRIES: at_phases(
+        STANDING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED}, Looks.docker_tries
+    ),
+    Sight.DOCKER_STOPPED: at_phases(WAITING, Looks.docker_stopped),
+    Sight.NOT_TAKEN: at_phases(STANDING, Looks.not_taken),
+    Sight.ENDED_UNHEARD: at_phases(STANDING, Looks.await_word),
+    Sight.NOTHING_NEW: {},
+}
+
+
+# ─── Events ─────────────────────────────────────────────────────────────────────────────────────
+
+START_LOOK = 0.5  # a start that fails sends no event at all: look after so long
+OOM_LOOK = 3.0  # so long after an `oom` it is clear whether the container lives on
+OUR_LABELS = "sentinel."
+
+
+def begins_anew(container: Container, event: Heard) -> bool:
+    """Whether a `start` is news: not that of the run that is known, told again or late."""
+    if container.running:
+        return event.time > container.started_time + SAME_START
+    return event.time > container.finished_time
+
+
+class Events:
+    """What an event says at once, and the next listing would say late."""
+
+    def __init__(self, settings: Settings, lives: Lives, looks: Looks) -> None:
+        self.settings, self.lives, self.looks = settings, lives, looks
+        self.timers, self.orders = lives.timers, lives.orders
+        self.services, self.runs, self.link = lives.services, lives.runs, lives.link
+
+    def heard(self, event: Heard, now: float) -> None:
+        """Note an event's evidence, and act on it at once; a resumed stream's repeats are dropped."""
+        if event.action not in EVENT_STEPS or not self.link.stream.is_news(event):
+            return
+        self.link.heard_before(event)
+        ignored = self.link.listed.ignored
+        if event.id in ignored or self._passes_by(event):
+            if event.action == "destroy":
+                ignored.discard(event.id)
+            return
+        run = self.runs.heard(event)
+        service = self.services.of(event.id)
+        if service:
+            self.services.changed(service)
+        if not self.runs.is_evidence_only(event):
+            EVENT_STEPS[event.action](self, event, run, service, now)
+        elif event.action == "die" and self.runs.away_since_time:
+            self.died(
+                event, run, None, now
+            )  # it may not have been judged before Sentinel went away
+
+    def _passes_by(self, event: Heard) -> bool:
+        """Whether a new container is nobody's business, as its labels in the event tell: jobs may come by the
+        second."""
+        labels = event.attributes
+        if event.action not in ("create", "start") or self.services.of(event.id):
+            return False
+        if self.link.facts.podman or "image" not in labels:
+            return False
+        if any(name.startswith(OUR_LABELS) for name in labels):
+            return False  # those are read by a look, which may warn
+        container = Container(event.id, labels.get("name", ""), labels)
+        watched, _ = scope_of(container, self.settings, self.link.facts.me)
+        if not watched:
+            self.link.listed.ignored.add(event.id)
+        return not watched
+
+    # One step for each kind of event
+
+    def killed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """A signal that asks it to end: somebody stops it."""
+        asks = event.signal in ASKING_SIGNALS
+        if service and event.signal == service.container.stop_signal:
+            asks = True
+        if asks:
+            run.asked_at = now
+
+    def differs(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """It is otherwise than before."""
+        self.orders.look(event.id)
+
+    def created(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """A new container, or a new name."""
+        self.orders.look(event.id)
+        self.timers.set(Rule.LOOK, event.id, now + START_LOOK)
+
+    def started(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """It runs: again, where it was down."""
+        self.orders.look(event.id)
+        self.link.moved(now)
+        if service is None or service.container.id != event.id:
+            return
+        if service.run.pending and service.phase is not Phase.SUSPECT:
+            return  # the look under way judges that first
+        if service.phase in DOWN and begins_anew(service.container, event):
+            by_docker = service.container.status == "restarting"
+            ours = by_docker or self.lives.call_pending(service, now)
+            self.lives.came_back(service, now, ours, event.time)
+
+    def stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Somebody stopped it; it may be for a deploy."""
+        if service is None or service.container.id != event.id:
+            return
+        settle = service.policy.settle
+        if service.hush is Hush.DIED:
+            service.hush = Hush.DOWN  # it ran on sick, and is to be down now
+        if service.phase is Phase.SUSPECT:
+            self.timers.set(Rule.PHASE, service.key, now + settle)
+        elif service.phase in WAITING and service.container.status == "restarting":
+            # A stop in Docker's backoff sends neither `kill` nor `die`.
+            run.end = Death(event.time, now, service.container.exit_code)
+            run.judged = False
+            self.lives.suspect(service, run, settle, now)
+
+    def child_killed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Memory ran out: of the container, which then dies, or of a child."""
+        if service:
+            self.timers.set(Rule.OOM, event.id, now + OOM_LOOK)
+
+    def probed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Look only where it matters: Podman sends one event a probe."""
+        known = service and service.container.health is event.health
+        if service is None or not known or service.phase is Phase.PROVING:
+            self.orders.look(event.id)
+
+    def died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Its run ended. What that was is judged by a look, unless it may be a deploy."""
+        run = self.runs.ended(event, not self.link.facts.podman, now)
+        self.orders.look(event.id)
+        if service is None or service.container.id != event.id or not service.lives:
+            return
+        if run.pending and event.time >= service.container.started_time:
+            self.lives.assess(service, run, now)
+
+    def destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Its container is no more."""
+        self.orders.looked(event.id)
+        self.looks.gone(event.id, now)
+
+
+EventStep = Callable[[Events, Heard, Run, Watched | None, float], None]
+
+EVENT_STEPS: Mapping[str, EventStep] = {
+    "create": Events.created,
+    "start": Events.started,
+    "die": Events.died,
+    "stop": Events.stopped,
+    "oom": Events.child_killed,
+    "destroy": Events.destroyed,
+    "health_status": Events.probed,
+    "kill": Events.killed,
+    "pause": Events.differs,
+    "unpause": Events.differs,
+    "rename": Events.created,
+    "update": Events.differs,
+}
+
+
+# ─── Silences ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Silences:
+    """Mutes as they begin and end. What one hid is told when it is over: what has changed in all."""
+
+    def __init__(self, lives: Lives, mutes: Mutes) -> None:
+        self.lives, self.mutes = lives, mutes
+        self.settings, self.timers = lives.settings, lives.timers
+        self.services, self.stories = lives.services, lives.stories
+
+    def begin(self, now: float) -> None:
+        """See who is muted from now on, and when that changes next."""
+        for service in self.services.values():
+            if self.mutes.begin(service, now):
+                self.services.changed(service)
+        self._mind_next(Rule.MUTE, Rule.UNMUTE, now)
+
+    def end(self, now: float) -> None:
+        """What has become of those whose mute is over is told in one message."""
+        ended = self.mutes.over(self.services.values(), now)
+        rested = [service for service in ended if service.phase is Phase.STOPPED]
+        rested = [service for service in rested if service.container.status != "paused"]
+        died = [service for service in rested if service.hush is Hush.DIED]
+        stopped = [service for service in rested if self._stopped_in_it(service)]
+        gone = [service for service in ended if service.phase is Phase.GONE]
+        gone = [service for service in gone if service.hush is not Hush.DOWN]
+        for service in ended:
+            service.hush = Hush.NONE
+            self.services.changed(service)
+            self._wake(service, now)
+        if self.settings.stops == "ignore":
+            stopped, gone = [], []
+        self._tell(died, stopped, gone, now)
+        self._mind_next(Rule.UNMUTE, Rule.MUTE, now)
+
+    def _stopped_in_it(self, service: Watched) -> bool:
+        return service.hush is Hush.STANDING and not self.services.finished(service)
+
+    def _mind_next(self, done: Rule, other: Rule, now: float) -> None:
+        """One of the two rules is done until the next change, and the other is due then, too."""
+        change_at = self.mutes.next_change_at(self.services.values(), now)
+        self.timers.cancel("", done)
+        if change_at is not None:
+            self.timers.set(done, "", change_at)
+            self.timers.sooner(other, "", change_at)
+
+    def _wake(self, service: Watched, now: float) -> None:
+        """Whatever has waited for the end of its mute goes on."""
+        for rule in SERVICE_RULES:
+            self.timers.release(rule, service.key)
+        if service.phase not in (Phase.SUSPECT, Phase.MISSING):
+            for rule in (Rule.PHASE, Rule.DEPENDANTS, Rule.NETWORK):
+                if self.timers.at(rule, service.key) is not None:
+                    self.timers.set(rule, service.key, now + INSTANT)
+        for parent, _ in self.services.above(service):
+            if parent.alive:
+                self.timers.sooner(Rule.DEPENDANTS, parent.key, now + INSTANT)
+        if service.incident:
+            self.timers.sooner(Rule.OUTAGE, str(number_of(service)), now + INSTANT)
+
+    def _tell(
+        self, died: list[Watched], stopped: list[Watched], gone: list[Watched], now: float
+    ) -> None:
+        down = [*died, *stopped, *gone]
+        if not down:
+            return
+        title = down[0].container.title if len(down) == 1 else counted(len(down), "service")
+        facts = (("Stopped", titles_of(stopped)), ("Gone", titles_of(gone)))
+        notice = Notice(
+            Verdict.STILL_DOWN,
+            title,
+            now,
+            plan="The mute is over.",
+            facts=facts,
+            mention=self.settings.mention,
+        )
+        outage = None
+        if any(service.incident is None for service in died):
+            outage = self.stories.begin("", now)
+            outage.notice = notice
+        elif stopped or gone:
+            self.stories.tell(notice)
+        for service in self.services.roots_first(died):
+            self.lives.fall(service, self._hidden_fall(service, now), now, outage)
+
+    def _hidden_fall(self, service: Watched, now: float) -> Fall:
+        """Why a service is down that died while it was muted."""
+        container = service.container
+        if container.sick:
+            return Fall(Verdict.UNHEALTHY, Cause.UNHEALTHY, no_death(now), service.run)
+        cause = Cause.OOM if container.oom_killed else Cause.EXIT
+        run = self.lives.runs.death_in(container, now)
+        death = run.end if run.end and not container.running else None
+        return Fall(Verdict.DEAD, cause, death or no_death(now), run)
+
+
+def titles_of(services: Iterable[Watched]) -> str:
+    """The names of services, as people list them."""
+    return listed(service.container.title for service in services)
+
+
+# ─── Watchdog ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is to be remembered, beside services and outages: the engine's id and its newest event, the highest
+    number told, when to remind, and an end of the engine that is not settled."""
+
+    engine: str = ""
+    position: float = 0.0
+    numbered: int = 0
+    remind_at: float | None = None
+    gap: Gap | None = None
+
+
+class Watchdog:
+    """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due. It only
+    conducts: each observation goes to the part that knows what to make of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.calendar = Calendar()
+        self.timers = Timers()
+        self.orders = Orders()
+        self.services = Services()
+        self.mutes = Mutes(self.calendar)
+        runs = Runs(self.calendar)
+        self.link = Link(settings, self.timers, self.orders, self.services, runs)
+        self.stories = Stories(settings, self.timers, self.orders, self.services, self.link)
+        healing = Healing(self.services, self.link)
+        self.lives = Lives(
+            settings,
+            self.timers,
+            self.orders,
+            self.services,
+            runs,
+            self.link,
+            self.stories,
+            healing,
+        )
+        self.dependants = Dependants(self.lives)
+        self.looks = Looks(settings, self.lives, self.dependants, self.mutes)
+        self.events = Events(settings, self.lives, self.looks)
+        self.silences = Silences(self.lives, self.mutes)
+
+    # What the daemon calls
+
+    def begin(self) -> list[Action]:
+        """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
+        return [Subscribe(0.0)]
+
+    def observe(self, seen: Observation, now: float) -> list[Action]:
+        """Take one observation, give the actions that follow from it."""
+        self._mute_in_time(now)
+        try:
+            self._dispatch(seen, now)
+        except Unforeseen as error:
+            self._look_after(error, container_of_observation(seen))
+        return self._take_actions(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what has become due, and what that has released."""
+        done: set[Timer] = set()
+        while ripe := [timer for timer in self.timers.ripe(now) if timer not in done]:
+            for rule, key in ripe:
+                done.add((rule, key))
+                due = self.timers.at(rule, key)
+                if due is not None and due <= now:  # no other rule has ended it, or put it off
+                    self._try(rule, key, due, now)
+            self.timers.hold(self.link.rules_that_wait())
+        return self._take_actions(now)
+
+    def _try(self, rule: Rule, key: str, due: float, now: float) -> None:
+        try:
+            self._do(rule, key, due, now)
+        except Unforeseen as error:
+            service = self.services.get(key)
+            self._look_after(error, service.container.id if service else key)
+
+    def next_due_at(self) -> float | None:
+        """When `tick` is wanted next."""
+        return self.timers.next_at()
+
+    def mute(self, commanded: Mapping[str, float], now: float) -> None:
+        """Take over who is muted by command, and until when."""
+        self.mutes.command(commanded)
+        self.silences.begin(now)
+        self.timers.set(Rule.UNMUTE, "", now)
+        self.timers.hold(self.link.rules_that_wait())
+        away_at = self.link.away_at
+        if away_at is not None and self.timers.at(Rule.ENGINE, "") is not None:
+            self.timers.set(Rule.ENGINE, "", max(now, away_at + ENGINE_PATIENCE))
+
+    @property
+    def began_at(self) -> float:
+        """When it took up what the ledger remembers."""
+        return self.calendar.began_at
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether it is still being worked out what happened while Sentinel was away."""
+        return self.link.catching_up
+
+    # What is remembered
+
+    def restore(
+        self,
+        services: Iterable[tuple[Watched, float | None]],
+        outages: Mapping[int, Outage],
+        record: Record,
+        now: float,
+        now_time: float,
+    ) -> None:
+        """Take up what the ledger remembers: services with their due times. A restart that was cut short is
+        looked at."""
+        self.calendar.begin(now, now_time)
+        self.link.remember(record.engine, min(record.position, now_time))
+        self.lives.runs.was_away(self.link.stream.position, now_time)
+        for service, due in services:
+            self._restore_service(service, due, now)
+        self.stories.restore(outages.values(), record.numbered, now)
+        engine = self.stories.engine
+        if engine and engine.back_at is None:
+            self.link.resume_loss(engine.began_at)
+        if record.gap:
+            self.link.resume_end(record.gap, now)
+        if record.remind_at is not None:
+            self.timers.set(Rule.REMIND, "", record.remind_at)
+
+    def _restore_service(self, service: Watched, due: float | None, now: float) -> None:
+        self.services.enter(service)
+        self.lives.runs.adopt(service.container.id, service.run)
+        if service.phase is Phase.RESTARTING:
+            service.phase = Phase.PROVING
+            service.call = None
+            service.back_at = now
+            due = now + service.budget.proof
+        if due is not None:
+            rule = Rule.FORGET if service.phase is Phase.GONE else Rule.PHASE
+            self.timers.set(rule, service.key, due)
+
+    def due_of(self, service: Watched) -> float | None:
+        """When the rule of a service's phase is due."""
+        due = self.timers.at(Rule.PHASE, service.key)
+        return self.timers.at(Rule.FORGET, service.key) if due is None else due
+
+    def record(self, leaving: bool = False) -> Record:
+        """What is to be remembered now, beside services and outages."""
+        return Record(
+            self.link.facts.engine,
+            self.link.stream.position,
+            self.stories.numbered,
+            self.timers.at(Rule.REMIND, ""),
+            self.link.unsettled_end(leaving),
+        )
+
+    # From observation to part
+
+    def _dispatch(self, seen: Observation, now: float) -> None:
+        match seen:
+            case Heard():
+                self.events.heard(seen, now)
+            case Looked():
+                self.looks.looked(seen, now)
+            case Restarted():
+                self.lives.restarted(seen, now)
+            case Listed():
+                self._listed(seen, now)
+            case ListFailed():
+                self.link.list_failed(seen, now)
+            case StreamOpened():
+                self.link.opened(seen, now)
+            case StreamClosed():
+                self.link.closed(seen, now)
+
+    def _listed(self, seen: Listed, now: float) -> None:
+        first = not self.link.listed.done
+        if self.link.answered(seen, now):
+            self.stories.abandon("It was another engine's: nobody watches that from here.", now)
+            self.services.clear()
+            self.lives.runs.clear()
+            self.timers.forget_keys()
+        self.looks.listed(seen.rows, now)
+        if first:
+            self.timers.sooner(Rule.UNMUTE, "", now)
+
+    def _do(self, rule: Rule, key: str, due: float, now: float) -> None:
+        """Do one thing that is due."""
+        if rule in SERVICE_RULES:
+            service = self.services.get(key)
+            if service:
+                self._do_for(service, rule, due, now)
+            else:
+                self.timers.cancel(key, rule)
+            return
+        self.timers.cancel(key, rule)
+        match rule:
+            case Rule.MUTE:
+                self.silences.begin(now)
+            case Rule.UNMUTE:
+                self.silences.end(now)
+            case Rule.SUBSCRIBE:
+                self.link.subscribe()
+            case Rule.LIST:
+                self.link.list_now()
+            case Rule.ENGINE:
+                self._tell_engine_down(now)
+            case Rule.GRACE:
+                self._engine_settles(now)
+            case Rule.REMIND:
+                self.stories.remind(self.mutes.all_until > now, now)
+            case Rule.OUTAGE:
+                self.stories.outage_due(key, now)
+            case Rule.LOOK:
+                self.orders.look(key)
+            case Rule.OOM:
+                self.looks.oom_due(key, now)
+
+    def _do_for(self, service: Watched, rule: Rule, due: float, now: float) -> None:
+        """Do one thing that is due for a service, unless that has to wait for a look, or for the end of a
+        mute."""
+        self.services.changed(service)
+        if rule is not Rule.UNHEARD and self._waits(service, rule):
+            self.timers.park(rule, service.key, due)
+            return
+        self.timers.cancel(service.key, rule)
+        match rule:
+            case Rule.PHASE:
+                self.looks.phase_due(service, now)
+            case Rule.FORGET:
+                self.lives.forget_due(service, now)
+            case Rule.DEPENDANTS:
+                self.dependants.wake(service, now)
+            case Rule.NETWORK:
+                self.dependants.network_due(service, now)
+            case Rule.UNHEARD:
+                self.looks.unheard_due(service, now)
+
+    def _waits(self, service: Watched, rule: Rule) -> bool:
+        if rule is Rule.PHASE:
+            if self.orders.looking(service.container.id):
+                return True
+            if service.phase in (Phase.SUSPECT, Phase.MISSING):
+                return False  # what became of it is found out; a mute keeps it from being told
+        return service.muted
+
+    def _mute_in_time(self, now: float) -> None:
+        """A mute begins at its time, whatever else comes first."""
+        due = self.timers.at(Rule.MUTE, "")
+        if due is not None and due <= now:
+            self.silences.begin(now)
+
+    def _look_after(self, error: Unforeseen, container_id: str) -> None:
+        """What nobody thought of ends nothing: it is said, and things are taken as they are seen next."""
+        self.orders.log("error", f"unforeseen, please report it: {error}; looking at it anew")
+        if container_id:
+            self.orders.look(container_id)
+
+    # The engine's own story
+
+    def _tell_engine_down(self, now: float) -> None:
+        """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
+        if self.link.presence is not Presence.AWAY:
+            return
+        muted_until = self.mutes.all_until
+        if muted_until > now:
+            self.timers.set(Rule.ENGINE, "", muted_until)
+            return
+        plan = "Trying to reach it; nothing is restarted meanwhile."
+        self.stories.engine_down(self.link.away_at or now, self.link.why, plan)
+
+    def _engine_settles(self, now: float) -> None:
+        """Once nothing starts any more, what the engine took with it and did not bring back is down."""
+        back_at = self.link.settled(now)
+        if back_at is None:
+            return
+        taken = self.link.taken(now)
+        audible = [service for service in taken if not service.muted]
+        outage = self.stories.left_behind(audible, back_at)
+        for service in self.services.roots_first(taken):
+            service.move(Phase.SUSPECT)
+            run = service.run if service.death else self.lives.runs.death_in(service.container, now)
+            run.judged = True
+            service.run = run
+            death = run.end or no_death(now)
+            fall = Fall(Verdict.DEAD, Cause.ENGINE, death, run)
+            self.lives.fall(service, fall, now, outage)
+        if outage:
+            self.stories.drop_empty(outage.now)
+        self.stories.engine_back(back_at, now)
+
+    # What is to be done
+
+    def _take_actions(self, now: float) -> list[Action]:
+        """Reds before all else, but for one that comes after the green that left it out."""
+        self.timers.hold(self.link.rules_that_wait())
+        told = self.stories.take_news(now)
+        actions = self.orders.take()
+        over: set[int] = set()
+        for action in actions:
+            if isinstance(action, Tell) and action.notice.verdict is Verdict.RECOVERED:
+                over.add(action.notice.incident)
+        first = [tell for tell in told if tell.notice.incident not in over]
+        again = [tell for tell in told if tell.notice.incident in over]
+        return [*first, *actions, *again]
+
+
+def container_of_observation(seen: Observation) -> str:
+    """The container that an observation is about, empty for none."""
+    return seen.id if isinstance(seen, Heard | Looked | Restarted) else ""
+
+
+# ─── Telling ────────────────────────────────────────────────────────────────────────────────────
+# The fate of a message: notices wait in an outbox; a posting of the first of them is in flight, arrives, or is
+# repeated. One that tells of what still goes on is kept (`Message`). When that changes (`Outbox.amend`), an edit of it
+# becomes due, is in flight, and arrives, waits, or is given up (`Outbox._edited`). Where a message can't be edited,
+# what is worth it waits to be told again.
+
+BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' worth is told in so many
+PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
+SLOWEST_RETRY = 60.0
+RETIRED_RETRY = 3600.0  # so often, and at each new red, a channel that takes nothing is tried again
+RETIRED_KEEPS = 100  # notices that wait for such a channel
+CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
+EDIT_SOON, EDIT_LATER = (
+    1.0,
+    6.0,
+)  # how long a change waits for company: one of the title, another one
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A message of the first `size` notices that wait: in flight, or to be repeated as it was, so that Discord can
+    tell a repeat. `notices`: what it says, empty where it was in flight in another life of Sentinel's."""
+
+    size: int
+    notices: tuple[Notice, ...] = ()
+    plain: bool = False  # the channel has refused its form: the same in the plainest one
+    unclear: bool = False  # it may have arrived
+    unknown: bool = False  # what it said in another life
+    why_late: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """An edit of a message, in flight."""
+
+    message: str
+    notices: tuple[Notice, ...]
+
+
+@dataclass(slots=True)
+class Message:
+    """A message that may still change: the notices that it should tell of, and how it came to be sent."""
+
+    notices: list[Notice]
+    sent_at: float
+    why_late: str
+    plain: str  # the word PLAIN, or empty
+
+    def swap(self, notice: Notice) -> Notice | None:
+        """Have it tell this of its notice: what it told of that before, None where that is the same."""
+        for index, old in enumerate(self.notices):
+            if old.id == notice.id and old != notice:
+                self.notices[index] = notice
+                return old
+        return None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it tells of something that is not over."""
+        return any(notice.open for notice in self.notices)
+
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class PostedRecord:
+    """A message that may still change, as the ledger keeps it: its notices by their numbers."""
+
+    key: str
+    notices: tuple[int, ...]
+    sent_at: float
+    why_late: str
+    plain: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """An outbox as the ledger keeps it: notices by their numbers."""
+
+    waiting: tuple[int, ...]
+    posted: tuple[PostedRecord, ...]
+    edits: tuple[str, ...]
+    batch: int
+    plain: bool
+    handed: tuple[int, ...]
+    failures: int
+    held_until_at: float | None
+    why: str
+    retired: str
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What has gone wrong with a channel lately, and until when it is left alone."""
+
+    held_until_at: float | None = None
+    failing_since_at: float | None = None
+    failures: int = 0
+    edit_failures: int = 0
+    why: str = ""
+    retired: str = ""  # it takes nothing any more, by Discord's own word
+
+    def note(self, why: str) -> None:
+        """Why what waits is late."""
+        self.why = why
+
+    def hold(self, until: float) -> None:
+        """Leave the channel alone until then."""
+        self.held_until_at = until
+
+    def failed(self, seen: Delivered, now: float) -> None:
+        """One more message did not arrive."""
+        self.failures += 1
+        self.held_until_at = now + pause_after(seen, self.failures)
+
+    def edit_failed(self, seen: Delivered) -> float:
+        """One more edit did not arrive: in how many seconds to try again."""
+        self.edit_failures += 1
+        return pause_after(seen, self.edit_failures)
+
+    def retire(self, why: str, now: float) -> None:
+        """It takes nothing any more."""
+        self.retired = why
+        self.held_until_at = now + RETIRED_RETRY
+
+    def over(self, hold: float, now: float) -> bool:
+        """Something arrived: whether that is news."""
+        news = self.failures > 0 or bool(self.retired)
+        self.failures = self.edit_failures = 0
+        self.failing_since_at = None
+        self.retired = ""
+        self.held_until_at = now + hold
+        return news
+
+
+def pause_after(seen: Delivered, failures: int) -> float:
+    """Seconds until the next try: as long as the channel asks for, and longer with each failure."""
+    return max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (failures - 1)))
+
+
+class Outbox:
+    """What waits to be told through one channel, in order; one message at a time. Nothing new waits for company:
+    what waits together goes together."""
+
+    def __init__(self, channel: str, edits: bool = False, chained: bool = False) -> None:
+        self.channel, self.edits, self.chained = channel, edits, chained
+        self.waiting: list[Notice] = []
+        self.posted: dict[
+            str, Message
+        ] = {}  # by id, or by their notices' `1-2-`: those take no edits
+        self.edits_due: dict[str, float] = {}  # messages that no longer read so → when to edit them
+        self.flight: Posting | Editing | None = None
+        self.repeat: Posting | None = (
+            None  # what stood in flight and did not arrive, or may not have
+        )
+        self.trouble = Trouble()
+        self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
+        self.size = BATCH
+        self._sent_at: deque[float] = deque(maxlen=PACE)
+
+    # What is told
+
+    def put(self, notice: Notice, now: float) -> None:
+        """Have something told. A channel that takes nothing is tried again with each new red."""
+        self.waiting.append(notice)
+        if self.retired:
+            if notice.red:
+                self.trouble.hold(now)
+            self._drop_oldest()
+
+    def amend(self, notice: Notice, now: float) -> None:
+        """What was told, or waits to be, reads otherwise now."""
+        self.waiting = [notice if old.id == notice.id else old for old in self.waiting]
+        if notice.verdict is Verdict.FOLDED:  # what nobody was told of needs no folding
+            front, rest = self.waiting[: self.underway], self.waiting[self.underway :]
+            self.waiting = front + [other for other in rest if other.id != notice.id]
+        for key, message in self.posted.items():
+            old = message.swap(notice)
+            if old:
+                self._reads_otherwise(key, old, notice, now)
+        for key, message in list(self.posted.items()):
+            if not takes_edits(key) and not message.goes_on:
+                del self.posted[key]
+
+    def knows(self, number: int) -> bool:
+        """Whether a notice waits here, or stands in a message that may still change."""
+        return any(notice.id == number for notice in self.unfinished())
+
+    def unfinished(self) -> list[Notice]:
+        """Notices that wait, or stand in a message that may still change."""
+        told = [notice for message in self.posted.values() for notice in message.notices]
+        return [*self.waiting, *told]
+
+    def discard(self, ids: set[int]) -> None:
+        """Forget what another channel has told, unless it is under way here."""
+        keep = self.underway if isinstance(self.flight, Posting) else 0
+        front = [notice for notice in self.waiting[keep : self.underway] if notice.id not in ids]
+        rest = [notice for notice in self.waiting[self.underway :] if notice.id not in ids]
+        self.waiting = [*self.waiting[:keep], *front, *rest]
+        if self.repeat:
+            size = keep + len(front)
+            changed = size != self.repeat.size
+            self.repeat = replace(self.repeat, size=size) if size else None
+            if self.repeat and changed:
+                self.repeat = replace(self.repeat, notices=())
+
+    @property
+    def underway(self) -> int:
+        """How many notices at the front are in flight, or to be repeated together."""
+        if isinstance(self.flight, Posting):
+            return self.flight.size
+        return self.repeat.size if self.repeat else 0
+
+    @property
+    def retired(self) -> str:
+        """Why the channel takes nothing any more, empty where it does."""
+        return self.trouble.retired
+
+    def _drop_oldest(self) -> None:
+        while len(self.waiting) > max(RETIRED_KEEPS, self.underway):
+            del self.waiting[self.underway]
+
+    def _reads_otherwise(self, key: str, old: Notice, new: Notice, now: float) -> None:
+        """A message is to be edited; where it can't be, what is worth that is told again."""
+        retitled = (old.verdict, old.name) != (new.verdict, new.name)
+        handed_on = self.retired and self.chained
+        if takes_edits(key) and not handed_on:
+            due = now + (EDIT_SOON if retitled else EDIT_LATER)
+            self.edits_due[key] = min(due, self.edits_due.get(key, math.inf))
+            return
+        more = len(new.consequences) > len(old.consequences)
+        if (retitled or more) and new not in self.waiting[self.underway :]:
+            self.waiting.append(new)
+            self.handed = [number for number in self.handed if number != new.id]
+
+    # What goes out
+
+    def next_due_at(self, now: float) -> float | None:
+        """When the next message or edit may be sent; None if there is none."""
+        if self.flight or not (self.waiting or self.edits_due):
+            return None
+        if self.retired and not self.waiting:
+            return None
+        may = self.trouble.held_until_at
+        may = now if may is None else may
+        places = PACE if self.waiting else PACE // 2  # edits leave room for what is new
+        if len(self._sent_at) >= places:
+            may = max(may, self._sent_at[-places] + PACE_SPAN)
+        return may if self.waiting else max(may, min(self.edits_due.values()))
+
+    def take(self, now: float, host: str, jitter: float) -> Deliver | None:
+        """The next message or edit, if one may be sent now. `jitter` (0 to 1) spreads retries."""
+        due = self.next_due_at(now)
+        if due is None or now < due:
+            return None
+        self.trouble.hold(now + jitter * self.trouble.failures)
+        return self._post(host) if self.waiting else self._edit(host)
+
+    def _post(self, host: str) -> Deliver:
+        posting = self.repeat or Posting(min(len(self.waiting), self._flood_size()))
+        if not posting.notices:
+            notices = tuple(self.waiting[: posting.size])
+            posting = replace(posting, notices=notices, unknown=self.repeat is not None)
+        posting = replace(posting, why_late=self.trouble.why)
+        self.flight, self.repeat = posting, None
+        first, last = posting.notices[0], posting.notices[-1]
+        return Deliver(
+            self.channel,
+            posting.notices,
+            host,
+            f"{first.id}-{last.id}",
+            posting.plain,
+            posting.why_late,
+        )
+
+    def _flood_size(self) -> int:
+        """How many notices go into one message: more, where more than a flood waits."""
+        waiting = len(self.waiting)
+        self.size = max(self.size, -(-waiting // FLOOD)) if waiting > BATCH * FLOOD else BATCH
+        return self.size
+
+    def _edit(self, host: str) -> Deliver:
+        key = min(self.edits_due, key=self.edits_due.__getitem__)
+        del self.edits_due[key]
+        message = self.posted[key]
+        self.flight = Editing(key, tuple(message.notices))
+        return Deliver(
+            self.channel,
+            self.flight.notices,
+            host,
+            "",
+            bool(message.plain),
+            message.why_late,
+            key,
+            message.sent_at,
+        )
+
+    # What becomes of it
+
+    def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
+        """The message in flight arrived, is to be sent again, or never will be: what is done with, and log
+        lines."""
+        flight, self.flight = self.flight, None
+        if isinstance(flight, Editing):
+            return [], self._edited(flight, seen, now)
+        if flight is None:
+            return [], []
+        fresh = bool(seen.why) and seen.why != self.trouble.why
+        if seen.why or len(self.waiting) <= flight.size:
+            self.trouble.note(seen.why)
+        if seen.fate is Fate.SENT or (seen.fate is Fate.MALFORMED and flight.plain):
+            return self._sent(flight, seen, now)
+        return [], self._not_sent(flight, seen, fresh, now)
+
+    def _not_sent(self, flight: Posting, seen: Delivered, fresh: bool, now: float) -> list[Log]:
+        """It did not arrive, or may not have: sent again, in the same form where it may have."""
+        trouble = self.trouble
+        trouble.failing_since_at = trouble.failing_since_at or now
+        flight = replace(flight, unclear=flight.unclear or seen.fate is Fate.UNCLEAR)
+        if seen.fate is Fate.MALFORMED:
+            self.repeat = replace(flight, plain=True)
+            return [Log("warning", f"{self.channel}: sent again in plain form: {seen.why}")]
+        if flight.unclear:
+            self.repeat = flight
+        else:
+            self._drop_folded(flight)
+        if seen.fate is Fate.DEAD:
+            known = trouble.retired
+            trouble.retire(seen.why, now)
+            words = f"{self.channel}: retired, tried again hourly and at each new red: {seen.why}"
+            return [] if known == seen.why else [Log("error", words)]
+        trouble.failed(seen, now)
+        return [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []
+
+    def _drop_folded(self, flight: Posting) -> None:
+        """Nobody was told, so there is nothing to fold."""
+        unfolded = {old.id for old in flight.notices if old.verdict is not Verdict.FOLDED}
+        kept = []
+        for notice in self.waiting:
+            if notice.verdict is not Verdict.FOLDED or notice.id not in unfolded:
+                kept.append(notice)
+        self.waiting = kept
+
+    def _sent(self, flight: Posting, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
+        done, self.waiting = self.waiting[: flight.size], self.waiting[flight.size :]
+        again = self._arrived(seen, now)
+        if not self.waiting:
+            self.size = BATCH
+        if seen.fate is Fate.MALFORMED:
+            words = f"{self.channel}: an alert was refused twice, see `history`: {seen.why}"
+            return done, [Log("error", words)]
+        self._keep_message(flight, done, seen.message, now)
+        return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
+
+    def _keep_message(
+        self, flight: Posting, done: list[Notice], message_id: str, now: float
+    ) -> None:
+        """A message that tells of what still goes on, or already reads otherwise, is kept in mind."""
+        numbers = "".join(f"{notice.id}-" for notice in done)
+        key = numbers
+        if self.edits and message_id:  # a yes that does not name the message is one all the same
+            key = message_id
+        message = Message(done, now, flight.why_late, PLAIN if flight.plain else "")
+        if not key or not (message.goes_on or tuple(done) != flight.notices):
+            return
+        self.posted[key] = message
+        if flight.unknown and takes_edits(key):
+            self.edits_due[key] = now + EDIT_SOON
+        for old, new in zip(flight.notices, done, strict=True):
+            if old != new:
+                self._reads_otherwise(key, old, new, now)
+
+    def _edited(self, flight: Editing, seen: Delivered, now: float) -> list[Log]:
+        """An edit arrived, has to wait, or can't be made any more. What was refused is not said in another
+        form."""
+        if seen.fate in (Fate.UNSENT, Fate.UNCLEAR):  # what is new does not wait for that
+            again_at = now + self.trouble.edit_failed(seen)
+            self.edits_due[flight.message] = now
+            for key, due in self.edits_due.items():
+                self.edits_due[key] = max(due, again_at)
+            first = self.trouble.edit_failures == 1
+            return [Log("warning", f"{self.channel}: edits wait: {seen.why}")] if first else []
+        self._arrived(seen, now)
+        message = self.posted[flight.message]
+        if seen.fate is not Fate.SENT:
+            del self.posted[flight.message]
+            self.edits_due.pop(flight.message, None)
+            why = f"{self.channel}: a message can't be edited any more: {seen.why}"
+            return [Log("warning", why)]
+        if tuple(message.notices) == flight.notices and not message.goes_on:
+            del self.posted[flight.message]
+        return []
+
+    def _arrived(self, seen: Delivered, now: float) -> bool:
+        """A request arrived: whether that is news."""
+        self._sent_at.append(now)
+        return self.trouble.over(seen.hold, now)
+
+    # What is remembered
+
+    def record(self) -> OutboxRecord:
+        """What the ledger keeps of it: notices by their numbers."""
+        trouble, flight = self.trouble, self.flight
+        posting = flight if isinstance(flight, Posting) else self.repeat
+        edits = list(self.edits_due)
+        if isinstance(flight, Editing):
+            edits.append(flight.message)
+        posted = []
+        for key, told in self.posted.items():
+            numbers = tuple(notice.id for notice in told.notices)
+            posted.append(PostedRecord(key, numbers, told.sent_at, told.why_late, told.plain))
+        return OutboxRecord(
+            waiting=tuple(notice.id for notice in self.waiting),
+            posted=tuple(posted),
+            edits=tuple(edits),
+            batch=posting.size if posting else 0,
+            plain=posting.plain if posting else False,
+            handed=tuple(self.handed),
+            failures=trouble.failures,
+            held_until_at=trouble.held_until_at if trouble.failures or trouble.retired else None,
+            why=trouble.why,
+            retired=trouble.retired,
+        )
+
+    def restore(self, record: OutboxRecord, notices: Mapping[int, Notice]) -> bool:
+        """Put back what waited; False if there was any that can't be read any more."""
+        self.waiting = [notices[number] for number in record.waiting if number in notices]
+        for told in record.posted:
+            known = [notices[number] for number in told.notices if number in notices]
+            if len(known) == len(told.notices):
+                self.posted[told.key] = Message(known, told.sent_at, told.why_late, told.plain)
+        self.edits_due = dict.fromkeys((key for key in record.edits if key in self.posted), 0.0)
+        self.handed = list(record.handed)
+        self.trouble = Trouble(
+            record.held_until_at, None, record.failures, why=record.why, retired=record.retired
+        )
+        size = min(record.batch, len(self.waiting))
+        if size > 0:
+            self.repeat = Posting(size, plain=record.plain, unclear=True)
+        whole = len(self.waiting) == len(record.waiting)
+        return whole and len(self.posted) == len(record.posted)
+
+    # Chains
+
+    def fails(self, now: float) -> bool:
+        """Whether it can't tell in time."""
+        since = self.trouble.failing_since_at
+        return bool(self.retired) or (since is not None and now - since >= CHAIN_PATIENCE)
+
+    def take_over(self, other: Outbox, now: float) -> None:
+        """Tell what another channel can't tell in time, once."""
+        for notice in other.waiting:
+            if notice.id not in other.handed and not self.knows(notice.id):
+                self.put(notice, now)
+        other.handed = [notice.id for notice in other.waiting]
+
+
+def takes_edits(key: str) -> bool:
+    """Whether a message is known by its id, so that it can be edited."""
+    return "-" not in key
+
+
+def escalate(chain: list[Outbox], now: float) -> None:
+    """In a chain of fallbacks, hand what a channel could not tell in time to the next one, once."""
+    for outbox, fallback in itertools.pairwise(chain):
+        if outbox.fails(now):
+            fallback.take_over(outbox, now)
+
+
+# ─── Cards ──────────────────────────────────────────────────────────────────────────────────────
+# A card is what a notice says in words; Discord's embeds and the terminal's boxes are drawn from it.
+
+EMBED_TITLE = 256  # Discord's limit, in code points
+LATE = 60.0  # an alert that is told later than this says when it happened
+HEADLINE_TEXT, LINE_TEXT, ERROR_TEXT = (
+    300,
+    600,
+    300,
+)  # characters of a headline, a line, an engine's words
+
+Moment = Callable[[float], str]  # how a moment of the monotonic clock is written
 
 
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
     be = "are" if name.endswith(" services") else "is"
-    if notice.verdict in OTHERS:
+    ended = f" — {how}" if notice.exit_code is not None else ""
+    if notice.foreign:
         return f"{name}: {one_line(notice.plan)}"
-    if notice.verdict in HEADLINES:
-        return HEADLINES[notice.verdict].format(name=name, how=how, cause=notice.cause)
+    pattern = VERDICTS[notice.verdict].headline
+    if pattern:
+        return pattern.format(name=name, how=how, cause=notice.cause)
     match notice.verdict:
         case Verdict.RECOVERED:
-            return f"{name} {be} back online (was down ~{span(max(1.0, notice.downtime or 0.0))})"
+            down = span(max(1.0, notice.downtime or 0.0))
+            return f"{name} {be} back online (was down ~{down})"
         case Verdict.STOPPED:
-            return f"{name} was {notice.cause}" + (f" — {how}" if notice.exit_code is not None else "")
+            return f"{name} was {notice.cause}{ended}"
         case Verdict.CRASH_LOOP:
-            return f"{name} is in a CRASH LOOP — {how}, died {counted(notice.deaths, 'time')} in" \
-                   f" {span(notice.downtime or 0.0)}"
+            times, within = counted(notice.deaths, "time"), span(notice.downtime or 0.0)
+            return f"{name} is in a CRASH LOOP — {how}, died {times} in {within}"
         case Verdict.GAVE_UP:
-            last = f" — {how}" if notice.exit_code is not None else ""
-            return f"{name} stays down{last}, gave up after {counted(notice.attempts, 'restart')}"
+            tries = counted(notice.attempts, "restart")
+            return f"{name} stays down{ended}, gave up after {tries}"
         case Verdict.STILL_DOWN:
             return f"{name} {be} still down"
     if notice.cause is Cause.CANT_START:
@@ -3216,57 +6050,86 @@ def headline(notice: Notice) -> str:
     return f"{name} is DEAD — {how}"
 
 
-def status_words(notice: Notice, moment: Callable[[float], str]) -> str:
+def status_words(notice: Notice, moment: Moment) -> str:
     """The engine's status line, as `docker ps` words it."""
     container = notice.container
-    if not container or notice.verdict in COLOURS:
+    if not container or not notice.red:
         return ""
-    if container.status == "running":
-        running = "Running" if notice.verdict is Verdict.ORPHANED else "Running again"
-        return running if not container.sick else "Up (unhealthy)"
+    if container.sick:
+        return "Up (unhealthy)"
+    if container.running:
+        return "Running" if notice.verdict is Verdict.ORPHANED else "Running again"
     word = container.status.capitalize()
-    code_shown = f" ({container.exit_code})" if container.status in ("exited", "restarting") else ""
-    return f"{word}{code_shown} {moment(notice.at)}"
+    if container.status in ("exited", "restarting"):
+        word += f" ({container.exit_code})"
+    return f"{word} {moment(notice.at)}"
+
+
+SAID_BY_HEADLINE = (
+    Cause.CANT_START,
+    Cause.UNHEALTHY,
+    Cause.FAILED_UPDATE,
+    Cause.STOP,
+    Cause.REMOVED,
+)
 
 
 def cause_words(notice: Notice) -> str:
     """Why it died, where that is known and not said yet."""
-    said = notice.cause in (Cause.CANT_START, Cause.UNHEALTHY, Cause.FAILED_UPDATE, Cause.STOP, Cause.REMOVED)
-    if said or notice.verdict in (Verdict.CHILD_OOM, Verdict.FOLDED) or notice.container is None:
+    if notice.cause in SAID_BY_HEADLINE or notice.container is None:
+        return ""
+    if notice.verdict in (Verdict.CHILD_OOM, Verdict.FOLDED):
         return ""
     if notice.cause is Cause.OOM and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
     return str(notice.cause)
 
 
-def consequence_words(consequence: Consequence, moment: Callable[[float], str]) -> tuple[str, str]:
-    """The chain down to the root, and what became of the service: `DEAD, exit 1, 14 s ago; waits for genesis`."""
-    what = "restarted with it" if consequence.verdict is Verdict.RESTARTED else str(consequence.verdict)
-    how = exit_words(consequence.exit_code) if consequence.exit_code is not None else ""
-    why = str(consequence.cause) if consequence.cause in (Cause.ENGINE, Cause.OOM) else ""
-    state = "back" if consequence.back else consequence.state[:1].lower() + consequence.state[1:].rstrip(".")
-    words = ", ".join(filter(None, (what, how, why, moment(consequence.at))))
-    return " ← ".join(consequence.chain), "; ".join(filter(None, (words, state)))
+def consequence_words(consequence: Consequence, moment: Moment) -> tuple[str, str]:
+    """The chain down to the root, and what became of the service: `DEAD, exit 1, 14 s ago; waits for
+    genesis`."""
+    what = str(consequence.verdict)
+    if consequence.verdict is Verdict.RESTARTED:
+        what = "restarted with it"
+    words = [what]
+    if consequence.exit_code is not None:
+        words.append(exit_words(consequence.exit_code))
+    if consequence.cause in (Cause.ENGINE, Cause.OOM):
+        words.append(str(consequence.cause))
+    words.append(moment(consequence.at))
+    state = consequence.state[:1].lower() + consequence.state[1:].rstrip(".")
+    if consequence.back:
+        state = "back"
+    text = "; ".join(filter(None, (", ".join(words), state)))
+    return " ← ".join(consequence.chain), text
 
 
 def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
     """How an outage went: its deaths and restarts, and who is back."""
-    over = notice.verdict is Verdict.RECOVERED or notice.recovered is not None
-    died = counted(notice.deaths, "death") if notice.deaths else ""
-    helped = f", {counted(notice.attempts, 'restart')} by Sentinel" if notice.attempts else ""
-    back = listed(consequence.chain[0] for consequence in notice.consequences if consequence.back)
-    missing = listed(consequence.chain[0] for consequence in notice.consequences if not consequence.back)
-    return [
-        ("Incident", died + helped if died and (over or notice.deaths > 1) else ""),
-        ("Back with it", back if notice.verdict is Verdict.RECOVERED else ""),
-        ("Takes with it", missing if notice.verdict is Verdict.GAVE_UP else ""),
-        ("", f"Recovered after {span(max(1.0, notice.recovered))}" if notice.recovered is not None else "")]
+    lines: list[tuple[str, str]] = []
+    recovered = notice.verdict is Verdict.RECOVERED
+    over = recovered or notice.recovered is not None
+    if notice.deaths > 1 or (notice.deaths and over):
+        died = counted(notice.deaths, "death")
+        if notice.attempts:
+            died += f", {counted(notice.attempts, 'restart')} by Sentinel"
+        lines.append(("Incident", died))
+    back = [took.chain[0] for took in notice.consequences if took.back]
+    missing = [took.chain[0] for took in notice.consequences if not took.back]
+    if recovered:
+        lines.append(("Back with it", listed(back)))
+    if notice.verdict is Verdict.GAVE_UP:
+        lines.append(("Takes with it", listed(missing)))
+    if notice.recovered is not None:
+        lines.append(("", f"Recovered after {span(max(1.0, notice.recovered))}"))
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text under
-    a word of their own, the command to paste, log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text
+    under a word of their own, the command to paste, log lines."""
+
     kind: str
     title: str
     colour: int
@@ -3277,50 +6140,157 @@ class Card:
     command: str
     logs: tuple[str, ...]
     footer: str
+    foreign: bool = False  # in the words of others
+
+    def line(self, label: str) -> str:
+        """The text of a line, empty where there is none of that label."""
+        return dict(self.lines).get(label, "")
 
 
-def card_of(notice: Notice, host: str, moment: Callable[[float], str], late: str = "") -> Card:
+def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     """What a notice says, in the order in which a red one is read. `late`: why it is told long after."""
-    recovered = notice.verdict is Verdict.RECOVERED
-    flapping = f"{notice.flaps} incidents within an hour; green comes once it has stayed up for an hour"
+    notice = shown(notice)
+    manner = VERDICTS[notice.verdict]
+    kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
+    title, first = f"{kind} {notice.name}", clip(one_line(headline(notice)), HEADLINE_TEXT)
+    if notice.foreign:
+        title, first = notice.name, clean(notice.plan).strip()
+    command = ""
+    if notice.red and notice.container:
+        command = recovery_command(notice.container)
+    footer = [host]
+    if notice.incident:
+        footer.append(f"incident {notice.incident}")
+    return Card(
+        kind=kind,
+        title=clip(one_line(title), EMBED_TITLE),
+        colour=manner.colour,
+        headline=first,
+        lines=tuple(card_lines(notice, moment, late)),
+        consequences=tuple(consequences_of(notice, moment)),
+        listing=manner.listing or ("Took with it" if notice.container else "These"),
+        command=one_line(command),
+        logs=() if notice.verdict is Verdict.RECOVERED else notice.logs,
+        footer=one_line(" · ".join(filter(None, footer))),
+        foreign=notice.foreign,
+    )
+
+
+def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str, str]]:
+    """The lines of a card, label and text, as far as there is something to say."""
+    flapping = ""
+    if notice.flaps and notice.verdict is not Verdict.RECOVERED:
+        flapping = f"{notice.flaps} incidents within an hour; green comes once it has stayed up for an hour"
     lines = (
         ("", status_words(notice, moment)),
         ("Late", late),
         ("Cause", cause_words(notice)),
-        ("Engine says", clip_front(redact(clean(notice.error)).strip(), 300)),
+        ("Engine says", clip_front(notice.error.strip(), ERROR_TEXT)),
         ("Was up", span(notice.uptime) if notice.uptime is not None else ""),
-        ("Flapping", flapping if notice.flaps and not recovered else ""),
+        ("Flapping", flapping),
         ("Services", ", ".join(notice.names)),
         *notice.facts,
-        ("Sentinel", notice.plan if notice.verdict not in OTHERS else ""),
-        *outcome_lines(notice))
-    red = notice.verdict not in COLOURS
-    kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
-    return Card(
-        kind=kind,
-        title=clip(one_line(notice.name if notice.verdict in OTHERS else f"{kind} {notice.name}"), EMBED_TITLE),
-        colour=COLOURS.get(notice.verdict, RED),
-        headline=clip(one_line(headline(notice)), 300) if notice.verdict not in OTHERS else clean(notice.plan).strip(),
-        lines=tuple((label, clip(one_line(redact(text)), LINE_TEXT)) for label, text in lines if text),
-        consequences=tuple((one_line(chain), one_line(redact(text))) for chain, text in (
-            consequence_words(consequence, moment) for consequence in notice.consequences
-            if not (recovered and consequence.back))),
-        listing=LISTINGS.get(notice.verdict, "Took with it" if notice.container else "These"),
-        command=one_line(recovery_command(notice.container)) if red and notice.container else "",
-        logs=tuple(shown_lines(notice.logs)) if not recovered else (),
-        footer=one_line(" · ".join(filter(None, (host, f"incident {notice.incident}" if notice.incident else "")))))
+        ("Sentinel", "" if notice.foreign else notice.plan),
+        *outcome_lines(notice),
+    )
+    for label, text in lines:
+        if text:
+            yield label, clip(one_line(redact(text)), LINE_TEXT)
+
+
+def consequences_of(notice: Notice, moment: Moment) -> Iterator[tuple[str, str]]:
+    """The consequences of a card: all, or in a green one those that are not back."""
+    recovered = notice.verdict is Verdict.RECOVERED
+    for consequence in notice.consequences:
+        if not (recovered and consequence.back):
+            chain, text = consequence_words(consequence, moment)
+            yield one_line(chain), one_line(redact(text))
+
+
+def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
+    """Stops of one project told together are one notice."""
+    merged: dict[tuple[str, Cause] | int, Notice] = {}
+    for index, notice in enumerate(notices):
+        key: tuple[str, Cause] | int = index
+        if notice.verdict is Verdict.STOPPED and notice.project:
+            key = notice.project, notice.cause
+        before = merged.get(key)
+        if before is None:
+            merged[key] = notice
+        else:
+            names = (*(before.names or (before.name,)), notice.name)
+            merged[key] = replace(before, name=notice.project, exit_code=None, names=names)
+    return list(merged.values())
+
+
+def late_words(notice: Notice, now: float, why: str) -> str:
+    """`12m ago; Discord could not be reached`, empty where it is told in time. A green one may have waited for
+    others."""
+    decided_at = notice.at if notice.decided_at is None else notice.decided_at
+    ago = now - decided_at
+    return f"{span(ago)} ago; {why or 'Sentinel was away'}" if ago >= LATE else ""
+
+
+def samples(at: float) -> list[Notice]:
+    """A red and a green sample, for `test`."""
+    container = Container("0" * 64, "sample", status="exited", exit_code=1)
+    red = Notice(
+        Verdict.DEAD,
+        "sample",
+        at,
+        container,
+        exit_code=1,
+        uptime=SAMPLE_UPTIME,
+        plan="This is a test; nothing died.",
+        logs=("This is where the last log lines stand.",),
+    )
+    green = Notice(
+        Verdict.RECOVERED,
+        "sample",
+        at,
+        container,
+        downtime=SAMPLE_DOWNTIME,
+        deaths=1,
+        attempts=1,
+    )
+    return [red, green]
+
+
+SAMPLE_UPTIME, SAMPLE_DOWNTIME = 3600.0, 31.0
+
+
+# ─── Discord's form ─────────────────────────────────────────────────────────────────────────────
+
+EMBEDS, EMBED_TOTAL, EMBED_TEXT, CONTENT = 10, 6000, 4096, 2000  # Discord's limits, in code points
+MENTIONS = 100  # of a kind in one message
+CONSEQUENCES = 20  # that are listed by name in a message
+CONSEQUENCE_TEXT, CONSEQUENCE_ROOM = 200, 1500  # characters of one, and of all
+MORE_ROOM = 60  # characters for how many more there are
+LEAST_BLOCK = 20  # characters of log that are worth a block
+FOOTER_TEXT, LATE_TEXT = 200, 200
+LEAST_DIGEST = 60  # characters of a line of a digest
+DIGEST_REST, LATE_ROOM = 50, 220  # characters for how many more there are, and for why it is late
+COLOURS = (RED, AMBER, GREEN, GREY, BLUE)  # worst first
+FOREIGN = (  # lines whose text others wrote: no markdown in it
+    "Services",
+    "Engine says",
+    "Stopped",
+    "Gone",
+    "Back with it",
+    "Not back",
+    "Takes with it",
+    "Already down",
+)
 
 
 def log_block(lines: tuple[str, ...], room: int) -> str:
     """The last lines in a code block that nothing in them can end, cut from the front."""
-    fence = "```\n", "\n```"
+    begin, end = "```\n", "\n```"
     text = "\n".join(lines).replace("```", "ˋˋˋ").replace("`", "ˋ")
-    room -= len(fence[0]) + len(fence[1])
-    return fence[0] + clip_front(text, room) + fence[1] if text and room > 20 else ""
-
-
-LISTINGS = {Verdict.ENGINE_DOWN: "Not brought back", Verdict.STILL_DOWN: "Down", Verdict.RECOVERED: "Not back"}
-FOREIGN = ("Services", "Engine says", "Stopped", "Gone", "Back with it", "Not back", "Takes with it", "Already down")
+    room -= len(begin) + len(end)
+    if not text or room <= LEAST_BLOCK:
+        return ""
+    return begin + clip_front(text, room) + end
 
 
 def escaped(text: str) -> str:
@@ -3330,151 +6300,191 @@ def escaped(text: str) -> str:
 
 def consequence_lines(card: Card, room: int) -> list[str]:
     """The consequences as a list, as many as fit; how many more there are is always said."""
+    if not card.consequences:
+        return []
     lines: list[str] = []
     for chain, text in card.consequences[:CONSEQUENCES]:
-        line = f"• {as_code(clip(chain, 200))}: {escaped(clip(text, 200))}"
-        if sum(map(len, lines)) + len(line) + 60 > room:
+        name = as_code(clip(chain, CONSEQUENCE_TEXT))
+        line = f"• {name}: {escaped(clip(text, CONSEQUENCE_TEXT))}"
+        if sum(map(len, lines)) + len(line) + MORE_ROOM > room:
             break
         lines.append(line)
-    if rest := len(card.consequences) - len(lines):
+    rest = len(card.consequences) - len(lines)
+    if rest:
         lines.append(f"• … and {rest} more: `sentinel.py history`")
-    return [f"**{card.listing}:**", *lines] if card.consequences else []
+    return [f"**{card.listing}:**", *lines]
+
+
+def line_text(label: str, text: str) -> str:
+    """One line of a card in Discord's markdown."""
+    if label in FOREIGN:
+        text = as_code(text)
+    elif label == "Sentinel":
+        text = escaped(text)
+    return f"**{label}:** {text}" if label else text
 
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
     """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
-    parts = [card.headline if card.kind.rstrip(":") in OTHERS else as_code(card.headline)]
-    for label, text in card.lines:  # foreign text is no markdown
-        shown = as_code(text) if label in FOREIGN else escaped(text) if label == "Sentinel" else text
-        parts.append(f"**{label}:** {shown}" if label else shown)
-    parts += consequence_lines(card, min(1500, most // 2))
+    parts = [card.headline if card.foreign else as_code(card.headline)]
+    parts += [line_text(label, text) for label, text in card.lines]
+    parts += consequence_lines(card, min(CONSEQUENCE_ROOM, most // 2))
     if card.command:
         parts.append(f"**Recover:** {as_code(card.command)}")
     room = min(most, EMBED_TEXT + EMBED_TITLE) - len(card.title) - len(card.footer)
-    text = clip("\n".join(parts), min(room, EMBED_TEXT))
-    if card.logs and not bare:
-        text += "\n" + block if (block := log_block(card.logs, min(room, EMBED_TEXT) - len(text) - 1)) else ""
+    room = min(room, EMBED_TEXT)
+    text = clip("\n".join(parts), room)
+    block = "" if bare else log_block(card.logs, room - len(text) - 1)
+    if block:
+        text += "\n" + block
     embed: dict[str, Any] = {"title": card.title, "description": text, "color": card.colour}
     if not bare:
         embed["timestamp"] = datetime.fromtimestamp(at_time, UTC).isoformat()
         if card.footer:
-            embed["footer"] = {"text": clip(card.footer, 200)}
+            embed["footer"] = {"text": clip(card.footer, FOOTER_TEXT)}
     return embed
 
 
 def digests_of(cards: list[Card], total: int) -> list[dict[str, Any]]:
     """The cards of one colour, of so many in the message, as one embed or as few as hold them."""
+    if not cards:
+        return []
     share = EMBED_TOTAL * len(cards) // total
-    size = -(-len(cards) // max(1, -(-share // EMBED_TEXT)))
-    groups = [cards[index : index + size] for index in range(0, len(cards), size or 1)]
+    parts = max(1, -(-share // EMBED_TEXT))
+    size = -(-len(cards) // parts)
+    groups = [cards[index : index + size] for index in range(0, len(cards), size)]
     return [digest_of(group, share * len(group) // len(cards)) for group in groups]
 
 
 def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
     """Many cards of one colour as one embed: a line for each, as many as fit; the count is always whole."""
-    colour = cards[0].colour
+    title = digest_title(cards)
+    late = [card.line("Late") for card in cards if card.line("Late")][:1]
+    room = min(most, EMBED_TEXT) - len(title) - DIGEST_REST
+    if late:
+        room -= LATE_ROOM
+    each = max(LEAST_DIGEST, room // len(cards) - 1)
+    fitting = cards[: room // (each + 1)]
+    lines = [f"**Late:** {text}" for text in late]
+    lines += [digest_line(card, each) for card in fitting]
+    rest = len(cards) - len(fitting)
+    if rest:
+        lines.append(f"… and {rest} more: `sentinel.py history`")
+    return {"title": title, "color": cards[0].colour, "description": "\n".join(lines)}
+
+
+def digest_title(cards: list[Card]) -> str:
+    """What a digest is called: as its card, or by kind and number."""
     kinds = {card.kind for card in cards}
-    title = f"{kinds.pop()} {len(cards)} services" if len(kinds) == 1 else f"{len(cards)} alerts"
-    title = cards[0].title if len(cards) == 1 else title
-    room = min(most, EMBED_TEXT) - len(title) - 50 - (220 if any(label == "Late" for label, _ in cards[0].lines) else 0)
-    each = max(60, room // len(cards) - 1)
-    shown = cards[: room // (each + 1)]
-    late = [text for card in cards for label, text in card.lines if label == "Late"][:1]
-    lines = [*(f"**Late:** {text}" for text in late), *(digest_line(card, each) for card in shown)]
-    if len(shown) < len(cards):
-        lines.append(f"… and {len(cards) - len(shown)} more: `sentinel.py history`")
-    return {"title": title, "color": colour, "description": "\n".join(lines)}
+    if len(cards) == 1:
+        return cards[0].title
+    if len(kinds) == 1:
+        return f"{kinds.pop()} {len(cards)} services"
+    return f"{len(cards)} alerts"
 
 
 def digest_line(card: Card, most: int) -> str:
-    """One card in at most so many characters: name and end first, then the command, then the last log line."""
-    names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
-    took = f"{card.listing.lower()}: {names}" if names else dict(card.lines).get("Services", "")
+    """One card in at most so many characters: name and end first, then whom it took with it, the command, the last
+    log line."""
+    took = card.line("Services")
+    if card.consequences:
+        names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
+        took = f"{card.listing.lower()}: {names}"
+    last_log = card.logs[-1] if card.logs else ""
     words = one_line(card.headline)
-    for extra, cut in ((took, clip), (card.command, clip_front), (card.logs[-1] if card.logs else "", clip_front)):
-        if extra and len(words) + min(len(extra), 15) + 5 <= most:
-            words += " · " + cut(extra, most - len(words) - 5)
+    for extra, cut in ((took, clip), (card.command, clip_front), (last_log, clip_front)):
+        if extra and len(words) + min(len(extra), LEAST_EXTRA) + SEPARATOR <= most:
+            words += " · " + cut(extra, most - len(words) - SEPARATOR)
     return as_code(clip(words, most - 2))
 
 
-def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
-    """Stops of one project told together are one notice."""
-    merged: dict[tuple[str, Cause] | int, Notice] = {}
-    for index, notice in enumerate(notices):
-        together = notice.verdict is Verdict.STOPPED and notice.project
-        key = (notice.project, notice.cause) if together else index
-        before = merged.get(key)
-        if before is None:
-            merged[key] = notice
-        else:
-            others = before.names or (before.name,)
-            merged[key] = replace(before, name=notice.project, exit_code=None, names=(*others, notice.name))
-    return list(merged.values())
-
-
-def late_words(notice: Notice, now: float, why: str) -> str:
-    """`12m ago; Discord could not be reached`, empty where it is told in time. A green one may have waited for others."""
-    ago = now - (notice.decided_at or notice.at)
-    return f"{span(ago)} ago; {why or 'Sentinel was away'}" if ago >= LATE else ""
+LEAST_EXTRA, SEPARATOR = 15, 5  # characters of what is worth adding to a digest's line, and between
 
 
 def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, Any]:
     """A Discord message within every limit: an embed a notice, or digests, worst first, where that is too many.
-    Only `content` can ping, and only whom `allowed_mentions` names. `calendar_offset` turns moments into calendar time."""
+    Only `content` can ping, and only whom `allowed_mentions` names. `calendar_offset` turns moments into calendar
+    time."""
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
-    told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came, not how late it is
-    cards = [card_of(notice, job.host, lambda at: f"<t:{int(at + calendar_offset)}:R>",
-                     clip(late_words(notice, told_at, job.why_late), 200)) for notice in notices]
+    told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came
+
+    def moment(at: float) -> str:
+        return f"<t:{int(at + calendar_offset)}:R>"
+
+    cards: list[Card] = []
+    for notice in notices:
+        late = clip(late_words(notice, told_at, job.why_late), LATE_TEXT)
+        cards.append(card_of(notice, job.host, moment, late))
+    embeds: list[dict[str, Any]] = []
     if len(cards) <= EMBEDS:
         share = EMBED_TOTAL // len(cards)
-        embeds = [embed_of(card, notice.at + calendar_offset, share, job.plain)
-                  for card, notice in zip(cards, notices, strict=True)]
+        for card, notice in zip(cards, notices, strict=True):
+            embeds.append(embed_of(card, notice.at + calendar_offset, share, job.plain))
     else:
-        embeds = [embed for colour in (RED, AMBER, GREEN, GREY, BLUE)
-                  for embed in digests_of([card for card in cards if card.colour == colour], len(cards))]
-    mentions = (notice.mention for notice in job.notices if notice.verdict not in COLOURS and notice.mention)
-    pings = " ".join(dict.fromkeys(mentions)) if not job.message else ""
+        for colour in COLOURS:
+            embeds += digests_of([card for card in cards if card.colour == colour], len(cards))
+    pings = "" if job.message else pings_of(job.notices)
     message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
     if pings:
         message["content"] = clip(pings, CONTENT)
     return message
 
 
-def samples(at: float) -> list[Notice]:
-    """A red and a green sample, for `test`."""
-    container = Container("0" * 64, "sample", status="exited", exit_code=1)
-    return [Notice(Verdict.DEAD, "sample", at, container, exit_code=1, uptime=3600.0, plan="This is a test; nothing died.",
-                   logs=("This is where the last log lines stand.",)),
-            Notice(Verdict.RECOVERED, "sample", at, container, downtime=31.0, deaths=1, attempts=1)]
+def pings_of(notices: Iterable[Notice]) -> str:
+    """Who is pinged by these notices: by reds only, each once."""
+    mentions = [notice.mention for notice in notices if notice.red and notice.mention]
+    return " ".join(dict.fromkeys(mentions))
 
 
 def allowed_mentions(pings: str) -> dict[str, Any]:
     """Exactly those who are to be pinged."""
-    return {"parse": ["everyone"] if re.search(r"@(?:here|everyone)", pings) else [],
-            "roles": sorted(set(re.findall(r"<@&(\d+)>", pings)))[:100],
-            "users": sorted(set(re.findall(r"<@!?(\d+)>", pings)))[:100]}
+    return {
+        "parse": ["everyone"] if re.search(r"@(?:here|everyone)", pings) else [],
+        "roles": sorted(set(re.findall(r"<@&(\d+)>", pings)))[:MENTIONS],
+        "users": sorted(set(re.findall(r"<@!?(\d+)>", pings)))[:MENTIONS],
+    }
+
+
+# ─── Terminal's form ────────────────────────────────────────────────────────────────────────────
+
+ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
+SEVERITY_ANSI = (32, 33, 31)
+LEAST_WIDTH = 20
+LOG_TEXT = 8000  # characters of one line of Sentinel's own record
+PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3) writes them
+
+
+def painted(text: str, colour: int) -> str:
+    """Text in one of a terminal's colours."""
+    return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
-    body = [*card.headline.splitlines(), *(f"{label}: {text}" if label else text for label, text in card.lines)]
+    body = card.headline.splitlines()
+    body += [f"{label}: {text}" if label else text for label, text in card.lines]
     if card.consequences:
-        body += [f"{card.listing}:", *(f"  {chain}: {text}" for chain, text in card.consequences)]
+        body.append(f"{card.listing}:")
+        body += [f"  {chain}: {text}" for chain, text in card.consequences]
     if card.command:
         body.append(f"Recover: {card.command}")
     if card.logs:
-        body += ["Last log lines:", *(f"  {line}" for line in card.logs)]
-    edge, bold, end = (f"\x1b[{ANSI[card.colour]}m▌\x1b[0m", "\x1b[1m", "\x1b[0m") if coloured else ("|", "", "")
-    lines = [bold + card.title + end, *body, card.footer]
-    return "\n".join(f"{edge} {line if line.startswith('Recover: ') else clip(line, max(20, width - 3))}" for line in lines)
-
-
-PRIORITIES = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # as sd-daemon(3) writes them
+        body.append("Last log lines:")
+        body += [f"  {line}" for line in card.logs]
+    edge, title = "|", card.title
+    if coloured:
+        edge, title = painted("▌", ANSI[card.colour]), painted(card.title, 1)
+    lines: list[str] = []
+    for line in [title, *body, card.footer]:
+        whole = line.startswith("Recover: ")  # it is there to be copied
+        lines.append(f"{edge} {line if whole else clip(line, max(LEAST_WIDTH, width - 3))}")
+    return "\n".join(lines)
 
 
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which has its own."""
+    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which has its
+    own."""
     text = clean(redact(clip(text, LOG_TEXT))).replace("\n", " ")
     if form == "journal":
         return PRIORITIES.get(level, "<6>") + text
@@ -3484,63 +6494,284 @@ def log_line(level: str, text: str, now_time: float, form: str) -> str:
     return f"{stamp} {level.upper():7} {text}"
 
 
-def greeting(watchdog: Watchdog, channels: list[str], degraded: str, now: float, now_time: float) -> Notice:
+def aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows of a table as lines."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+# ─── States ─────────────────────────────────────────────────────────────────────────────────────
+# How services stand at one look: the rows of `check`, and what a greeting names as down.
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)  # Nagios's scale
+NAGIOS_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+NAGIOS_TEXT = 1000
+CANT_START_TEXT = 120
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A row of `check`: how a service stands, and how bad that is by Nagios's scale."""
+
+    name: str
+    word: str
+    since_time: float
+    why: str
+    severity: int
+
+
+def state_of(service: Watched, watchdog: Watchdog) -> State:
+    """How a service stands at one look, and what the engine's recent events tell of its end."""
+    container = service.container
+    word, severity, why = running_words(container) or ended_words(service, watchdog)
+    lives = container.status in ("running", "paused")
+    since_time = container.started_time if lives else container.finished_time
+    return State(container.title, word, since_time, one_line(why), severity)
+
+
+def running_words(container: Container) -> tuple[str, int, str] | None:
+    """State, severity and reason of a container that runs, or is about to; None of one that does not."""
+    match container.status:
+        case "running" if container.sick:
+            probe = shown_lines(container.probe_output.splitlines())
+            return "UNHEALTHY", CRITICAL, probe[-1] if probe else ""
+        case "running":
+            word = "STARTING" if container.health is Health.STARTING else "UP"
+            return word, OK, str(container.health)
+        case "paused":
+            return "PAUSED", WARNING, ""
+        case "restarting":
+            word = "CRASH LOOP" if container.restart_count > 1 else "RESTARTING"
+            return word, CRITICAL, exit_words(container.exit_code)
+    return None
+
+
+def ended_words(service: Watched, watchdog: Watchdog) -> tuple[str, int, str]:
+    """State, severity and reason of a container that does not run."""
+    container, run = service.container, service.run
+    how = exit_words(container.exit_code)
+    if container.error:
+        return "DEAD", CRITICAL, "can't start: " + clip_front(container.error, CANT_START_TEXT)
+    if container.status == "created":
+        return "STOPPED", WARNING, "never started"
+    death = run.end or Death(container.finished_time, 0.0, container.exit_code, heard=False)
+    job = watchdog.services.is_job(service)
+    judgement = judgement_of(run, death, Container(container.id), container, job)
+    if judgement.ending is Ending.FINISHED:
+        return "FINISHED", OK, how
+    if judgement.ending is Ending.FAILED:
+        return "FAILED", CRITICAL, how
+    if judgement.cause is Cause.OOM:
+        return "DEAD", CRITICAL, f"{how}, {Cause.OOM}"
+    if run.end:
+        asked = intent_of(run, death, container, final=True) is Intent.OPERATOR
+        return ("STOPPED", WARNING, how) if asked else ("DEAD", CRITICAL, how)
+    if container.kept_up or container.exit_code in WORTHLESS_CODES:  # no event says which
+        return "STOPPED", WARNING, f"{how}, stopped or killed"
+    return "DEAD", CRITICAL, how
+
+
+def state_table(states: list[State], now_time: float, coloured: bool) -> str:
+    """The table of `check`."""
+    rows = [("SERVICE", "STATE", "FOR", "WHY")]
+    for state in states:
+        lasted = span(now_time - state.since_time) if state.since_time else ""
+        rows.append((state.name, state.word, lasted, state.why))
+    first, *lines = aligned(rows)
+    if coloured:
+        for index, state in enumerate(states):
+            word = painted(state.word, SEVERITY_ANSI[state.severity])
+            lines[index] = lines[index].replace(f" {state.word}", f" {word}", 1)
+    return "\n".join([first, *lines])
+
+
+def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
+    """What a Nagios plugin prints: one line with the bad ones and figures, then one for each service."""
+    bad = list(trouble)
+    for state in states:
+        if state.severity:
+            why = f" ({state.why})" if state.why else ""
+            bad.append(f"{state.name} {state.word}{why}")
+    fine = f"{counted(len(states), 'service')} up" if states else ""
+    figures = {"services": len(states)}
+    for number, name in enumerate(("up", "warning", "critical")):
+        figures[name] = sum(state.severity == number for state in states)
+    perfdata = " ".join(f"{name}={value};;;0" for name, value in figures.items())
+    first = f"SENTINEL {NAGIOS_WORDS[worst]}: {', '.join(bad) or fine}".replace("|", "/")
+    lines = [f"{clip(one_line(first), NAGIOS_TEXT)} | {perfdata}"]
+    for state in states:
+        lines.append(one_line(f"{state.name}: {state.word} {state.why}").replace("|", "/"))
+    return "\n".join(lines)
+
+
+# ─── Explaining ─────────────────────────────────────────────────────────────────────────────────
+
+ALREADY_DOWN_TEXT = 1500
+LABEL_WIDTH = 15
+
+
+def greeting(
+    watchdog: Watchdog, channels: list[str], degraded: str, now: float, now_time: float
+) -> Notice:
     """What is said at the start: what is watched, what is already down, where alerts go, what does not work."""
     services = list(watchdog.services.values())
     projects = {service.container.project for service in services} - {""}
-    states = [state_of(service.container, watchdog.is_job(service), None) for service in services]
-    down = [f"{state.name} ({', '.join(filter(None, (state.word, state.why)))}, {span(now_time - state.since_time)})"
-            if state.since_time else f"{state.name} ({state.word})" for state in states if state.severity]
-    facts = (("Watched", f"{counted(len(services), 'service')} in {counted(len(projects), 'project')}"),
-             ("Already down", clip(", ".join(down), 1500)), ("Alerts go to", listed(channels)), ("Degraded", degraded))
-    return Notice(Verdict.WATCHING, watchdog.host, now, facts=facts)
+    states = [state_of(service, watchdog) for service in services]
+    down = [down_words(state, now_time) for state in states if state.severity]
+    watched = f"{counted(len(services), 'service')} in {counted(len(projects), 'project')}"
+    facts = (
+        ("Watched", watched),
+        ("Already down", clip(", ".join(down), ALREADY_DOWN_TEXT)),
+        ("Alerts go to", listed(channels)),
+        ("Degraded", degraded),
+    )
+    return Notice(Verdict.WATCHING, watchdog.link.facts.host, now, facts=facts)
+
+
+def down_words(state: State, now_time: float) -> str:
+    """`db (DEAD, exit 1, 3m)`."""
+    if not state.since_time:
+        return f"{state.name} ({state.word})"
+    words = filter(None, (state.word, state.why, span(now_time - state.since_time)))
+    return f"{state.name} ({', '.join(words)})"
 
 
 def job_words(service: Watched, watchdog: Watchdog) -> str:
     """Whether it is a job, and what says so."""
     container = service.container
     if "sentinel.job" in container.labels and service.policy.job is not None:
-        return f"{'job' if service.policy.job else 'service'}: its label sentinel.job says so"
+        kind = "job" if service.policy.job else "service"
+        return f"{kind}: its label sentinel.job says so"
     if container.oneoff:
         return "job: it was made by `compose run`"
-    if watchdog.is_job(service):
+    if watchdog.services.is_job(service):
         return "job: something waits for its successful end (service_completed_successfully)"
     return "service: nothing says that it is a job"
 
 
+def if_it_died(service: Watched, watchdog: Watchdog, now: float) -> str:
+    """What would be done at its death with an error, in words."""
+    if watchdog.services.is_job(service) and not service.policy.insist:
+        return "Not restarted: it is a job."
+    dead = replace(
+        service.container,
+        status="exited",
+        exit_code=1,
+        health=Health.NONE,
+        error="",
+        finished_time=watchdog.calendar.time_of(now),
+    )
+    plan = watchdog.lives.healing.plan(replace(service, container=dead, incident=None), now)
+    policy = dead.restart_policy
+    if policy == "no":
+        return plan.words
+    own = f"Docker's own restart policy ({policy}) brings it back; where that gives up: "
+    return own + plan.words
+
+
+def needs_words(service: Watched, watchdog: Watchdog) -> str:
+    """What a service depends on."""
+    words: list[str] = []
+    for parent, dependency in watchdog.services.parents(service):
+        how = "its network" if dependency.network else dependency.condition
+        words.append(f"{parent.container.name} ({how})")
+    words += [f"{name} (its successful end)" for name in waits_for_end(service.container)]
+    return listed(words) or "nothing that is watched"
+
+
+def muted_words(service: Watched, until: float, now: float) -> str:
+    """Whether a service is muted, and when it will be."""
+    if until:
+        return f"for another {span(until - now)}"
+    windows: list[str] = []
+    for first, last in service.policy.quiet:
+        windows.append(f"{clock_words(first)}-{clock_words(last)}")
+    return f"daily at {', '.join(windows)}" if windows else "no"
+
+
+def clock_words(minute: int) -> str:
+    """A minute of the day as clocks show it."""
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
 def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> list[str]:
     """Everything that decides what is done about a service."""
-    policy, until = service.policy, watchdog.muted_until(service, now)
-    parents = [parent.container.name + (f" ({dependency.condition})" if not dependency.network else " (its network)")
-               for parent, dependency in watchdog.parents(service)]
-    jobs = [f"{name} (its successful end)" for name in waits_for_end(service.container)]
-    windows = ", ".join(f"{first // 60:02}:{first % 60:02}-{last // 60:02}:{last % 60:02}" for first, last in policy.quiet)
-    left = max(0, policy.max_restarts - service.attempts)
-    muted = f"for another {span(until - now)}" if until else f"daily at {windows}" if windows else "no"
-    lines = (("watched", f"yes: {why}"), ("kind", job_words(service, watchdog)),
-             ("depends on", listed([*parents, *jobs]) or "nothing that is watched"),
-             ("now", str(service.phase)),
-             ("at its death", watchdog.if_it_died(service, now) if not until else "Nothing, until the mute is over."),
-             ("restarts left", f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}"),
-             ("muted", muted))
-    return [service.container.name, *(f"  {label + ':':15}{text}" for label, text in lines)]
+    policy, until = service.policy, watchdog.mutes.until(service, now)
+    left = max(0, policy.max_restarts - service.budget.attempts)
+    at_its_death = "Nothing, until the mute is over."
+    if not until:
+        at_its_death = if_it_died(service, watchdog, now)
+    lines = (
+        ("watched", f"yes: {why}"),
+        ("kind", job_words(service, watchdog)),
+        ("depends on", needs_words(service, watchdog)),
+        ("now", str(service.phase)),
+        ("at its death", at_its_death),
+        (
+            "restarts left",
+            f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}",
+        ),
+        ("muted", muted_words(service, until, now)),
+    )
+    rows = [f"  {label + ':':{LABEL_WIDTH}}{text}" for label, text in lines]
+    return [service.container.name, *rows]
+
+
+def setting_words(value: Any, meta: Mapping[str, Any]) -> str:
+    """A setting as people write it, a secret masked."""
+    if value == meta["parse"](meta["default"]):
+        return meta["shown"].replace("`", "") or "–"
+    if meta["secret"]:
+        return "***"
+    match value:
+        case bool():
+            return str(value).lower()
+        case float():
+            return span(value)
+        case tuple():
+            return ", ".join(value)
+    return str(value)
 
 
 def settings_lines(settings: Settings) -> list[str]:
     """The settings that count, secrets masked."""
+    lines: list[str] = []
+    for name, meta in options():
+        words = setting_words(getattr(settings, name), meta)
+        lines.append(redact(f"{meta['variable']}={words}"))
+    return lines
 
-    def words(value: Any, meta: Mapping[str, Any]) -> str:
-        if value == meta["parse"](meta["default"]):
-            return meta["shown"].replace("`", "") or "–"
-        if meta["secret"]:
-            return "***"
-        forms: dict[type, Callable[[Any], str]] = {tuple: ", ".join, float: span, bool: lambda value: str(value).lower()}
-        return forms.get(type(value), str)(value)
 
-    return [redact(f"{meta['variable']}={words(getattr(settings, name), meta)}") for name, meta in options()]
-
+# ─── Figures ────────────────────────────────────────────────────────────────────────────────────
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
+
+METRICS = {
+    "sentinel_build_info": ("gauge", "Sentinel's version."),
+    "sentinel_engine_up": ("gauge", "Whether the engine answers."),
+    "sentinel_event_stream_reconnects_total": (
+        "counter",
+        "How often the event stream was opened anew.",
+    ),
+    "sentinel_service_up": (
+        "gauge",
+        "Whether a watched service runs and nothing speaks against it.",
+    ),
+    "sentinel_deaths_total": ("counter", "Ends of a service that nobody asked for."),
+    "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
+    "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
+    "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
+    "sentinel_detection_seconds": (
+        "histogram",
+        "From a container's end, by the engine's clock, to the decision.",
+    ),
+    "sentinel_delivery_seconds": ("histogram", "From what happened to a channel's receipt."),
+}
 
 
 class Histogram:
@@ -3557,7 +6788,9 @@ class Histogram:
     def lines(self, name: str) -> list[str]:
         """In Prometheus' text form."""
         sums = list(itertools.accumulate(self.counts))
-        rows = [f'{name}_bucket{{le="{edge}"}} {count}' for edge, count in zip((*BUCKETS, "+Inf"), sums, strict=True)]
+        rows: list[str] = []
+        for edge, number in zip((*BUCKETS, "+Inf"), sums, strict=True):
+            rows.append(f'{name}_bucket{{le="{edge}"}} {number}')
         return [*rows, f"{name}_sum {self.total:.6f}", f"{name}_count {sums[-1]}"]
 
 
@@ -3571,15 +6804,21 @@ class Figures:
 
     def keep(self, services: Iterable[Watched]) -> None:
         """Forget what was counted of services that are no more."""
-        names = {(service.container.project, service.container.short) for service in services}
-        self.counts = {what: {name: number for name, number in counts.items() if name in names}
-                       for what, counts in self.counts.items()}
+        names = {figure_name(service) for service in services}
+        for what, counts in self.counts.items():
+            kept = {name: number for name, number in counts.items() if name in names}
+            self.counts[what] = kept
 
-    def count(self, what: str, service: Watched | None) -> None:
-        """One more of a service's `deaths` or `restarts`."""
+    def count(self, what: str, service: Watched | None, times: int = 1) -> None:
+        """So many more of a service's `deaths` or `restarts`."""
         if service:
-            names = service.container.project, service.container.short
-            self.counts[what][names] = self.counts[what].get(names, 0) + 1
+            counts, name = self.counts[what], figure_name(service)
+            counts[name] = counts.get(name, 0) + times
+
+
+def figure_name(service: Watched) -> tuple[str, str]:
+    """What a service is called in Prometheus: project, and service in that."""
+    return service.container.project, service.container.short
 
 
 def label_text(text: str) -> str:
@@ -3587,39 +6826,10 @@ def label_text(text: str) -> str:
     return clean(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def metrics(watchdog: Watchdog, outboxes: Mapping[str, Outbox], figures: Figures, now: float) -> str:
-    """What Prometheus reads."""
-    lines = [f'sentinel_build_info{{version="{__version__}"}} 1', f"sentinel_engine_up {int(watchdog.lost_at is None)}",
-             f"sentinel_event_stream_reconnects_total {max(0, figures.streams - 1)}"]
-    alive: dict[tuple[str, str], int] = {}
-    for service in watchdog.services.values():
-        names = service.container.project, service.container.short
-        alive[names] = alive.get(names, 0) or int(service.alive)
-    lines += [series("sentinel_service_up", names, value) for names, value in alive.items()]
-    for what, counts in figures.counts.items():
-        lines += [series(f"sentinel_{what}_total", names, number) for names, number in counts.items()]
-    for name, outbox in outboxes.items():
-        ages = [now - notice.at for notice in outbox.waiting]
-        lines += [f'sentinel_outbox_notices{{channel="{name}"}} {len(ages)}',
-                  f'sentinel_outbox_oldest_age_seconds{{channel="{name}"}} {max(0.0, *ages, 0.0):.3f}']
-    lines += figures.detection.lines("sentinel_detection_seconds") + figures.delivery.lines("sentinel_delivery_seconds")
-    text: list[str] = []
-    for family, rows in itertools.groupby(sorted(lines, key=family_of), family_of):
-        text += [f"# HELP {family} {METRICS[family][1]}", f"# TYPE {family} {METRICS[family][0]}", *rows]
-    return "\n".join(text) + "\n"
-
-
-METRICS = {
-    "sentinel_build_info": ("gauge", "Sentinel's version."),
-    "sentinel_engine_up": ("gauge", "Whether the engine answers."),
-    "sentinel_event_stream_reconnects_total": ("counter", "How often the event stream was opened anew."),
-    "sentinel_service_up": ("gauge", "Whether a watched service runs and nothing speaks against it."),
-    "sentinel_deaths_total": ("counter", "Ends of a service that nobody asked for."),
-    "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
-    "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
-    "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
-    "sentinel_detection_seconds": ("histogram", "From a container's end, by the engine's clock, to the decision."),
-    "sentinel_delivery_seconds": ("histogram", "From what happened to a channel's receipt.")}
+def series(name: str, names: tuple[str, str], value: int) -> str:
+    """One line about one service."""
+    project, service = map(label_text, names)
+    return f'{name}{{project="{project}",service="{service}"}} {value}'
 
 
 def family_of(line: str) -> str:
@@ -3628,170 +6838,402 @@ def family_of(line: str) -> str:
     return name if name in METRICS else re.sub(r"_(bucket|sum|count)$", "", name)
 
 
-def series(name: str, names: tuple[str, str], value: int) -> str:
-    """One line about one service."""
-    return f'{name}{{project="{label_text(names[0])}",service="{label_text(names[1])}"}} {value}'
+def service_lines(watchdog: Watchdog, figures: Figures) -> list[str]:
+    """What Prometheus reads of services; replicas by one name count as one."""
+    alive: dict[tuple[str, str], int] = {}
+    for service in watchdog.services.values():
+        name = figure_name(service)
+        alive[name] = alive.get(name, 0) or int(service.alive)
+    lines = [series("sentinel_service_up", name, value) for name, value in alive.items()]
+    for what, counts in figures.counts.items():
+        for name, number in counts.items():
+            lines.append(series(f"sentinel_{what}_total", name, number))
+    return lines
+
+
+def outbox_lines(outboxes: Mapping[str, Outbox], now: float) -> list[str]:
+    """What Prometheus reads of alerts that wait."""
+    lines: list[str] = []
+    for name, outbox in outboxes.items():
+        ages = [now - notice.at for notice in outbox.waiting]
+        oldest = max([0.0, *ages])
+        label = f'{{channel="{name}"}}'
+        lines.append(f"sentinel_outbox_notices{label} {len(ages)}")
+        lines.append(f"sentinel_outbox_oldest_age_seconds{label} {oldest:.3f}")
+    return lines
+
+
+def metrics(
+    watchdog: Watchdog, outboxes: Mapping[str, Outbox], figures: Figures, now: float
+) -> str:
+    """What Prometheus reads."""
+    reconnects = max(0, figures.streams - 1)
+    lines = [
+        f'sentinel_build_info{{version="{__version__}"}} 1',
+        f"sentinel_engine_up {int(not watchdog.link.is_away)}",
+        f"sentinel_event_stream_reconnects_total {reconnects}",
+        *service_lines(watchdog, figures),
+        *outbox_lines(outboxes, now),
+        *figures.detection.lines("sentinel_detection_seconds"),
+        *figures.delivery.lines("sentinel_delivery_seconds"),
+    ]
+    text: list[str] = []
+    for family, rows in itertools.groupby(sorted(lines, key=family_of), family_of):
+        kind, meaning = METRICS[family]
+        text += [f"# HELP {family} {meaning}", f"# TYPE {family} {kind}", *rows]
+    return "\n".join(text) + "\n"
 
 
 def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: float) -> JSON:
     """How things stand, for programs; times are Unix seconds."""
+    services: list[JSON] = []
+    for service in watchdog.services.values():
+        container = service.container
+        services.append(
+            {
+                "name": container.title,
+                "project": container.project,
+                "service": container.service,
+                "phase": service.phase,
+                "status": container.status,
+                "since": container.started_time,
+                "attempts": service.budget.attempts,
+                "incident": number_of(service) or None,
+                "muted": service.muted,
+            }
+        )
+    outages: list[JSON] = []
+    for outage in watchdog.stories.outages.values():
+        began = round(outage.began_at + offset, 3)
+        document = {"incident": outage.number, "root": outage.root, "began": began}
+        outages.append(document | {"members": outage.members})
+    waiting: JSON = {}
+    for name, outbox in outboxes.items():
+        waiting[name] = {"waiting": len(outbox.waiting), "retired": outbox.retired}
     return {
-        "version": __version__, "host": watchdog.host, "engine": "down" if watchdog.lost_at is not None else "up",
-        "services": [{"name": service.container.title, "project": service.container.project,
-                      "service": service.container.service, "phase": service.phase, "status": service.container.status,
-                      "since": service.container.started_time, "attempts": service.attempts,
-                      "incident": service.incident.outage.number if service.incident else None,
-                      "muted": bool(service.muted)} for service in watchdog.services.values()],
-        "outages": [{"incident": outage.number, "root": outage.root, "began": round(outage.began_at + offset, 3),
-                     "members": outage.members} for outage in watchdog.outages.values()],
-        "outbox": {name: {"waiting": len(outbox.waiting), "retired": outbox.dead} for name, outbox in outboxes.items()}}
+        "version": __version__,
+        "host": watchdog.link.facts.host,
+        "engine": "down" if watchdog.link.is_away else "up",
+        "services": services,
+        "outages": outages,
+        "outbox": waiting,
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """A row of `check`: how a service stands, and how bad that is by Nagios's scale."""
-    name: str
-    word: str
-    since_time: float
-    why: str
-    severity: int
+# ─── History ────────────────────────────────────────────────────────────────────────────────────
+
+UNTIL_TIME = 1e11  # no moment of ours is later
 
 
-def state_of(container: Container, job: bool, asked: bool | None) -> State:
-    """How a container stands at one look. `asked`: the engine's recent events tell who ended it, None if not.
-    Without that evidence codes 0, 137 and 143 may be a stop, and a policy that did not restart it says so too."""
-
-    def state(word: str, severity: int, why: str = "") -> State:
-        when = container.started_time if container.status in ("running", "paused") else container.finished_time
-        return State(container.title, word, when, one_line(why), severity)
-
-    how = exit_words(container.exit_code)
-    match container.status:
-        case "running" if container.sick:
-            return state("UNHEALTHY", 2, (shown_lines(container.probe_output.splitlines()) or [""])[-1])
-        case "running":
-            return state("UP" if container.health is not Health.STARTING else "STARTING", 0, str(container.health))
-        case "paused":
-            return state("PAUSED", 1)
-        case "restarting":
-            return state("CRASH LOOP" if container.restart_count > 1 else "RESTARTING", 2, how)
-    if container.error:
-        return state("DEAD", 2, "can't start: " + clip_front(container.error, 120))
-    if container.status == "created":
-        return state("STOPPED", 1, "never started")
-    return state(*ended_words(container, job, asked))
-
-
-def ended_words(container: Container, job: bool, asked: bool | None) -> tuple[str, int, str]:
-    """State, severity and reason of a container that has run and ended."""
-    how = exit_words(container.exit_code)
-    if container.exit_code == 0 and (job or container.restart_policy == "on-failure"):
-        return "FINISHED", 0, how
-    if job:
-        return "FAILED", 2, how
-    if container.oom_killed:
-        return "DEAD", 2, f"{how}, {Cause.OOM}"
-    kept = container.restart_policy in ("always", "unless-stopped")
-    if asked or (asked is None and (kept or container.exit_code in WORTHLESS_CODES)):
-        return "STOPPED", 1, how if asked else f"{how}, stopped or killed"
-    return "DEAD", 2, how
-
-
-def aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Rows of a table as lines."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def state_table(states: list[State], now_time: float, coloured: bool) -> str:
-    """The table of `check`."""
-    rows = [("SERVICE", "STATE", "FOR", "WHY")]
-    rows += [(s.name, s.word, span(now_time - s.since_time) if s.since_time else "", s.why) for s in states]
-    first, *lines = aligned(rows)
-    if coloured:
-        lines = [line.replace(f" {s.word}", f" \x1b[{(32, 33, 31)[s.severity]}m{s.word}\x1b[0m", 1)
-                 for s, line in zip(states, lines, strict=True)]
-    return "\n".join([first, *lines])
-
-
-def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
-    """What a Nagios plugin prints: one line with the bad ones and figures, then one for each service."""
-    word = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[worst]
-    bad = [f"{state.name} {state.word}" + (f" ({state.why})" if state.why else "") for state in states if state.severity]
-    fine = f"{counted(len(states), 'service')} up" if states else ""
-    figures = {"services": len(states)} | {name: sum(state.severity == number for state in states)
-                                           for number, name in enumerate(("up", "warning", "critical"))}
-    perfdata = " ".join(f"{name}={value};;;0" for name, value in figures.items())
-    first = f"SENTINEL {word}: {', '.join([*trouble, *bad]) or fine}".replace("|", "/")
-    rows = [one_line(f"{state.name}: {state.word} {state.why}").replace("|", "/") for state in states]
-    return "\n".join([f"{clip(one_line(first), 1000)} | {perfdata}", *rows])
-
-
-NO_INCIDENT = (Verdict.WATCHING, *OTHERS)
-ENDS = (*NO_INCIDENT, Verdict.RECOVERED, Verdict.STOPPED, Verdict.FAILED, Verdict.CHILD_OOM, Verdict.CHANNEL_LOST,
-        Verdict.RESTARTED, Verdict.STILL_DOWN, Verdict.FOLDED)
-EXAMPLE_NOTICE = {"incident": 0, "name": "", "project": "", "at": 0.0, "downtime": 0.0, "verdict": "", "cause": "",
-                  "exit_code": 0, "deaths": 0, "attempts": 0, "consequences": []}
-
-
-def incidents_of(notices: Mapping[str, JSON], deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]) -> list[JSON]:
-    """The ledger's notices as incidents, oldest first, with what became of each through every channel."""
-    found: dict[str, JSON] = {}
+def deliveries_of(
+    deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]
+) -> dict[str, dict[str, str]]:
+    """What became of each notice, by its number, through every channel."""
     fates: dict[str, dict[str, str]] = {}
     for key, state in deliveries.items():
         number, _, channel = key.partition("/")
         why = text_at(state, "why")
         fates.setdefault(number, {})[channel] = f"refused: {why}" if why else "sent"
     for channel, state in outboxes.items():
-        waiting = at(state, "waiting")
-        for waits in waiting if isinstance(waiting, list) else []:
-            fates.setdefault(str(waits), {})[channel] = "waiting"
-    usable = {int(key): notice for key, notice in notices.items()
-              if key.isdecimal() and fits(notice, EXAMPLE_NOTICE, ("downtime", "exit_code")) and 0 <= notice["at"] < 1e11}
-    for place, notice in sorted(usable.items()):
-        incident = found.setdefault(str(notice["incident"] or f"notice {place}"), {
-            "incident": notice["incident"], "name": notice["name"], "project": notice["project"], "start": notice["at"],
-            "end": None, "downtime": None, "verdict": notice["verdict"], "cause": notice["cause"],
-            "exit_code": notice["exit_code"], "deaths": 0, "restarts": 0, "consequences": [], "notices": []})
-        took = [" ← ".join(item["chain"]) for item in notice["consequences"] if fits(at(item, "chain"), [""])]
-        incident["consequences"] += [chain for chain in took if chain not in incident["consequences"]]
-        if notice["verdict"] in ENDS:
-            incident |= {"end": notice["at"], "downtime": notice["downtime"]}
-        incident["deaths"] = max(incident["deaths"], notice["deaths"])
-        incident["restarts"] = max(incident["restarts"], notice["attempts"])
-        delivery = fates.get(str(place), {})
-        incident["notices"].append({"verdict": notice["verdict"], "at": notice["at"], "delivery": delivery})
+        for number in items_at(state, "waiting"):
+            fates.setdefault(str(number), {})[channel] = "waiting"
+    return fates
+
+
+def incidents_of(
+    notices: Mapping[int, Notice], deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]
+) -> list[JSON]:
+    """The ledger's notices as incidents, oldest first, with what became of each through every channel. Their
+    moments are Unix seconds."""
+    fates = deliveries_of(deliveries, outboxes)
+    found: dict[str, dict[str, JSON]] = {}
+    for number, notice in sorted(notices.items()):
+        if not 0 <= notice.at < UNTIL_TIME:
+            continue
+        key = str(notice.incident or f"notice {number}")
+        incident = found.setdefault(key, first_words_of(notice))
+        for took in notice.consequences:
+            chain = " ← ".join(took.chain)
+            if chain not in incident["consequences"]:
+                incident["consequences"].append(chain)
+        end = end_of(notice)
+        if end is not None:
+            incident |= {"end": end, "downtime": notice.downtime}
+        incident["deaths"] = max(incident["deaths"], notice.deaths)
+        incident["restarts"] = max(incident["restarts"], notice.attempts)
+        fate = fates.get(str(number), {})
+        told = {"verdict": notice.verdict, "at": notice.at, "delivery": fate}
+        incident["notices"].append(told)
     return list(found.values())
+
+
+def end_of(notice: Notice) -> float | None:
+    """When an incident ended, as far as this notice of it tells; None if it goes on."""
+    if VERDICTS[notice.verdict].part is not Part.GOES_ON:
+        return notice.at
+    if notice.open:
+        return None
+    return notice.at if notice.over_at is None else notice.over_at
+
+
+def first_words_of(notice: Notice) -> dict[str, JSON]:
+    """An incident as its first notice tells it."""
+    return {
+        "incident": notice.incident,
+        "name": notice.name,
+        "project": notice.project,
+        "start": notice.at,
+        "end": None,
+        "downtime": None,
+        "verdict": notice.verdict,
+        "cause": notice.cause,
+        "exit_code": notice.exit_code,
+        "deaths": 0,
+        "restarts": 0,
+        "consequences": [],
+        "notices": [],
+    }
 
 
 def history_table(incidents: list[JSON]) -> str:
     """The table of `history`; times in UTC."""
     rows = [("INCIDENT", "SERVICE", "START", "END", "DOWN", "DEATHS", "RESTARTS", "CAUSE", "TOLD")]
     for incident in incidents:
-        start, end = (datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else "open"
-                      for moment in (incident["start"], incident["end"]))
-        told = ", ".join(f"{channel} {state}" for channel, state in incident["notices"][-1]["delivery"].items())
-        how = exit_words(incident["exit_code"]) if incident["verdict"] not in NO_INCIDENT else ""
-        cause = incident["cause"].partition(":")[0] or how
-        took = ", ".join(chain.partition(" ")[0] for chain in incident["consequences"])
-        cause = "; took ".join(filter(None, (cause, took)))
-        rows.append((str(incident["incident"] or "–"), f"{incident['name']} [{incident['verdict']}]", start, end,
-                     span(incident["downtime"]) if incident["downtime"] is not None else "–",
-                     str(incident["deaths"]), str(incident["restarts"]), cause, told))
+        last = incident["notices"][-1]["delivery"]
+        told = ", ".join(f"{channel} {state}" for channel, state in last.items())
+        downtime = incident["downtime"]
+        rows.append(
+            (
+                str(incident["incident"] or "–"),
+                f"{incident['name']} [{incident['verdict']}]",
+                history_time(incident["start"]),
+                history_time(incident["end"]),
+                span(downtime) if downtime is not None else "–",
+                str(incident["deaths"]),
+                str(incident["restarts"]),
+                history_cause(incident),
+                told,
+            )
+        )
     return "\n".join(aligned(rows))
 
 
-# ─── The line of purity: nothing above uses a clock, socket, thread, file, logger or random source ────────────
+def history_time(time: float | None) -> str:
+    """A moment in the table of `history`."""
+    if time is None:
+        return "open"
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
-# ─── Ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-KEPT_LABELS = re.compile(r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\.")  # others may hold secrets
+def history_cause(incident: JSON) -> str:
+    """Why something fell, and whom it took with it."""
+    cause = incident["cause"].partition(":")[0]
+    if not cause and VERDICTS[incident["verdict"]].part is not Part.NONE:
+        cause = exit_words(incident["exit_code"])
+    took = ", ".join(chain.partition(" ")[0] for chain in incident["consequences"])
+    return "; took ".join(filter(None, (cause, took)))
+
+
+# ─── The line of purity: nothing above uses a clock, socket, thread, file, logger or random source ────
+
+# ─── Codec ──────────────────────────────────────────────────────────────────────────────────────
+# Values to JSON and back, by their dataclasses. Moments (`at`, `…_at`) are written as calendar time. What can't be
+# read back is a ValueError that says which part of it makes no sense.
+
+KEPT_LABELS = re.compile(
+    r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\."
+)  # others may hold secrets
+UNSAVED: Mapping[
+    type[Any], Collection[str]
+] = {  # what is worked out anew, or is too long to be kept
+    Watched: {"key", "policy", "logs"},
+    Outage: {"joined"},
+}
+MOST = 2.0**63  # of a number
+MOMENT_DIGITS = 3
+
+
+def is_moment(name: str) -> bool:
+    """Whether a field holds moments of the monotonic clock."""
+    return name == "at" or name.endswith("_at")
+
+
+@functools.cache
+def fields_of(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
+    """The saved fields of a dataclass: name, type, and whether it holds moments."""
+    hints = typing.get_type_hints(kind)
+    unsaved = UNSAVED.get(kind, frozenset())
+    names = [one.name for one in fields(kind) if one.name not in unsaved]
+    return tuple((name, hints[name], is_moment(name)) for name in names)
+
+
+def record_of(value: Any, offset: float) -> JSON:
+    """A dataclass as JSON; `offset` turns moments into calendar time."""
+    if isinstance(value, Container):
+        value = kept_container(value)
+    document: dict[str, JSON] = {}
+    kind: Any = type(value)
+    for name, _, moment in fields_of(kind):
+        document[name] = encoded(getattr(value, name), moment, offset)
+    return document
+
+
+def kept_container(container: Container) -> Container:
+    """A container without its probe's words and the labels that Sentinel does not read."""
+    labels: dict[str, str] = {}
+    for name, text in container.labels.items():
+        if KEPT_LABELS.match(name):
+            labels[encodable(name)] = encodable(text)
+    return replace(container, labels=labels, probe_output="")
+
+
+def encoded(value: Any, moment: bool, offset: float) -> JSON:
+    """One value as JSON."""
+    match value:
+        case None | bool():
+            return value
+        case Outage():  # by its number: it has a record of its own
+            return value.number
+        case StrEnum():
+            return value.value
+        case str() | int():
+            return value
+        case float():
+            return round(value + offset, MOMENT_DIGITS) if moment else value
+        case Enum():
+            return value.name
+        case list() | tuple():
+            return [encoded(item, moment, offset) for item in value]
+        case Mapping():
+            return dict(value)
+    return record_of(value, offset)
+
+
+class Reader:
+    """JSON back to values. `offset` is that with which it was written; `outages` are those that incidents are part
+    of: one that has no record any more is made up for."""
+
+    def __init__(self, offset: float, outages: dict[int, Outage] | None = None) -> None:
+        self.offset = offset
+        self.outages: dict[int, Outage] = {} if outages is None else outages
+
+    def value(self, kind: Any, document: JSON, **unsaved: Any) -> Any:
+        """A dataclass, with what was not saved of it. ValueError: the document is none."""
+        values: dict[str, Any] = dict(unsaved)
+        for name, hint, moment in fields_of(kind):
+            if not isinstance(document, dict) or name not in document:
+                raise ValueError(f"{kind.__name__} without {name}")
+            try:
+                values[name] = self.decoded(document[name], hint, moment)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return kind(**values)
+
+    def decoded(self, item: JSON, hint: Any, moment: bool) -> Any:
+        """One value of a type. ValueError: it is none."""
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin is types.UnionType:
+            if item is None:
+                return None
+            return self.decoded(item, arguments[0], moment)
+        if origin in (list, tuple):
+            return self._items(item, origin, arguments, moment)
+        if origin is Mapping:
+            return labels_in(item)
+        if hint is float:
+            return number_of_json(item) - (self.offset if moment else 0.0)
+        if hint is Outage:
+            number = plain(item, int)
+            return self.outages.setdefault(number, Outage(number, 0.0, standing=Standing.TOLD))
+        if issubclass(hint, StrEnum):
+            return hint(plain(item, str))
+        if issubclass(hint, Enum):
+            return enum_named(hint, item)
+        if is_dataclass(hint):
+            return self.value(hint, item)
+        return plain(item, hint)
+
+    def _items(
+        self, item: JSON, origin: type[Any], arguments: tuple[Any, ...], moment: bool
+    ) -> Any:
+        if not isinstance(item, list):
+            raise ValueError("it is no list")
+        hints = list(arguments)
+        if origin is list or arguments[-1] is Ellipsis:
+            hints = [arguments[0]] * len(item)
+        if len(hints) != len(item):
+            raise ValueError(f"it has {len(item)} parts")
+        return origin(
+            self.decoded(each, hint, moment) for each, hint in zip(item, hints, strict=True)
+        )
+
+
+def plain(item: JSON, kind: type[Any]) -> Any:
+    """A text, a whole number of at most 64 bits, or true or false. ValueError: it is none."""
+    if type(item) is not kind or (kind is int and abs(item) >= MOST):
+        raise ValueError(f"it is no {kind.__name__}")
+    return item
+
+
+def number_of_json(item: JSON) -> float:
+    """A number. ValueError: it is none."""
+    if isinstance(item, bool) or not isinstance(item, int | float) or abs(item) >= MOST:
+        raise ValueError("it is no number")
+    return float(item)
+
+
+def labels_in(item: JSON) -> dict[str, str]:
+    """Texts by name. ValueError: it is no such thing."""
+    if not isinstance(item, dict) or not all(isinstance(text, str) for text in item.values()):
+        raise ValueError("it is no mapping of texts")
+    return {encodable(name): encodable(text) for name, text in item.items()}
+
+
+def enum_named(kind: type[Enum], item: JSON) -> Enum:
+    """The member of this name. ValueError: there is none."""
+    name = plain(item, str)
+    if name not in kind.__members__:
+        raise ValueError(f"it is no {kind.__name__}")
+    return kind[name]
+
+
+def service_of(
+    key: str, document: JSON, reader: Reader, settings: Settings
+) -> tuple[Watched, float | None]:
+    """A service and its due time from the ledger. ValueError where the record is not one."""
+    if not key:
+        raise ValueError("it has no name")
+    due = reader.decoded(at(document, "due_at"), float | None, True)
+    container = reader.value(Container, at(document, "container"))
+    policy, _ = policy_of(container, settings, "")
+    service: Watched = reader.value(Watched, document, key=key, policy=policy)
+    if service.phase is Phase.SUSPECT and service.run.end is None:
+        raise ValueError("a suspect without a death")
+    incident = service.incident
+    if incident:
+        outage = incident.outage
+        if not (outage.members or outage.root or outage.notice):  # it was made up for
+            outage.root, outage.began_at = key, incident.began_at
+        if key not in outage.members:
+            outage.members.append(key)
+    return service, due
+
+
+def service_record(service: Watched, due: float | None, offset: float) -> JSON:
+    """A service as the ledger keeps it, with its due time."""
+    return record_of(service, offset) | {"due_at": encoded(due, True, offset)}
+
+
+# ─── Ledger ─────────────────────────────────────────────────────────────────────────────────────
+
 # One table: service (a watched service), outage (what is going on), notice (what was told), delivery (that a channel
 # took it), outbox (what waits for a channel), mute (who is left alone, until when), meta. `at` is calendar time,
 # `value` JSON.
-MIGRATIONS = (("CREATE TABLE record (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID",),)
+CREATE = """CREATE TABLE record
+(kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
+MIGRATIONS = ((CREATE,),)
 LEDGER_RETRY = 10.0
+PRUNED_KINDS = ("notice", "delivery")  # what grows old
 
 
 class LedgerError(Exception):
@@ -3801,6 +7243,10 @@ class LedgerError(Exception):
 def not_finite(text: str) -> NoReturn:
     """Refuse NaN and Infinity, which JSON does not have and Python reads."""
     raise ValueError(f"{text} is no number")
+
+
+Name = tuple[str, str]  # kind and key
+Saved = tuple[float, str]  # when it was written, by the calendar, and its JSON
 
 
 class Ledger:
@@ -3813,8 +7259,8 @@ class Ledger:
         self.folder, self.path, self.mask = folder, os.path.join(folder, "sentinel.db"), mask
         self.database: sqlite3.Connection | None = None
         self.lock: int | None = None
-        self.alive: dict[tuple[str, str], tuple[float, str]] = {}  # what a new file would have to hold
-        self.unsaved: dict[tuple[str, str], tuple[float, str] | None] = {}  # None: to be deleted
+        self.alive: dict[Name, Saved] = {}  # what a new file would have to hold
+        self.unsaved: dict[Name, Saved | None] = {}  # None: to be deleted
         self.trouble = ""
         self.retry_at = 0.0
         self.version = -1
@@ -3825,22 +7271,29 @@ class Ledger:
         What can be read but not written is read: its writes will fail, and be kept."""
         self.trouble = ""
         emptied = os.path.exists(self.path) and not os.path.getsize(self.path)
+        warning = f"{self.path} was empty; what it held is lost" if emptied else ""
         try:
             self._lock()
         except OSError as error:
             self._give_up(error)
         try:
-            try:
-                self.database = self._connect()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and "unsupported file format" not in str(error):
-                    raise  # it can't be reached, which says nothing of what is in it
-                aside = self._set_aside()
-                self.database = self._connect()
-                return f"{self.path} could not be used ({error}); it was set aside as {aside}"
+            warning = self._connect_anew() or warning
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
-        return self.trouble or (f"{self.path} was empty; what it held is lost" if emptied else "")
+        return self.trouble or warning
+
+    def _connect_anew(self) -> str:
+        """Open the file, or set it aside and make another: then in words why."""
+        try:
+            self.database = self._connect()
+        except sqlite3.DatabaseError as error:
+            out_of_reach = isinstance(error, sqlite3.OperationalError)
+            if out_of_reach and "unsupported file format" not in str(error):
+                raise  # which says nothing of what is in it
+            aside = self._set_aside()
+            self.database = self._connect()
+            return f"{self.path} could not be used ({error}); it was set aside as {aside}"
+        return ""
 
     def _set_aside(self) -> str:
         """Move an unreadable file away, and its journal, which would be played into the new one."""
@@ -3857,12 +7310,16 @@ class Ledger:
             os.close(self.lock)
             self.lock = None
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        self.lock = os.open(os.path.join(self.folder, "sentinel.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.lock = os.open(
+            os.path.join(self.folder, "sentinel.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LedgerError(f"another Sentinel uses the ledger in {self.folder}; give this one its own"
-                              " SENTINEL_STATE") from None
+            raise LedgerError(
+                f"another Sentinel uses the ledger in {self.folder}; give this one its own"
+                " SENTINEL_STATE"
+            ) from None
         self._make()
 
     def _make(self) -> None:
@@ -3885,17 +7342,21 @@ class Ledger:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version > len(MIGRATIONS) or (version == 0 and tables):
-            raise sqlite3.DatabaseError("a newer Sentinel wrote it" if version else "another program wrote it")
+            raise sqlite3.DatabaseError(
+                "a newer Sentinel wrote it" if version else "another program wrote it"
+            )
         if version < len(MIGRATIONS):
             database.execute("BEGIN IMMEDIATE")
-            for statement in (statement for step in MIGRATIONS[version:] for statement in step):
+            for statement in itertools.chain.from_iterable(MIGRATIONS[version:]):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             database.execute("COMMIT")
         if version == 0:
             self.unsaved = {**self.alive, **self.unsaved}
         columns = [row[1] for row in database.execute("PRAGMA table_info(record)")]
-        if columns != ["kind", "key", "at", "value"] or database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+        if columns != ["kind", "key", "at", "value"] or database.execute(
+            "PRAGMA quick_check"
+        ).fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
 
     def _give_up(self, error: Exception) -> None:
@@ -3907,23 +7368,27 @@ class Ledger:
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
         """Have a record written with the next commit, if it is news."""
         text = self.mask(json.dumps(value, separators=(",", ":")))
-        if (self.alive.get((kind, key)) or (0.0, ""))[1] != text:
-            self.unsaved[kind, key] = at_time, text
-            if kind != "delivery":
-                self.alive[kind, key] = at_time, text
+        known = self.alive.get((kind, key))
+        if known and known[1] == text:
+            return
+        self.unsaved[kind, key] = at_time, text
+        if kind != "delivery":
+            self.alive[kind, key] = at_time, text
 
     def changed_outside(self) -> bool:
         """Whether another process (`mute`) has written to the file since this was asked last."""
+        if not self.database:
+            return False
+        before = self.version
         with contextlib.suppress(sqlite3.Error):
-            if self.database:
-                before, (self.version,) = self.version, self.database.execute("PRAGMA data_version").fetchone()
-                return bool(before != self.version)
-        return False
+            (self.version,) = self.database.execute("PRAGMA data_version").fetchone()
+        return before != self.version
 
     def newest(self) -> float:
         """When the position, which moves with all that is written, was written last, by the calendar."""
         written_at, _ = self.alive.get(("meta", "position"), (0.0, ""))
-        return written_at if isinstance(written_at, float) and written_at < 1e11 else 0.0
+        sane = isinstance(written_at, float) and written_at < UNTIL_TIME
+        return written_at if sane else 0.0
 
     def release(self, kind: str, key: str) -> None:
         """Keep a record, but no longer in memory."""
@@ -3938,20 +7403,29 @@ class Ledger:
         """Write what is unsaved, all or nothing. What has changed about the ledger's state, in words, if anything has."""
         if not self.unsaved or now < self.retry_at:
             return ""
-        before, words = self.trouble, ""
+        before = self.trouble
         if self.database and not os.path.exists(self.path):
             self._give_up(FileNotFoundError("it is gone"))
-        for _ in range(2):  # a file that turns out to be unusable is set aside, and a new one written, at once
+        words = self._write_or_renew(before)
+        if self.database is None:
+            self.retry_at = now + LEDGER_RETRY
+            return "" if before else self.trouble
+        self.retry_at = 0.0
+        self.trouble = ""
+        if words or before:
+            return "; ".join(filter(None, (words, f"{self.path} is written again")))
+        return ""
+
+    def _write_or_renew(self, before: str) -> str:
+        """Write; a file that turns out to be unusable is set aside, and a new one written, at once."""
+        words = ""
+        for _ in range(2):
             failed = self.trouble
             if self.database is None:
                 words = self._reopen() or (failed if failed != before else "")
             if self.database:
                 self._write(self.database)
-        self.retry_at = now + LEDGER_RETRY if self.database is None else 0.0
-        if self.database is None:
-            return "" if before else self.trouble
-        self.trouble = ""
-        return "; ".join(filter(None, (words, f"{self.path} is written again"))) if words or before else ""
+        return words
 
     def _reopen(self) -> str:
         try:
@@ -3975,258 +7449,257 @@ class Ledger:
             self._give_up(error)
 
     def prune(self, before_time: float, now_time: float) -> None:
-        """Forget notices and deliveries that are older, and no longer wait; and mutes that are over."""
-        query = "SELECT kind, key FROM record WHERE kind IN ('notice', 'delivery') AND at < ? OR kind = 'mute' AND at < ?"
-        with contextlib.suppress(sqlite3.Error):
-            if self.database:
-                old = [row for row in self.database.execute(query, (before_time, now_time))
-                       if row[0] == "mute" or row not in self.alive]
-                self.alive = {name: value for name, value in self.alive.items() if name[0] != "mute" or name not in old}
-                self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
+        """Forget notices and deliveries that are older, and no longer wait; and mutes that are over. One
+        transaction: each costs a sync of the disk."""
+        if not self.database:
+            return
+        try:
+            old = self._old(self.database, before_time, now_time)
+            self.database.execute("BEGIN IMMEDIATE")
+            self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
+            self.database.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return
+        for name in old:
+            self.alive.pop(name, None)
+
+    def _old(
+        self, database: sqlite3.Connection, before_time: float, now_time: float
+    ) -> list[tuple[str, str]]:
+        """The records that are to be forgotten."""
+        told = database.execute(
+            "SELECT kind, key FROM record WHERE kind IN (?, ?) AND at < ?",
+            (*PRUNED_KINDS, before_time),
+        ).fetchall()
+        over = database.execute(
+            "SELECT kind, key FROM record WHERE kind = 'mute' AND at < ?", (now_time,)
+        ).fetchall()
+        return [name for name in told if name not in self.alive] + over
+
+    def mutes(self, offset: float) -> dict[str, float]:
+        """Who is muted by command, and until when."""
+        mutes: dict[str, float] = {}
+        for name, until in self.records("mute").items():
+            if isinstance(until, float):
+                mutes[name] = until - offset
+            else:
+                self.odd.append(f"mute {name}")
+        return mutes
+
+    def take_odd(self) -> list[str]:
+        """Records that could not be read, once."""
+        odd = self.odd
+        self.odd = []
+        return odd
+
+    @classmethod
+    def beside(cls, folder: str) -> Ledger | None:
+        """The ledger of a folder, to be read beside the daemon that writes it; None where there is none."""
+        ledger = cls(folder)
+        place = urllib.parse.quote(ledger.path)
+        try:
+            ledger.database = sqlite3.connect(f"file:{place}?mode=ro", uri=True, timeout=2.0)
+        except sqlite3.Error:
+            return None
+        return ledger
 
     def records(self, kind: str) -> dict[str, JSON]:
         """All records of a kind; one that can't be read is left out, and named in `odd`."""
         found: dict[str, JSON] = {}
+        if kind == "mute":  # written and deleted by others
+            for name in [name for name in self.alive if name[0] == kind]:
+                del self.alive[name]
+        for key, at_time, text in self._rows(kind):
+            try:
+                found[key] = json.loads(text, parse_constant=not_finite)
+            except (ValueError, TypeError, RecursionError):
+                self.odd.append(f"{kind} {key}")
+                continue
+            if kind not in PRUNED_KINDS:
+                self.alive[kind, key] = at_time, text
+        return found
+
+    def _rows(self, kind: str) -> list[tuple[str, float, str]]:
+        if not self.database:
+            return []
+        query = "SELECT key, at, value FROM record WHERE kind = ?"
         try:
-            query = "SELECT key, at, value FROM record WHERE kind = ?"
-            rows = self.database.execute(query, (kind,)).fetchall() if self.database else []
-            if kind == "mute":  # written and deleted by others
-                self.alive = {name: value for name, value in self.alive.items() if name[0] != kind}
-            for key, at_time, text in rows:
-                try:
-                    found[key] = json.loads(text, parse_constant=not_finite)
-                    if kind not in ("notice", "delivery"):
-                        self.alive[kind, key] = at_time, text
-                except (ValueError, TypeError, RecursionError):
-                    self.odd.append(f"{kind} {key}")
+            return self.database.execute(query, (kind,)).fetchall()
         except sqlite3.Error as error:
             self._give_up(error)
-        return found
+            return []
 
 
 def state_folder(settings: Settings, environment: Mapping[str, str]) -> str:
     """Where the ledger lives: as set, as systemd says, the system's place, else the user's."""
-    system = "/var/lib/sentinel"
-    if chosen := settings.state or environment.get("STATE_DIRECTORY", "").partition(":")[0]:
+    chosen = settings.state or environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if chosen:
         return chosen
-    if os.access(system if os.path.isdir(system) else os.path.dirname(system), os.W_OK):
+    system = "/var/lib/sentinel"
+    there = system if os.path.isdir(system) else os.path.dirname(system)
+    if os.access(there, os.W_OK):
         return system
-    home = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME", "/tmp"), ".local", "state")
-    return os.path.join(home, "sentinel")
+    home = environment.get("HOME", "/tmp")
+    states = environment.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    return os.path.join(states, "sentinel")
 
 
-CONTAINER_FIELDS = tuple(one.name for one in fields(Container))
+# ─── HTTP ───────────────────────────────────────────────────────────────────────────────────────
 
+READ_SIZE = 2**16
+LONGEST_HOLD = 86400.0  # a channel or a proxy may ask to be left alone for so long
+HTTP_ERRORS = (OSError, http.client.HTTPException, ValueError, OverflowError)
 
-def container_record(container: Container) -> JSON:
-    """A container without its probe's words and the labels that Sentinel does not read."""
-    labels = {encodable(name): encodable(text) for name, text in container.labels.items() if KEPT_LABELS.match(name)}
-    facts = {name: getattr(container, name) for name in CONTAINER_FIELDS}  # a third of asdict's time, at every event
-    return facts | {"labels": labels, "links": list(container.links), "probe_output": ""}
-
-
-def container_from(document: JSON) -> Container:
-    """The way back from `container_record`; KeyError, TypeError or ValueError where it is none."""
-    if not fits(document, container_record(Container(""))) or labels_at(document, "labels") != document["labels"]:
-        raise ValueError("its container has another shape")
-    return Container(**document | {"health": Health(document["health"]), "links": tuple(document["links"])})
-
-
-def death_record(death: Death, offset: float) -> JSON:
-    """A death that is not judged yet, with the evidence of its run."""
-    run = death.run
-    return {"time": death.time, "at": death.at + offset, "code": death.code, "heard": death.heard, "times": death.times,
-            "run": [run.started_time, run.kills, run.stop_time, run.oom_time]}
-
-
-def death_of(document: JSON, offset: float) -> Death:
-    """The way back from `death_record`."""
-    started_time, kills, stop_time, oom_time = document["run"]
-    run = Run(started_time, [(number, when) for number, when in kills], stop_time, oom_time)
-    return Death(document["time"], document["at"] - offset, document["code"], run, document["heard"], document["times"])
-
-
-SERVICE_FIELDS = ("replacing", "judged_time", "attempts", "hopeless", "known_error", "settled", "held", "fell",
-                  "network_parent", "muted")
-SERVICE_MOMENTS = ("proved_at", "back_at", "noted_at")
-
-
-def service_record(service: Watched, due: float | None, offset: float) -> JSON:
-    """A service as the ledger keeps it; `offset` turns monotonic moments into calendar time."""
-    return {
-        "phase": service.phase, "container": container_record(service.container),
-        "death": death_record(service.death, offset) if service.death and service.phase is Phase.SUSPECT else None,
-        "incident": incident_record(service.incident, offset) if service.incident else None,
-        "deaths": [round(at + offset, 3) for at in service.deaths], "due": due and round(due + offset, 3),
-        "recoveries": [round(at + offset, 3) for at in service.recoveries],
-        **{name: getattr(service, name) for name in SERVICE_FIELDS},
-        **{name: round(getattr(service, name) + offset, 3) for name in SERVICE_MOMENTS}}
-
-
-def incident_record(incident: Incident, offset: float) -> JSON:
-    """A service's part in an outage."""
-    return {"outage": incident.outage.number, "began": incident.began_at + offset, "deaths": incident.deaths,
-            "attempts": incident.attempts, "looped": incident.looped, "notice": notice_record(incident.notice, offset),
-            "back": incident.back_at and incident.back_at + offset}
-
-
-def incident_of(document: JSON, key: str, outages: dict[int, Outage], offset: float) -> Incident:
-    """The way back from `incident_record`. An outage that can't be read any more is made up for."""
-    began_at, back = document["began"] - offset, document["back"]
-    number = int(document["outage"])
-    outage = outages.setdefault(number, Outage(number, began_at, key, told=True))
-    outage.members += [key] if key not in outage.members else []
-    return Incident(outage, began_at, notice_of(document["notice"], offset), document["deaths"], document["attempts"],
-                    document["looped"], back and back - offset)
-
-
-def outage_record(outage: Outage, offset: float) -> JSON:
-    """An outage as the ledger keeps it; its members are told by the services."""
-    return {"root": outage.root, "began": outage.began_at + offset, "told": outage.told, "left": outage.left,
-            "flaps": outage.flaps, "moved": outage.moved_at + offset, "members": outage.members,
-            "back": outage.back_at and outage.back_at + offset,
-            "notice": notice_record(outage.notice, offset) if outage.notice else None}
-
-
-def outage_of(number: int, document: JSON, offset: float) -> Outage:
-    """The way back from `outage_record`; KeyError, TypeError or ValueError where it is none."""
-    if not fits(document, outage_record(Outage(0, 0.0), 0.0) | {"back": 0.0, "notice": example_notice()}, OPTIONAL):
-        raise ValueError("it has another shape")
-    notice = notice_of(document["notice"], offset) if document["notice"] else None
-    back = document["back"]
-    return Outage(number, document["began"] - offset, document["root"], [str(key) for key in document["members"]],
-                  document["told"], document["left"], document["flaps"], document["moved"] - offset, notice,
-                  back and back - offset)
-
-
-@functools.cache
-def example_notice() -> JSON:
-    """The record of a notice with everything that one can have."""
-    consequence = Consequence(("",), Verdict.DEAD, 0.0, 0)
-    return json.loads(json.dumps(notice_record(Notice(
-        Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, logs=("line",), names=("",),
-        consequences=(consequence,), recovered=0.0), 0.0)))
-
-
-@functools.cache
-def example_service() -> JSON:
-    """The record of a service with everything that one can have."""
-    policy = Policy(True, True, False, "", None, 0, 0.0, "")
-    notice = Notice(Verdict.DEAD, "", 0.0, Container(""), exit_code=0, uptime=0.0, downtime=0.0, recovered=0.0)
-    return service_record(Watched(
-        "", Container(""), policy, Phase.SUSPECT, death=Death(0.0, 0.0, 0, Run(kills=[(0, 0.0)])),
-        incident=Incident(Outage(0, 0.0), 0.0, notice, back_at=1.0), deaths=[0.0], recoveries=[0.0]), 1.0, 0.0)
-
-
-OPTIONAL = ("death", "incident", "due", "code", "back", "container", "exit_code", "uptime", "downtime", "recovered",
-            "notice")
-
-
-def service_of(key: str, document: JSON, offset: float, settings: Settings,
-               outages: dict[int, Outage]) -> tuple[Watched, float | None]:
-    """A service and its due time from the ledger. KeyError, TypeError or ValueError where the record is not one."""
-    if not key or not fits(document, example_service(), OPTIONAL) or not document["container"]:
-        raise ValueError("it has another shape")
-    container = container_from(document["container"])
-    service = Watched(key, container, policy_of(container, settings, "")[0], Phase(document["phase"]))
-    for name in SERVICE_FIELDS:
-        setattr(service, name, document[name])
-    for name in SERVICE_MOMENTS:
-        setattr(service, name, document[name] - offset)
-    service.deaths = [at - offset for at in document["deaths"][-MEMORY_OF_DEATHS:]]
-    service.recoveries = [at - offset for at in document["recoveries"][-FLAPS:]]
-    if document["incident"]:
-        service.incident = incident_of(document["incident"], key, outages, offset)
-    service.death = death_of(document["death"], offset) if document["death"] else None
-    if service.phase is Phase.SUSPECT and service.death is None:
-        raise ValueError("a suspect without a death")
-    return service, document["due"] and document["due"] - offset
-
-
-def notice_record(notice: Notice, offset: float) -> JSON:
-    """A notice as the ledger keeps it: nothing in it that may not be shown."""
-    consequences = tuple(replace(item, at=item.at + offset, state=redact(item.state)) for item in notice.consequences)
-    document = asdict(replace(notice, container=None, logs=tuple(shown_lines(notice.logs)), at=notice.at + offset,
-                              error=redact(clean(notice.error)), consequences=consequences, plan=redact(notice.plan),
-                              facts=tuple((label, redact(text)) for label, text in notice.facts),
-                              decided_at=notice.decided_at and notice.decided_at + offset))
-    return document | {"container": container_record(notice.container) if notice.container else None}
-
-
-def notice_of(document: JSON, offset: float) -> Notice:
-    """The way back from `notice_record`; KeyError, TypeError or ValueError where it is none."""
-    if not fits(document, example_notice(), OPTIONAL):
-        raise ValueError("it has another shape")
-    consequences = tuple(
-        Consequence(**item | {"chain": tuple(item["chain"]), "at": item["at"] - offset, "cause": Cause(item["cause"]),
-                              "verdict": Verdict(item["verdict"])}) for item in document["consequences"])
-    return Notice(**document | {
-        "container": container_from(document["container"]) if document["container"] else None,
-        "at": document["at"] - offset, "decided_at": document["decided_at"] and document["decided_at"] - offset,
-        "names": tuple(document["names"]), "verdict": Verdict(document["verdict"]),
-        "cause": Cause(document["cause"]), "logs": tuple(document["logs"]), "consequences": consequences,
-        "facts": tuple((label, text) for label, text in document["facts"])})
-
-
-def mutes_of(ledger: Ledger, offset: float) -> dict[str, float]:
-    """Who is muted by command, and until when."""
-    mutes = ledger.records("mute")
-    ledger.odd += [f"mute {name}" for name, until in mutes.items() if not isinstance(until, float)]
-    return {name: until - offset for name, until in mutes.items() if isinstance(until, float)}
-
-
-OUTBOX_FIELDS = ("batch", "failures", "handed", "plain", "last_why")
-
-
-def outbox_record(outbox: Outbox, offset: float) -> JSON:
-    """An outbox as the ledger keeps it: ids of what waits, and for how long the channel is to be left alone."""
-    posted = [[key, [notice.id for notice in told.notices], told.sent_at + offset, told.why_late, told.plain]
-              for key, told in outbox.posted.items()]
-    return {"waiting": [notice.id for notice in outbox.waiting], "posted": posted,
-            "stale": [*outbox.stale, *filter(None, [outbox.editing])],
-            "held_until": round(outbox.held_until + offset, 1) if outbox.failures else 0,
-            **{name: getattr(outbox, name) for name in OUTBOX_FIELDS}}
-
-
-def fill_outbox(outbox: Outbox, document: JSON, notices: Mapping[str, JSON], offset: float) -> bool:
-    """Put back what waited; what can't be read any more is left out. False if there was any such."""
-    if not fits(document, outbox_record(Outbox(""), 0.0)):
-        return False
-    for name in OUTBOX_FIELDS:
-        setattr(outbox, name, document[name])
-    for number in document["waiting"]:
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-            outbox.waiting.append(notice_of(notices[str(number)], offset))
-    for row in document["posted"]:
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-            key, numbers, sent_at, why_late, plain = row
-            told = [notice_of(notices[str(number)], offset) for number in numbers]
-            outbox.posted[str(key)] = Message(told, sent_at - offset, str(why_late), bool(plain))
-    outbox.stale = {message: 0.0 for message in map(str, document["stale"]) if message in outbox.posted}
-    outbox.batch = max(0, min(int(outbox.batch), len(outbox.waiting)))
-    outbox.unclear = outbox.batch > 0
-    outbox.held_until = document["held_until"] - offset if document["held_until"] else 0.0
-    return len(outbox.waiting) == len(document["waiting"]) and len(outbox.posted) == len(document["posted"])
-
-
-# ─── Engine ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
-ROOTFUL_SOCKET = "/var/run/docker.sock"
-ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
-EVENT_LIMIT = 2**20  # bytes of one event; it holds the container's labels
-LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
-LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
-EVENTS = ("create", "start", "die", "died", "kill", "stop", "restart", "oom", "pause", "unpause", "rename", "destroy",
-          "remove", "update", "health_status")
-EVENT_FILTER = urllib.parse.quote(json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":")))
+Headers = Mapping[str, str] | email.message.Message  # the latter finds names in any case
 
 
 def hang_up(sock: socket.socket | None) -> None:
     """End a connection from another thread: whoever reads from it sees the end at once."""
-    with contextlib.suppress(OSError):
-        if sock:
+    if sock:
+        with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have arrived."""
+
+    status: int
+    headers: Headers = field(default_factory=dict)
+    body: bytes = b""
+    why: str = ""
+    sent: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether what was asked is done."""
+        return 200 <= self.status < 300
+
+    @property
+    def document(self) -> JSON:
+        """The body, if it is JSON."""
+        return json_in(self.body)
+
+    @property
+    def code(self) -> int | None:
+        """Discord's own code of an error, None where the answer is not Discord's."""
+        code = at(self.document, "code")
+        return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked. `patience`: seconds for the whole of it, from the connection to the last byte; `limit`: bytes
+    of an answer."""
+
+    method: str
+    path: str
+    patience: float
+    limit: int
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Deadline:
+    """A moment at which a connection is hung up: its own timeout counts for each read, and an answer that drips
+    would take for ever."""
+
+    def __init__(self, connection: http.client.HTTPConnection, patience: float) -> None:
+        self.connection = connection
+        self.passed = False
+        self._timer = threading.Timer(patience, self._pass)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self.connection.close()
+
+    def check(self) -> None:
+        """TimeoutError: it has passed."""
+        if self.passed:
+            raise TimeoutError
+
+    def _pass(self) -> None:
+        self.passed = True
+        hang_up(self.connection.sock)
+
+
+def exchange(connection: http.client.HTTPConnection, request: Request) -> Answer:
+    """One request and its answer, over a connection that is closed afterwards. Raises what `HTTP_ERRORS` names;
+    an error's `sent` says whether the request may have arrived."""
+    sent = False
+    with Deadline(connection, request.patience) as deadline:
+        try:
+            connection.connect()
+            sent = True
+            connection.request(request.method, request.path, request.body, dict(request.headers))
+            response = connection.getresponse()
+            body = response.read(request.limit)
+            deadline.check()
+        except HTTP_ERRORS as error:
+            cause = TimeoutError() if deadline.passed else error
+            raise ExchangeError(cause, sent) from error
+    return Answer(response.status, response.headers, body)
+
+
+class ExchangeError(Exception):
+    """A request without an answer. `cause`: what went wrong; `sent`: it may have arrived."""
+
+    def __init__(self, cause: Exception, sent: bool) -> None:
+        super().__init__(str(cause))
+        self.cause, self.sent = cause, sent
+
+
+def seconds_of(value: object) -> float:
+    """Seconds from a header or a JSON number, 0 where there are none."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return 0.0
+    return min(seconds, LONGEST_HOLD) if seconds > 0 else 0.0
+
+
+# ─── Engine ─────────────────────────────────────────────────────────────────────────────────────
+
+FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
+OVERLOADED = (502, 503, 504)  # a proxy gave up: the engine may still be at it
+NOT_MODIFIED, NOT_FOUND = 304, 404
+ROOTFUL_SOCKET = "/var/run/docker.sock"
+ASK_TIMEOUT, ASK_PATIENCE = 10.0, 30.0  # seconds for each read, and for the whole of a request
+START_PATIENCE = 30.0  # for a start, and for a restart beyond its stop timeout
+ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
+EVENT_LIMIT = 2**20  # bytes of one event; it holds the container's labels
+ERROR_LIMIT, ERROR_SHOWN = 4000, 600
+LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
+LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
+REPLAYED = 30.0  # a first stream begins so many seconds ago
+SAME_PROCESS = 5.0  # two starts that differ by less are one
+PORT, TLS_PORT = 2375, 2376
+EVENTS = (
+    "create",
+    "start",
+    "die",
+    "died",
+    "kill",
+    "stop",
+    "restart",
+    "oom",
+    "pause",
+    "unpause",
+    "rename",
+    "destroy",
+    "remove",
+    "update",
+    "health_status",
+)
+EVENT_FILTER = urllib.parse.quote(
+    json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":"))
+)
 
 
 def read_setting_file(path: str) -> str:
@@ -4236,32 +7709,51 @@ def read_setting_file(path: str) -> str:
 
 
 def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
-    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there; SettingError for nonsense."""
-    config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME", "/"), ".docker")
+    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there; SettingError for
+    nonsense."""
+    home = environment.get("HOME", "/")
+    config = environment.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
     host, name = settings.docker_host, settings.context
     if not host and not name:
-        with contextlib.suppress(OSError, ValueError):
-            name = text_at(json_in(read_setting_file(os.path.join(config, "config.json"))), "currentContext")
-    if host or name in ("", "default"):
-        host = host or default_docker_host(environment)
-        wanted = settings.tls_verify or settings.cert_path
+        name = current_context(config)
+    if not host and name not in ("", "default"):
+        return engine_of_context(config, name)
+    host = host or default_docker_host(environment)
+    if is_tcp(host) and (settings.tls_verify or settings.cert_path):
         folder = settings.cert_path or config
-        tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH") if wanted and is_tcp(host) else None
-        return Engine(host, tls)
-    place = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+        return Engine(host, tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH"))
+    return Engine(host)
+
+
+def current_context(config: str) -> str:
+    """The context that the docker CLI uses now, empty for none."""
     try:
-        meta = json.loads(read_setting_file(os.path.join(config, "contexts", "meta", place, "meta.json")))
+        text = read_setting_file(os.path.join(config, "config.json"))
+    except (OSError, ValueError):
+        return ""
+    return text_at(json_in(text), "currentContext")
+
+
+def engine_of_context(config: str, name: str) -> Engine:
+    """The engine of one of the docker CLI's contexts."""
+    place = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+    contexts = os.path.join(config, "contexts")
+    try:
+        text = read_setting_file(os.path.join(contexts, "meta", place, "meta.json"))
+        meta = json.loads(text)
         host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
         if not host:
             raise ValueError("it names no Host")
     except OSError:
-        raise SettingError(f"DOCKER_CONTEXT: there is no context {name} in {config}; see docker context ls") from None
+        words = f"there is no context {name} in {config}; see docker context ls"
+        raise SettingError(f"DOCKER_CONTEXT: {words}") from None
     except (ValueError, RecursionError) as error:
         raise SettingError(f"DOCKER_CONTEXT: the context {name} can't be used: {error}") from None
-    folder = os.path.join(config, "contexts", "tls", place, "docker")
+    folder = os.path.join(contexts, "tls", place, "docker")
     verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
-    secure = is_tcp(host) and (os.path.isdir(folder) or not verify)
-    return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT") if secure else None)
+    if is_tcp(host) and (os.path.isdir(folder) or not verify):
+        return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT"))
+    return Engine(host)
 
 
 def is_tcp(host: str) -> bool:
@@ -4270,17 +7762,23 @@ def is_tcp(host: str) -> bool:
 
 
 def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
-    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they can't be used."""
-    authority, certificate, key = (os.path.join(folder, file) for file in ("ca.pem", "cert.pem", "key.pem"))
-    own = os.path.exists(authority) or (verify and name == "DOCKER_CERT_PATH")  # else the system's are trusted
+    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they can't be
+    used."""
+    authority = os.path.join(folder, "ca.pem")
+    certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    own = os.path.exists(authority)
+    if verify and name == "DOCKER_CERT_PATH":
+        own = True  # else the system's are trusted
     try:
         context = ssl.create_default_context(cafile=authority if own else None)
         if os.path.exists(certificate) or os.path.exists(key):
             context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise SettingError(f"{name}: the certificates in {folder} can't be used: {error}") from None
+        words = f"the certificates in {folder} can't be used: {error}"
+        raise SettingError(f"{name}: {words}") from None
     if not verify:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
@@ -4307,21 +7805,28 @@ class UnixConnection(http.client.HTTPConnection):
 
 def default_docker_host(environment: Mapping[str, str]) -> str:
     """The rootful socket, else the rootless one if that is there."""
-    rootless = os.path.join(environment.get("XDG_RUNTIME_DIR", ""), "docker.sock")
-    use_rootless = not os.path.exists(ROOTFUL_SOCKET) and environment.get("XDG_RUNTIME_DIR") and os.path.exists(rootless)
-    return f"unix://{rootless if use_rootless else ROOTFUL_SOCKET}"
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    rootless = os.path.join(runtime, "docker.sock")
+    if runtime and os.path.exists(rootless) and not os.path.exists(ROOTFUL_SOCKET):
+        return f"unix://{rootless}"
+    return f"unix://{ROOTFUL_SOCKET}"
 
 
 CONNECTION_HELP: dict[type[Exception], str] = {
-    FileNotFoundError: "no such socket; is Docker running? In a container, mount it; elsewhere, set DOCKER_HOST",
-    PermissionError: "no permission; add this user, or the container (group_add), to the group of the socket",
-    ConnectionRefusedError: "nobody answers; is Docker running?", TimeoutError: "no answer in time; the engine may hang"}
+    FileNotFoundError: "no such socket; is Docker running? In a container, mount it; elsewhere, set"
+    " DOCKER_HOST",
+    PermissionError: "no permission; add this user, or the container (group_add), to the group of the"
+    " socket",
+    ConnectionRefusedError: "nobody answers; is Docker running?",
+    TimeoutError: "no answer in time; the engine may hang",
+}
 
 
 def connection_help(host: str, error: Exception) -> str:
     """Why an engine can't be reached, and what to do about it."""
     if isinstance(error, ssl.SSLError):
-        return f"{host}: TLS failed ({error.reason or error}); see DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        why = error.reason or error
+        return f"{host}: TLS failed ({why}); see DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
     if isinstance(error, http.client.HTTPException):
         return f"{host}: this is not a Docker Engine ({type(error).__name__})"
     return f"{host}: {CONNECTION_HELP.get(type(error), error) or type(error).__name__}"
@@ -4329,9 +7834,10 @@ def connection_help(host: str, error: Exception) -> str:
 
 def error_text(status: int, body: bytes) -> str:
     """The message of an engine's error answer: JSON's `message`, else the text; a proxy's HTML shortened."""
-    text = body[:4000].decode(errors="replace")
-    text = text_at(json_in(body), "message")[:4000] or text
-    return clip(" ".join(re.sub(r"<[^>]*>", " ", text).split()), 600) or f"HTTP {status}"
+    text = body[:ERROR_LIMIT].decode(errors="replace")
+    text = text_at(json_in(body), "message")[:ERROR_LIMIT] or text
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    return clip(words, ERROR_SHOWN) or f"HTTP {status}"
 
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\S+ ?")
@@ -4346,40 +7852,53 @@ def frames_of(body: bytes) -> Iterator[tuple[int, bytes]]:
         position += 8 + size
 
 
-def log_lines(body: bytes, tty: bool) -> list[str]:
-    """Log lines of an answer, in the order of their time stamps, which are cut off.
-    20.10 does not say in a header whether there are frames, so the bytes themselves are checked too. A line
-    longer than 16 KiB comes in several frames, each with a stamp of its own."""
-    lines: list[str] = []
+def framed_texts(body: bytes) -> list[str]:
+    """The texts of a log's frames, those of one line joined: over 16 KiB it comes in several, each with a stamp of
+    its own."""
+    texts: list[str] = []
     unfinished: dict[int, int] = {}
-    for stream, payload in [] if tty else frames_of(body):
+    for stream, payload in frames_of(body):
         text = payload.decode(errors="replace")
-        if (index := unfinished.pop(stream, None)) is not None:
-            lines[index] += STAMP.sub("", text, count=1)
+        index = unfinished.pop(stream, None)
+        if index is None:
+            index = len(texts)
+            texts.append(text)
         else:
-            index = len(lines)
-            lines.append(text)
+            texts[index] += STAMP.sub("", text, count=1)
         if not text.endswith("\n"):
             unfinished[stream] = index
-    lines = [line for text in lines or [body.decode(errors="replace")] for line in re.split(r"\r?\n", text) if line]
+    return texts
+
+
+def log_lines(body: bytes, tty: bool) -> list[str]:
+    """Log lines of an answer, in the order of their time stamps, which are cut off.
+    20.10 does not say in a header whether there are frames, so the bytes themselves are checked too."""
+    texts = [] if tty else framed_texts(body)
+    lines: list[str] = []
+    for text in texts or [body.decode(errors="replace")]:
+        lines += filter(None, re.split(r"\r?\n", text))
     if all(STAMP.match(line) for line in lines):
-        lines = [STAMP.sub("", line, count=1) for line in sorted(lines, key=lambda line: line.partition(" ")[0])]
+        lines.sort(key=lambda line: line.partition(" ")[0])
+        lines = [STAMP.sub("", line, count=1) for line in lines]
     return lines
 
 
 def path_of(container_id: str, call: str) -> str:
     """The path of a call about one container."""
-    return f"/containers/{urllib.parse.quote(container_id, safe='', errors='replace')}/{call}"
+    name = urllib.parse.quote(container_id, safe="", errors="replace")
+    return f"/containers/{name}/{call}"
 
 
 class Engine:
-    """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest version."""
+    """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest
+    version."""
 
-    def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
-        self.host, self.tls, self.podman = host, tls, False  # Podman says so in every answer
-        self.heals = False  # it is to be asked whether restarts are let through
+    def __init__(self, host: str, tls: ssl.SSLContext | None = None, heals: bool = False) -> None:
+        """`heals`: it is to be asked whether restarts are let through."""
+        self.host, self.tls, self.heals = host, tls, heals
+        self.podman = False  # which says so in every answer
         self.identity: tuple[str, str, str] | None = None
-        self.tell_only = ""  # why nothing can be restarted through this engine, as far as that is known
+        self.tell_only = ""  # why nothing can be restarted, as far as that is known
         self.stream: socket.socket | None = None
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
@@ -4387,34 +7906,41 @@ class Engine:
         parts = urllib.parse.urlsplit(self.host)
         if parts.scheme == "unix":
             return UnixConnection(parts.path, timeout)
+        name = parts.hostname or ""
         if self.tls:
-            return http.client.HTTPSConnection(parts.hostname or "", parts.port or 2376, timeout=timeout, context=self.tls)
-        return http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
+            port = parts.port or TLS_PORT
+            return http.client.HTTPSConnection(name, port, timeout=timeout, context=self.tls)
+        return http.client.HTTPConnection(name, parts.port or PORT, timeout=timeout)
 
-    def ask(self, method: str, path: str, timeout: float = 10.0, limit: int = ANSWER_LIMIT) -> bytes:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        patience: float = ASK_PATIENCE,
+        limit: int = ANSWER_LIMIT,
+    ) -> bytes:
         """The body of one answer; EngineError for everything that is not a 2xx or 304."""
+        timeout = min(patience, ASK_TIMEOUT) if method == "GET" else patience
         try:
-            with contextlib.closing(self.connect(timeout)) as connection:
-                connection.request(method, path)
-                response = connection.getresponse()
-                body = response.read(limit)
-                self.podman = self.podman or response.getheader("Libpod-API-Version") is not None
-        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-            raise EngineError(connection_help(self.host, error)) from error
-        if response.status >= 300 and response.status != 304:
-            raise EngineError(error_text(response.status, body), response.status)
-        return body
+            answer = exchange(self.connect(timeout), Request(method, path, patience, limit))
+        except ExchangeError as error:
+            raise EngineError(connection_help(self.host, error.cause)) from error
+        self.podman = self.podman or answer.headers.get("Libpod-API-Version") is not None
+        if not answer.ok and answer.status != NOT_MODIFIED:
+            raise EngineError(error_text(answer.status, answer.body), answer.status)
+        return answer.body
 
     def read(self, path: str, seen: Callable[[dict[str, JSON]], JSON] | None = None) -> JSON:
         """A JSON answer. `seen` takes each of its objects, and gives what is to be kept of it."""
         try:
             return json.loads(self.ask("GET", path), object_hook=seen)
         except (ValueError, RecursionError) as error:
-            raise EngineError(f"{self.host}: this is not a Docker Engine (its answer is no JSON)") from error
+            words = f"{self.host}: this is not a Docker Engine (its answer is no JSON)"
+            raise EngineError(words) from error
 
     def list(self) -> list[JSON]:
         """All containers, as the list shows them."""
-        rows = self.read("/containers/json?all=1", lambda row: {name: row[name] for name in ROW_NAMES if name in row})
+        rows = self.read("/containers/json?all=1", row_facts)
         if not isinstance(rows, list):
             raise EngineError(f"{self.host}: this is not a Docker Engine (its list is no list)")
         return rows
@@ -4424,49 +7950,58 @@ class Engine:
         try:
             container = container_of(self.read(path_of(container_id, "json")))
         except EngineError as error:
-            if error.status == 404:
+            if error.status == NOT_FOUND:
                 return None
             raise
         return container if container.id else replace(container, id=container_id)
 
     def containers(self) -> tuple[Container, ...]:
         """Every container, inspected."""
-        return tuple(filter(None, (self.inspect(text_at(row, "Id")) for row in self.list())))
+        found = (self.inspect(text_at(row, "Id")) for row in self.list())
+        return tuple(filter(None, found))
 
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
-        since = f"&since={container.started_time - LOG_MARGIN:.3f}" if container.started_time else ""
-        path = path_of(container.id, f"logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}{since}")
+        query = f"logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}"
+        if container.started_time:
+            query += f"&since={container.started_time - LOG_MARGIN:.3f}"
         try:
-            lines = log_lines(self.ask("GET", path, limit=LOG_LIMIT), container.tty)
+            body = self.ask("GET", path_of(container.id, query), limit=LOG_LIMIT)
         except EngineError:
             return ()
-        return tuple(line[-4000:] for line in lines[-LOG_LINES:])
+        lines = log_lines(body, container.tty)[-LOG_LINES:]
+        return tuple(line[-LONGEST_LINE:] for line in lines)
 
     def look(self, container_id: str) -> Looked:
         """Inspect, and read the last lines of one that is down."""
         try:
             container = self.inspect(container_id)
-            down = container and container.status != "running" and container.started_time
-            return Looked(container_id, container, self.logs(container) if container and down else ())
         except EngineError as error:
             return Looked(container_id, None, why=str(error))
+        logs: tuple[str, ...] = ()
+        if container and container.started_time and not container.running:
+            logs = self.logs(container)
+        return Looked(container_id, container, logs)
 
     def list_all(self) -> Listed | ListFailed:
         """A listing, with Sentinel's own container and the engine's name, which the first one finds out."""
         try:
             rows = self.list()
             if self.identity is None:
-                self.tell_only = self.forbids_restarts() if self.heals and is_tcp(self.host) else ""
+                if self.heals and is_tcp(self.host):
+                    self.tell_only = self.forbids_restarts()
                 self.identity = own_container(self), *self.name()
         except EngineError as error:
             return ListFailed(str(error))
-        return Listed(tuple(row for row in map(row_of, rows) if row.id), *self.identity, self.podman, self.tell_only)
+        me, host, engine = self.identity
+        seen = tuple(row for row in map(row_of, rows) if row.id)
+        return Listed(seen, me, host, engine, self.podman, self.tell_only)
 
     def forbids_restarts(self) -> str:
-        """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403 or 405 to it."""
+        """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403 or 405 to
+        it."""
         try:
-            self.ask("POST", f"/containers/{'0' * 64}/start")
+            self.ask("POST", f"/containers/{'0' * 64}/start", ASK_TIMEOUT)
         except EngineError as error:
             return f"the proxy forbids it ({error})" if error.status in FORBIDDEN else ""
         return ""
@@ -4480,68 +8015,110 @@ class Engine:
         return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
 
     def restart(self, job: Restart) -> Restarted:
-        """Bring a container back, if it still stands as it was judged: it is looked at again just before. One that is down
-        is started, never restarted: that can't take down one that somebody has just started. The call for a running one
-        blocks for its stop timeout and a little more. A 404 may mean a network, and a 304 or a lost answer says nothing."""
-        asked = False
+        """Bring a container back, if it still stands as it was judged: it is looked at again just before. One that
+        is down is started, never restarted: that can't take down one that somebody has just started. The call for a
+        running one blocks for its stop timeout and a little more. A 404 may mean a network, and a 304 or a lost
+        answer says nothing."""
         try:
             container = self.inspect(job.id)
-            if container is None or (container.started_time, container.status == "running") != (job.started_time, job.alive):
-                return Restarted(job.key, job.id, Outcome.OVERTAKEN, container=container)
+        except EngineError as error:  # which says nothing of restarts
+            return self.restart_failed(job, EngineError(str(error)))
+        if container is None or (container.started_time, container.running) != (
+            job.started_time,
+            job.alive,
+        ):
+            return Restarted(job.key, job.id, Outcome.OVERTAKEN, container=container)
+        call, patience = "start", START_PATIENCE
+        if job.alive:
             stop_timeout = int(job.stop_timeout)
-            call = f"restart?t={stop_timeout}" if job.alive else "start"
-            asked = True
-            self.ask("POST", path_of(job.id, call), timeout=(stop_timeout if job.alive else 0) + 30.0)
+            call, patience = f"restart?t={stop_timeout}", patience + stop_timeout
+        try:
+            self.ask("POST", path_of(job.id, call), patience)
             return Restarted(job.key, job.id, Outcome.DONE, container=self.inspect(job.id))
-        except EngineError as error:  # what a look was refused says nothing of restarts
-            return self.restart_failed(job, error if asked else EngineError(str(error)))
+        except EngineError as error:
+            return self.restart_failed(job, error)
 
     def restart_failed(self, job: Restart, error: EngineError) -> Restarted:
         """What a restart call's error means."""
-        outcomes = dict.fromkeys((0, 502, 503, 504), Outcome.UNKNOWN) | dict.fromkeys(FORBIDDEN, Outcome.FORBIDDEN)
-        with contextlib.suppress(EngineError):
-            return Restarted(job.key, job.id, outcomes.get(error.status, Outcome.REFUSED), str(error), self.inspect(job.id))
-        return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
+        outcome = Outcome.REFUSED
+        if error.status in FORBIDDEN:
+            outcome = Outcome.FORBIDDEN
+        elif not error.status or error.status in OVERLOADED:
+            outcome = Outcome.UNKNOWN
+        try:
+            container = self.inspect(job.id)
+        except EngineError:
+            return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
+        return Restarted(job.key, job.id, outcome, str(error), container)
 
-    def events(self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]) -> StreamClosed:
+    def events(
+        self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]
+    ) -> StreamClosed:
         """Put every event of the stream into the inbox until it ends. A reader that pauses would lose events
         without notice and slow the whole engine, so nothing else is done here. `clock` gives Unix seconds."""
-        start = since or clock() - 30.0
-        connection = self.connect(10.0)
+        start = since or clock() - REPLAYED
+        connection = self.connect(ASK_TIMEOUT)
+        opened = False
         try:
             connection.request("GET", f"/events?since={start:.9f}&filters={EVENT_FILTER}")
-            self.stream = connection.sock
+            self.stream = stream = connection.sock
             response = connection.getresponse()
-            if response.status != 200:
-                return StreamClosed(error_text(response.status, response.read(4000)), refused=True)
-            put(StreamOpened(start, clock()))  # an engine that starts answers late: what it does before is not news
-            assert self.stream
-            self.stream.settimeout(None)
+            if response.status != http.HTTPStatus.OK:
+                why = error_text(response.status, response.read(ERROR_LIMIT))
+                return StreamClosed(why, refused=True)
+            # An engine that starts answers late: what it does before is not news.
+            put(StreamOpened(start, clock()))
+            opened = True
+            stream.settimeout(None)
             while line := response.readline(EVENT_LIMIT):
-                if event := event_of(json_in(line)):
+                event = event_of(json_in(line))
+                if event:
                     put(event)
             return StreamClosed()
-        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-            opened = self.stream is not None and self.stream.gettimeout() is None
+        except HTTP_ERRORS as error:
             return StreamClosed("" if opened else connection_help(self.host, error))
         finally:
             self.stream = None
             connection.close()
+
+    def recent_events(self, now_time: float) -> Iterator[Heard]:
+        """The engine's last 256 events, as far as it may be asked for them."""
+        since = f"since={now_time - DAY_SECONDS:.0f}&until={now_time:.9f}"
+        try:
+            body = self.ask("GET", f"/events?{since}&filters={EVENT_FILTER}")
+        except EngineError:
+            return
+        for line in body.splitlines():
+            event = event_of(json_in(line))
+            if event:
+                yield event
 
     def close_stream(self) -> None:
         """End the event stream from another thread: its reader sees the end at once."""
         hang_up(self.stream)
 
 
+def row_facts(row: dict[str, JSON]) -> dict[str, JSON]:
+    """What is read of a list's row: all else would be 50 times as much."""
+    return {name: row[name] for name in ROW_NAMES if name in row}
+
+
+MOUNTED = re.compile(
+    r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)"
+)
+
+
 def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
-    """The id of the container that this process may run in, empty outside of one. Files that Docker and Podman mount into
-    it name it, also with private namespaces; the cgroup's path does on v1; the hostname does unless it was set."""
-    mounted = re.search(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)",
-                        mountinfo)
-    grouped = re.search(r"[0-9a-f]{64}", cgroup)
+    """The id of the container that this process may run in, empty outside of one. Files that Docker and Podman mount
+    into it name it, also with private namespaces; the cgroup's path does on v1; the hostname does unless it was
+    set."""
+    mounted = MOUNTED.search(mountinfo)
     if mounted:
         return mounted[1]
-    return grouped[0] if grouped else hostname if re.fullmatch(r"[0-9a-f]{12}", hostname) else ""
+    grouped = re.search(r"[0-9a-f]{64}", cgroup)
+    if grouped:
+        return grouped[0]
+    return hostname if re.fullmatch(r"[0-9a-f]{12}", hostname) else ""
 
 
 def read_text(path: str) -> str:
@@ -4557,125 +8134,151 @@ def first_process_time() -> float:
     """When process 1 of this namespace started, in Unix seconds; 0 if unknown."""
     boot = re.search(r"^btime (\d+)", read_text("/proc/stat"), re.M)
     ticks = read_text("/proc/1/stat").rpartition(")")[2].split()
-    return int(boot[1]) + int(ticks[19]) / os.sysconf("SC_CLK_TCK") if boot and len(ticks) > 19 else 0.0
+    if not boot or len(ticks) <= START_TICKS:
+        return 0.0
+    return int(boot[1]) + int(ticks[START_TICKS]) / os.sysconf("SC_CLK_TCK")
+
+
+START_TICKS = 19  # its place in /proc/PID/stat, behind the name
 
 
 def own_container(engine: Engine) -> str:
-    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that started with us."""
-    candidate = own_candidate(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"), socket.gethostname())
+    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that started with
+    us."""
+    mountinfo, cgroup = read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup")
+    candidate = own_candidate(mountinfo, cgroup, socket.gethostname())
     container = engine.inspect(candidate) if candidate else None
+    if container is None:
+        return ""
     started = first_process_time()
-    if container is None or not started or abs(container.started_time - started) < 5.0:
-        return container.id if container else ""
+    if not started or abs(container.started_time - started) < SAME_PROCESS:
+        return container.id
     for row in engine.list():
         if text_at(row, "HostConfig", "NetworkMode") == f"container:{container.id}":
             other = engine.inspect(text_at(row, "Id"))
-            if other and abs(other.started_time - started) < 5.0:
+            if other and abs(other.started_time - started) < SAME_PROCESS:
                 return other.id
     return container.id
 
 
-# ─── Discord ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ─── Discord ────────────────────────────────────────────────────────────────────────────────────
 
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
 # Unknown channel, message target or webhook; no access, no permission, wrong token; a channel without messages.
 GONE_CODES = (10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027)
 FORUM_WANTS_NAME, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL, TOO_MANY_EDITS = 220001, 10008, 10003, 30046
+UNAUTHORIZED, FORBIDDEN_STATUS, TIMED_OUT, TOO_MANY = 401, 403, 408, 429
+NOT_STORED = (502, 503)  # 500, 504 and 52x may come after the message was stored
 EDGE_PAUSE = 600.0  # Discord's edge blocks an address for longer the more it is asked
+LIMIT_MARGIN = 0.25  # seconds after a rate limit's end
 ADVICE = {
-    10003: "the channel no longer exists", 10015: "the webhook was deleted: make a new one", 50001: "the bot is not in that"
-    " channel: let it View Channel", 50013: "the bot lacks Send Messages (or Manage Channels, to create one)",
-    50027: "the token in the URL is wrong: copy it anew", 40001: "the token is wrong", 0: "the token is wrong"}
+    10003: "the channel no longer exists",
+    10015: "the webhook was deleted: make a new one",
+    50001: "the bot is not in that channel: let it View Channel",
+    50013: "the bot lacks Send Messages (or Manage Channels, to create one)",
+    50027: "the token in the URL is wrong: copy it anew",
+    40001: "the token is wrong",
+}
+WEB_TIMEOUT, WEB_PATIENCE = 15.0, 30.0  # seconds for each read, and for the whole of a request
+WEB_LIMIT = 8 * 2**20  # bytes; the list of 500 channels with topics has 1 MB
+PORTS = {"https": 443, "http": 80}
+PROXY_PORT = 8080
+SIMPLE_FOR = 3600.0  # so long a bridge is believed to have no channels of its own
 
 
-Headers = Mapping[str, str] | email.message.Message  # the latter finds names in any case
+def proxies_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """The proxies that variables name, by scheme, as urllib.request has them; `no` names those without."""
+    proxies: dict[str, str] = {}
+    for lower in (
+        False,
+        True,
+    ):  # lower case counts more, and HTTP_PROXY may be a header that a server made of
+        for name, value in environment.items():
+            scheme = name.lower().removesuffix("_proxy")
+            cased = name.islower() if lower else name != "HTTP_PROXY"
+            if value and cased and scheme != name.lower():
+                proxies[scheme] = value
+    return proxies
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have arrived."""
-    status: int
-    headers: Headers = field(default_factory=dict)
-    body: bytes = b""
-    why: str = ""
-    sent: bool = False
-
-    @property
-    def document(self) -> JSON:
-        """The body, if it is JSON."""
-        return json_in(self.body)
-
-
-def proxy_of(scheme: str, url: urllib.parse.SplitResult, environment: Mapping[str, str]) -> urllib.parse.SplitResult | None:
-    """The proxy for a URL, by HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY names its host, host:port, or a domain above."""
-    host = (url.hostname or "").lower()
-    for name in names(environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
-        bare, _, port = name.lstrip("*.").lower().partition(":")
-        if port and port != str(url.port or (443 if scheme == "https" else 80)):
-            continue
-        if name == "*" or host == bare or (bare and host.endswith("." + bare)):
-            return None
-    variable = f"{scheme}_proxy"
-    proxy = environment.get(variable) or environment.get(variable.upper() if scheme == "https" else "") or ""
+def proxy_of(
+    url: urllib.parse.SplitResult, proxies: Mapping[str, str]
+) -> urllib.parse.SplitResult | None:
+    """The proxy for a URL, unless `no` names its host, host:port, or a domain above. ValueError: it makes no
+    sense."""
+    proxy = proxies.get(url.scheme, "")
+    place = f"{url.hostname}:{url.port or PORTS[url.scheme]}"
+    passes_by = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
+    if not proxy or passes_by(place, dict(proxies)):
+        return None
     try:
-        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
-        return parts if parts is None or parts.port != 0 else None
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        return parts if parts.port != 0 else None
     except ValueError:
-        raise ValueError(f"the address of the proxy in {variable.upper()} makes no sense") from None
-
-
-WEB_PATIENCE, WEB_LIMIT = 30.0, 8 * 2**20  # seconds, bytes; the list of 500 channels with topics has 1 MB
+        variable = f"{url.scheme}_proxy".upper()
+        words = f"the address of the proxy in {variable} makes no sense"
+        raise ValueError(words) from None
 
 
 class Web:
     """HTTP requests to the outside: certificates verified, proxies honoured, one connection a request."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
+        self.proxies = proxies_in(environment)
         self.tls: ssl.SSLContext | None = None
 
-    def connection(self, url: urllib.parse.SplitResult) -> http.client.HTTPConnection:
+    def connection(
+        self, url: urllib.parse.SplitResult, proxy: urllib.parse.SplitResult | None
+    ) -> http.client.HTTPConnection:
         """A connection to a URL's host, through its proxy if it has one."""
-        host, proxy, secure = url.hostname or "", proxy_of(url.scheme, url, self.environment), url.scheme == "https"
-        near, own_port = proxy or url, 443 if secure else 80
-        place = near.hostname or "", near.port or (8080 if proxy else own_port)
-        if secure:
+        near = proxy or url
+        port = near.port or (PROXY_PORT if proxy else PORTS[url.scheme])
+        made: http.client.HTTPConnection
+        if url.scheme == "https":
             self.tls = self.tls or ssl.create_default_context()
-            made: http.client.HTTPConnection = http.client.HTTPSConnection(*place, timeout=15.0, context=self.tls)
+            made = http.client.HTTPSConnection(
+                near.hostname or "", port, timeout=WEB_TIMEOUT, context=self.tls
+            )
         else:
-            made = http.client.HTTPConnection(*place, timeout=15.0)
+            made = http.client.HTTPConnection(near.hostname or "", port, timeout=WEB_TIMEOUT)
         if proxy:
-            login = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}") if proxy.username else ""
-            basic = {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if login else {}
-            made.set_tunnel(host, url.port or own_port, headers=basic)
+            host, own_port = url.hostname or "", url.port or PORTS[url.scheme]
+            made.set_tunnel(host, own_port, headers=login_of(proxy))
         return made
 
-    def ask(self, method: str, address: str, body: JSON = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        address: str,
+        body: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """One request and its answer. Never raises on what the network does."""
         url = urllib.parse.urlsplit(address)
         path = url.path + (f"?{url.query}" if url.query else "")
-        data = json.dumps(body).encode() if body is not None else None
-        agreed = {"User-Agent": USER_AGENT, **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
-        connection: http.client.HTTPConnection | None = None
-        sent, where = False, url.hostname or ""
-        # The connection's timeout counts for each read: an answer that drips would take for ever.
-        deadline = threading.Timer(WEB_PATIENCE, lambda: hang_up(connection.sock if connection else None))
+        data = None if body is None else json.dumps(body).encode()
+        agreed = {"User-Agent": USER_AGENT, **(headers or {})}
+        if data:
+            agreed["Content-Type"] = "application/json"
+        where = url.hostname or ""
         try:
-            connection = self.connection(url)
-            if connection.host != url.hostname:
-                where += f" through the proxy {connection.host}:{connection.port}"
-            connection.connect()
-            deadline.start()
-            sent = True
-            connection.request(method, path, data, agreed)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read(WEB_LIMIT))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(0, why=network_words(where, error), sent=sent)
-        finally:
-            deadline.cancel()
-            if connection:
-                connection.close()
+            proxy = proxy_of(url, self.proxies)
+            if proxy:
+                where += f" through the proxy {proxy.hostname}:{proxy.port or PROXY_PORT}"
+            request = Request(method, path, WEB_PATIENCE, WEB_LIMIT, data, agreed)
+            return exchange(self.connection(url, proxy), request)
+        except ExchangeError as error:
+            return Answer(0, why=network_words(where, error.cause), sent=error.sent)
+        except ValueError as error:
+            return Answer(0, why=network_words(where, error))
+
+
+def login_of(proxy: urllib.parse.SplitResult) -> dict[str, str]:
+    """The header with which a proxy lets one in, where its address has a name."""
+    if not proxy.username:
+        return {}
+    login = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}")
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
 
 
 def network_words(host: str, error: Exception) -> str:
@@ -4684,98 +8287,143 @@ def network_words(host: str, error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         why = "its name can't be resolved (DNS)"
     elif isinstance(error, ssl.SSLError):
-        why = f"TLS failed ({error.reason or error}); a certificate of your own goes into SSL_CERT_FILE"
+        reason = error.reason or error
+        why = f"TLS failed ({reason}); a certificate of your own goes into SSL_CERT_FILE"
     elif isinstance(error, TimeoutError):
         why = "no answer in time"
     return f"{host} could not be reached: {why}"
 
 
-def seconds_of(value: object) -> float:
-    """Seconds from a header or a JSON number, 0 where there are none."""
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        return 0.0
-    return min(seconds, 86400.0) if seconds > 0 else 0.0
-
-
 def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
-    """What the answer of Discord, or of a bridge to it, means for a message. A 429 counts from Retry-After or
-    retry_after, never from Reset-After. An answer without JSON or `Via` is from Discord's edge, not from its API, and
-    that wants to be left alone for long. 500, 504 and 52x may come after the message was stored, 502 and 503 do not."""
-    status, document = answer.status, answer.document
-    number, text = whole_at(document, "code"), text_at(document, "message") or f"HTTP {status}"
+    """What the answer of Discord, or of a bridge to it, means for a message. Only Discord's own codes say that a
+    channel takes nothing any more: a proxy's or a bridge's 404 may pass."""
+    status = answer.status
     if not status:
         return Delivered(channel, Fate.UNCLEAR if answer.sent else Fate.UNSENT, why=answer.why)
-    if 200 <= status < 300:
-        spent = answer.headers.get("X-RateLimit-Remaining") == "0"
-        hold = seconds_of(answer.headers.get("X-RateLimit-Reset-After")) if spent else 0.0
-        where = text_at(document, "channel_id")
-        where = f"channel {where}" if where else ""
-        return Delivered(channel, Fate.SENT, hold, message=text_at(document, "id"), where=where)
-    by_the_edge = not isinstance(document, dict) or answer.headers.get("Via") is None
-    if status in (403, 429) and by_the_edge and who == "Discord":
-        why = f"Discord's edge blocks this address (HTTP {status}); wait, it ends by itself within hours"
-        return Delivered(channel, Fate.UNSENT, EDGE_PAUSE, why)
-    if status == 429:
-        wait = max(seconds_of(answer.headers.get("Retry-After")), seconds_of(at(document, "retry_after")), 1.0)
-        return Delivered(channel, Fate.UNSENT, wait + 0.25, f"{who}'s rate limit")
-    if status in (401, 403, 404) or number in GONE_CODES:
-        advice = ADVICE.get(number, "")
-        return Delivered(channel, Fate.DEAD, why=f"{text} (HTTP {status}, code {number}){'; ' + advice if advice else ''}")
-    if 400 <= status < 500 and status != 408:
-        return Delivered(channel, Fate.MALFORMED, why=f"{text} (HTTP {status}, code {number})")
-    fate = Fate.UNSENT if status in (502, 503) else Fate.UNCLEAR
+    if answer.ok:
+        return stored(channel, answer)
+    said = text_at(answer.document, "message") or f"HTTP {status}"
+    words = f"{said} (HTTP {status}, code {answer.code or 0})"
+    wait = pause_asked(answer, who)
+    if wait:
+        return Delivered(channel, Fate.UNSENT, wait, pause_words(answer, who))
+    refused = status in (UNAUTHORIZED, FORBIDDEN_STATUS, NOT_FOUND)
+    if answer.code in GONE_CODES or (refused and answer.code is not None):
+        advice = advice_on(answer)
+        return Delivered(channel, Fate.DEAD, why=f"{words}{'; ' if advice else ''}{advice}")
+    if refused:
+        return Delivered(channel, Fate.UNSENT, why=f"{who} can't be reached: {clip(words, 200)}")
+    if 400 <= status < 500 and status != TIMED_OUT:
+        return Delivered(channel, Fate.MALFORMED, why=words)
+    fate = Fate.UNSENT if status in NOT_STORED else Fate.UNCLEAR
     return Delivered(channel, fate, why=f"{who} could not be reached: it answers HTTP {status}")
+
+
+def advice_on(answer: Answer) -> str:
+    """What to do about a channel that takes nothing any more."""
+    if answer.status == UNAUTHORIZED and not answer.code:
+        return "the token is wrong"
+    return ADVICE.get(answer.code or 0, "")
+
+
+def stored(channel: str, answer: Answer) -> Delivered:
+    """A message was taken; the channel may want to be left alone for a while."""
+    hold = 0.0
+    if answer.headers.get("X-RateLimit-Remaining") == "0":
+        hold = seconds_of(answer.headers.get("X-RateLimit-Reset-After"))
+    place = text_at(answer.document, "channel_id")
+    where = f"channel {place}" if place else ""
+    message = text_at(answer.document, "id")
+    return Delivered(channel, Fate.SENT, hold, message=message, where=where)
+
+
+def by_the_edge(answer: Answer, who: str) -> bool:
+    """Whether an answer comes from Discord's edge and not from its API, since it has no JSON or no `Via`."""
+    api = isinstance(answer.document, dict) and answer.headers.get("Via") is not None
+    return who == "Discord" and answer.status in (FORBIDDEN_STATUS, TOO_MANY) and not api
+
+
+def pause_asked(answer: Answer, who: str) -> float:
+    """For how many seconds an answer asks to be left alone, 0 if it does not. A 429 counts from Retry-After or
+    retry_after, never from Reset-After."""
+    if by_the_edge(answer, who):
+        return EDGE_PAUSE
+    if answer.status != TOO_MANY:
+        return 0.0
+    asked = seconds_of(answer.headers.get("Retry-After"))
+    asked = max(asked, seconds_of(at(answer.document, "retry_after")))
+    return max(asked, 1.0) + LIMIT_MARGIN
+
+
+def pause_words(answer: Answer, who: str) -> str:
+    """Why a channel is left alone."""
+    if by_the_edge(answer, who):
+        status = answer.status
+        return f"Discord's edge blocks this address (HTTP {status}); wait, it ends by itself within hours"
+    return f"{who}'s rate limit"
 
 
 def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
     """What the answer means for an edit: what can't be edited (deleted, too old, another token) stays as it is."""
     verdict = verdict_on(channel, answer)
-    over = verdict.fate in (Fate.DEAD, Fate.MALFORMED) or whole_at(answer.document, "code") == TOO_MANY_EDITS
-    return replace(verdict, fate=Fate.GONE, why=verdict.why or "too many edits") if over else verdict
+    if verdict.fate in (Fate.DEAD, Fate.MALFORMED) or answer.code in (
+        TOO_MANY_EDITS,
+        UNKNOWN_MESSAGE,
+    ):
+        return replace(verdict, fate=Fate.GONE, why=verdict.why or "too many edits")
+    return verdict
 
 
 def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
     """The verdict where a channel to post into could not be had: nothing was sent, whatever the answer says."""
-    if 200 <= answer.status < 300:
-        return Delivered(channel, Fate.UNSENT, why=f"{who} names no channel (HTTP {answer.status})")
+    if answer.ok:
+        why = f"{who} names no channel (HTTP {answer.status})"
+        return Delivered(channel, Fate.UNSENT, why=why)
     return verdict_on(channel, answer, who)
 
 
 class Webhook:
     """A Discord webhook. `wait=true`, since without it a message that was not stored gives no error."""
+
     name, edits = "webhook", True
 
     def __init__(self, url: Secret, web: Web) -> None:
         self.url, self.web, self.made_thread = url, web, ""
 
     def keep_to(self, thread: str) -> None:
-        """Post into this thread, which was made for a forum's webhook; an address that names one stays as it is."""
-        if thread and "thread_id=" not in str.__str__(self.url):
+        """Post into this thread, which was made for a forum's webhook; an address that names one stays as it
+        is."""
+        if thread and "thread_id=" not in self.url.bare:
             self.made_thread = thread
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post; a forum's webhook makes a thread where none is named, and then keeps to it."""
-        base, _, query = str.__str__(self.url).partition("?")
-        query = query or (f"thread_id={self.made_thread}" if self.made_thread else "")
+        base, _, query = self.url.bare.partition("?")
+        if not query and self.made_thread:
+            query = f"thread_id={self.made_thread}"
         if job.message:
             url = f"{base}/messages/{job.message}" + (f"?{query}" if query else "")
             return verdict_on_edit(self.name, self.web.ask("PATCH", url, message))
         url = f"{base}?wait=true" + (f"&{query}" if query else "")
         answer = self.web.ask("POST", url, message)
-        if answer.status == 400 and whole_at(answer.document, "code") == FORUM_WANTS_NAME:
-            answer = self.web.ask("POST", url, message | {"thread_name": clip(f"Sentinel {job.host}", 100)})
-            if answer.status == 200:
+        if answer.code == FORUM_WANTS_NAME:
+            named = message | {"thread_name": clip(f"Sentinel {job.host}", THREAD_NAME)}
+            answer = self.web.ask("POST", url, named)
+            if answer.ok:
                 self.keep_to(text_at(answer.document, "channel_id"))
-        elif answer.status == 400 and self.made_thread and whole_at(answer.document, "code") == UNKNOWN_CHANNEL:
+        elif answer.code == UNKNOWN_CHANNEL and answer.status != NOT_FOUND and self.made_thread:
             self.made_thread = ""  # somebody deleted the thread
-            return Delivered(self.name, Fate.UNSENT, why="the forum's thread is gone; another is made")
+            why = "the forum's thread is gone; another is made"
+            return Delivered(self.name, Fate.UNSENT, why=why)
         return verdict_on(self.name, answer)
+
+
+THREAD_NAME = 100  # characters, at most
 
 
 class Bot:
     """A Discord bot, by REST alone. A repeat with the same nonce makes no second message for some minutes."""
+
     name, edits = "bot", True
 
     def __init__(self, settings: Settings, web: Web) -> None:
@@ -4784,17 +8432,21 @@ class Bot:
     @property
     def headers(self) -> dict[str, str]:
         """Who is asking."""
-        return {"Authorization": "Bot " + str.__str__(self.settings.bot_token)}
+        return {"Authorization": f"Bot {self.settings.bot_token.bare}"}
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post, into a channel found or created by name if it has no id."""
-        if not self.channel_id and (trouble := self.ensure()):
-            return trouble
+        if not self.channel_id:
+            trouble = self.ensure()
+            if trouble:
+                return trouble
         url = f"{self.settings.api_url}/channels/{self.channel_id}/messages"
         if job.message:
-            return verdict_on_edit(self.name, self.web.ask("PATCH", f"{url}/{job.message}", message, self.headers))
-        answer = self.web.ask("POST", url, message | {"nonce": job.nonce, "enforce_nonce": True}, self.headers)
-        if answer.status == 404 and whole_at(answer.document, "code") == UNKNOWN_MESSAGE:
+            answer = self.web.ask("PATCH", f"{url}/{job.message}", message, self.headers)
+            return verdict_on_edit(self.name, answer)
+        nonce = {"nonce": job.nonce, "enforce_nonce": True}
+        answer = self.web.ask("POST", url, message | nonce, self.headers)
+        if answer.status == NOT_FOUND and answer.code == UNKNOWN_MESSAGE:
             return Delivered(self.name, Fate.SENT)  # it was stored before, and somebody deleted it
         return verdict_on(self.name, answer)
 
@@ -4803,53 +8455,80 @@ class Bot:
         url = f"{self.settings.api_url}/guilds/{self.settings.guild_id}/channels"
         wanted = re.sub(r"\s+", "-", self.settings.channel.strip().lstrip("#").lower())
         answer = self.web.ask("GET", url, headers=self.headers)
-        rows = answer.document if answer.status == 200 else None
+        rows = answer.document if answer.ok else None
         if not isinstance(rows, list):
             return no_channel(self.name, answer, "Discord")
-        match = next((row for row in rows if text_at(row, "name") == wanted and at(row, "type") in (0, 5)), None)
-        if match is None:
+        for row in rows:
+            if text_at(row, "name") == wanted and at(row, "type") in TEXT_CHANNELS:
+                self.channel_id = text_at(row, "id")
+                break
+        else:
             answer = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
-            match = answer.document if answer.status == 201 else None
-        self.channel_id = text_at(match, "id")
+            self.channel_id = text_at(answer.document, "id") if answer.ok else ""
         return None if self.channel_id else no_channel(self.name, answer, "Discord")
 
 
+TEXT_CHANNELS = (0, 5)  # kinds of channels: text, and announcements
+
+
 class Bridge:
-    """A bot service that posts for others. What it does not have (404) is done the simpler way, by /notify."""
+    """A bot service that posts for others. What it does not have (404) is done the simpler way, by /notify, and
+    tried again after an hour: a 404 may come from a proxy while the bridge is away."""
+
     name, edits = "bridge", False
 
     def __init__(self, settings: Settings, web: Web) -> None:
-        self.settings, self.web, self.channel_id, self.simple = settings, web, "", False
+        self.settings, self.web, self.channel_id = settings, web, ""
+        self.simple_until = -math.inf
 
     def ask(self, path: str, body: JSON) -> Answer:
         """One request to the bridge."""
-        token = str.__str__(self.settings.bridge_token)
+        token = self.settings.bridge_token.bare
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return self.web.ask("POST", self.settings.bridge_url + path, body, headers)
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post Discord's own message body to the channel, or the notice in words."""
-        if not self.channel_id and not self.simple:
+        if time.monotonic() >= self.simple_until:
+            verdict = self.send_whole(message)
+            if verdict:
+                return verdict
+        answer = self.ask("/notify", self.words_of(message))
+        if answer.ok:
+            if time.monotonic() >= self.simple_until:
+                self.simple_until = time.monotonic() + SIMPLE_FOR
+        elif answer.status == NOT_FOUND:
+            self.simple_until = -math.inf
+        return self.verdict(answer)
+
+    def send_whole(self, message: JSON) -> Delivered | None:
+        """Post into its channel; None where the bridge has none."""
+        if not self.channel_id:
             answer = self.ask("/channels/ensure", {"name": self.settings.channel})
-            self.channel_id = text_at(answer.document, "id") or str(whole_at(answer.document, "id") or "")
-            self.simple = answer.status == 404
-            if not self.channel_id and not self.simple:
+            if answer.status == NOT_FOUND:
+                return None
+            number = whole_at(answer.document, "id")
+            self.channel_id = text_at(answer.document, "id") or str(number or "")
+            if not self.channel_id:
                 return no_channel(self.name, answer, "the bridge")
-        if not self.simple:
-            answer = self.ask(f"/send/{self.channel_id}", message)
-            if answer.status != 404:
-                return self.verdict(answer)
-            self.simple = True
+        answer = self.ask(f"/send/{self.channel_id}", message)
+        return None if answer.status == NOT_FOUND else self.verdict(answer)
+
+    def words_of(self, message: JSON) -> JSON:
+        """A message for those who have no embeds."""
         embeds = message["embeds"]
-        level = "error" if any(embed["color"] == RED for embed in embeds) else "info"
-        words = "\n".join(embed["description"] for embed in embeds)
-        return self.verdict(self.ask("/notify", {
-            "channel": self.settings.channel, "title": ", ".join(embed["title"] for embed in embeds)[:EMBED_TITLE],
-            "message": words, "level": level, "embeds": embeds}))
+        red = any(embed["color"] == RED for embed in embeds)
+        return {
+            "channel": self.settings.channel,
+            "title": ", ".join(embed["title"] for embed in embeds)[:EMBED_TITLE],
+            "message": "\n".join(embed["description"] for embed in embeds),
+            "level": "error" if red else "info",
+            "embeds": embeds,
+        }
 
     def verdict(self, answer: Answer) -> Delivered:
         """Any 2xx is sent, unless it says otherwise."""
-        if 200 <= answer.status < 300 and at(answer.document, "ok") is False:
+        if answer.ok and at(answer.document, "ok") is False:
             why = text_at(answer.document, "error") or "not sent"
             return Delivered(self.name, Fate.UNSENT, why=f"the bridge says: {why}")
         return verdict_on(self.name, answer, "the bridge")
@@ -4857,10 +8536,12 @@ class Bridge:
 
 class Drop:
     """A folder into which each alert is put as a JSON file, whole or not at all."""
+
     name, edits = "drop", False
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.offset = time.time() - time.monotonic()
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Write under a temporary name, sync, rename."""
@@ -4869,19 +8550,25 @@ class Drop:
             for notice in job.notices:
                 self.write(notice, job)
         except OSError as error:
-            return Delivered(self.name, Fate.UNSENT, why=f"{self.folder} can't be written: {error.strerror or error}")
+            why = f"{self.folder} can't be written: {error.strerror or error}"
+            return Delivered(self.name, Fate.UNSENT, why=why)
         return Delivered(self.name, Fate.SENT, where=self.folder)
 
     def write(self, notice: Notice, job: Deliver) -> None:
-        """One alert; the same alert again writes the same file again."""
-        at_time = notice.at + time.time() - time.monotonic()
-        document = message_of(replace(job, notices=(notice,)), notice.at, at_time - notice.at)
-        document |= {"id": notice.id, "time": datetime.fromtimestamp(at_time, UTC).isoformat(), "verdict": notice.verdict,
-                     "name": notice.name, "project": notice.project, "incident": notice.incident, "host": job.host,
-                     "message": headline(notice)}
-        word = notice.verdict.lower().replace(" ", "-")
-        stamp = datetime.fromtimestamp(at_time, UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = os.path.join(self.folder, f"{stamp}-{notice.id:09d}-{job.nonce.partition('-')[0]}-{word}.json")
+        """One alert; the same alert again writes the same file again, so its name goes by one clock."""
+        at_time = notice.at + self.offset
+        document = message_of(replace(job, notices=(notice,)), notice.at, self.offset)
+        document |= {
+            "id": notice.id,
+            "time": datetime.fromtimestamp(at_time, UTC).isoformat(),
+            "verdict": notice.verdict,
+            "name": notice.name,
+            "project": notice.project,
+            "incident": notice.incident,
+            "host": job.host,
+            "message": headline(notice),
+        }
+        path = os.path.join(self.folder, self.file_name(notice, job, at_time))
         with open(f"{path}.part", "w", encoding="utf-8", errors="replace") as file:
             json.dump(document, file, ensure_ascii=False, indent=1)
             file.flush()
@@ -4889,14 +8576,23 @@ class Drop:
         os.chmod(f"{path}.part", 0o644)
         os.replace(f"{path}.part", path)
 
+    def file_name(self, notice: Notice, job: Deliver, at_time: float) -> str:
+        """What an alert's file is called: when, which, of which ledger, and what."""
+        word = notice.verdict.lower().replace(" ", "-")
+        stamp = datetime.fromtimestamp(at_time, UTC).strftime("%Y%m%dT%H%M%SZ")
+        ledger = job.nonce.partition("-")[0]
+        return f"{stamp}-{notice.id:09d}-{ledger}-{word}.json"
+
 
 class Terminal:
     """Standard output: a card an alert, coloured where that is a terminal."""
+
     name, edits = "terminal", False
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
-        self.columns = os.get_terminal_size(1).columns if sys.stdout.isatty() else 1000
+        terminal = sys.stdout.isatty()
+        self.coloured = terminal and not environment.get("NO_COLOR")
+        self.columns = os.get_terminal_size(1).columns if terminal else 1000
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Draw each notice as a card."""
@@ -4905,11 +8601,13 @@ class Terminal:
         def moment(at: float) -> str:
             return datetime.fromtimestamp(at + offset).astimezone().strftime("at %H:%M:%S")
 
-        cards = [card_of(notice, job.host, moment, late_words(notice, now, "")) for notice in merged_stops(job.notices)]
         try:
-            print("\n".join(terminal_card(card, self.columns, self.coloured) + "\n" for card in cards), flush=True)
+            for notice in merged_stops(job.notices):
+                card = card_of(notice, job.host, moment, late_words(notice, now, ""))
+                print(terminal_card(card, self.columns, self.coloured) + "\n", flush=True)
         except OSError as error:
-            return Delivered(self.name, Fate.UNSENT, why=f"the terminal can't be written: {error}")
+            why = f"the terminal can't be written: {error}"
+            return Delivered(self.name, Fate.UNSENT, why=why)
         return Delivered(self.name, Fate.SENT)
 
 
@@ -4919,33 +8617,45 @@ Channel = Webhook | Bot | Bridge | Drop | Terminal
 def channels_of(settings: Settings, environment: Mapping[str, str]) -> list[Channel]:
     """The channels that are set, in the order of the chain; the terminal where none is."""
     web = Web(environment)
-    makers: tuple[tuple[str, Callable[[], Channel]], ...] = (
-        (settings.webhook_url, lambda: Webhook(settings.webhook_url, web)),
-        (settings.bot_token, lambda: Bot(settings, web)), (settings.bridge_url, lambda: Bridge(settings, web)),
-        (settings.drop_dir, lambda: Drop(settings.drop_dir)))
-    return [make() for wanted, make in makers if wanted] or [Terminal(environment)]
+    channels: list[Channel] = []
+    if settings.webhook_url:
+        channels.append(Webhook(settings.webhook_url, web))
+    if settings.bot_token:
+        channels.append(Bot(settings, web))
+    if settings.bridge_url:
+        channels.append(Bridge(settings, web))
+    if settings.drop_dir:
+        channels.append(Drop(settings.drop_dir))
+    return channels or [Terminal(environment)]
 
 
-# ─── Daemon ───────────────────────────────────────────────────────────────────────────────────────────────────
+def send(channel: Channel, job: Deliver) -> Delivered:
+    """Word a message and send it through a channel."""
+    now = time.monotonic()
+    return channel.send(job, message_of(job, now, time.time() - now))
+
+
+# ─── Supervision ────────────────────────────────────────────────────────────────────────────────
+# Who supervises Sentinel, and what it writes for people.
 
 
 class ExitCode(IntEnum):
     """How the process ends."""
+
     OK = 0
     CRASHED = 70
     BAD_SETTINGS = 78
 
 
-GREET_AGAIN = 600.0
-PULSE, PULSE_LIMIT = 5.0, 30.0  # how often it is noted that all goes on, and how old that note may be
-LOOK_LIMIT, COURIER_LIMIT, LIST_LIMIT = 90.0, 150.0, 90.0  # how long a look, a message, or the next listing may take
+PULSE, PULSE_LIMIT = (
+    5.0,
+    30.0,
+)  # how often it is noted that all goes on, and how old that note may be
 HEARTBEAT_EVERY = 60.0
-LAST_WORDS = 0.3
-WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
-OFFSET_ERROR = 0.01
-NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
-CATCH_UP = 10.0  # the longest that alerts wait for company at the start
-LANES = {"look": 3, "start": 4, "restart": 4}  # workers of each lane: a slow stop holds up neither looks nor starts
+LISTING_LIMIT = 90.0  # how late a listing may be
+
+
+DATAGRAMS = (socket.AF_UNIX, socket.SOCK_DGRAM)
 
 
 class Manager:
@@ -4954,13 +8664,16 @@ class Manager:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
         limit, owner = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
-        self.interval = int(limit) / 3e6 if limit.isdecimal() and owner in ("", str(os.getpid())) else 0.0
+        ours = owner in ("", str(os.getpid()))
+        self.interval = int(limit) / MICRO / 3 if limit.isdecimal() and ours else 0.0
 
     def say(self, *lines: str) -> None:
         """READY=1, STATUS=…, WATCHDOG=1, STOPPING=1."""
-        if self.address:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.sendto("\n".join(map(one_line, lines)).encode(), socket.MSG_DONTWAIT, self.address)
+        if not self.address:
+            return
+        text = "\n".join(map(one_line, lines)).encode()
+        with contextlib.suppress(OSError), socket.socket(*DATAGRAMS) as sock:
+            sock.sendto(text, socket.MSG_DONTWAIT, self.address)
 
 
 def journal_is(environment: Mapping[str, str], descriptor: int) -> bool:
@@ -4971,18 +8684,41 @@ def journal_is(environment: Mapping[str, str], descriptor: int) -> bool:
     return False
 
 
+class Journal:
+    """Sentinel's own record: lines on standard error, without any secret."""
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.form = settings.log
+        if settings.log == "text" and journal_is(environment, 2):
+            self.form = "journal"
+
+    def mask(self, text: str) -> str:
+        """Text without Sentinel's own secrets: a container may well print them, too."""
+        return mask(text, self.settings)
+
+    def log(self, level: str, text: str) -> None:
+        """One line."""
+        line = log_line(level, self.mask(text), time.time(), self.form)
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+
+
 def health_files(settings: Settings, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Where it is noted that all goes on: beside the ledger, or where that can't be written, in a passing place."""
+    """Where it is noted that all goes on: beside the ledger, or where that can't be written, in a passing
+    place."""
     folder = state_folder(settings, environment)
-    passing = f"sentinel-{os.getuid()}-{hashlib.sha256(folder.encode()).hexdigest()[:12]}"
-    return os.path.join(folder, "health"), *(os.path.join(place, passing) for place in ("/dev/shm", "/tmp"))
+    mark = hashlib.sha256(folder.encode()).hexdigest()[:12]
+    passing = f"sentinel-{os.getuid()}-{mark}"
+    places = [os.path.join(place, passing) for place in ("/dev/shm", "/tmp")]
+    return os.path.join(folder, "health"), *places
 
 
 def write_health(files: tuple[str, ...], text: str) -> None:
     """Note it in the first file that can be written, whole or not at all, never through somebody else's link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     for path in files:
         with contextlib.suppress(OSError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             with open(os.open(f"{path}.part", flags, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(f"{path}.part", path)
@@ -4991,12 +8727,14 @@ def write_health(files: tuple[str, ...], text: str) -> None:
 
 def health(settings: Settings, environment: Mapping[str, str]) -> int:
     """Whether the running daemon makes progress: 0, or 1 with a reason."""
-    notes = [read_text(path).partition(" ") for path in health_files(settings, environment)]
-    ages = [(time.monotonic() - float(moment), words) for moment, _, words in notes if re.fullmatch(r"\d+\.\d", moment)]
-    age, words = min(((age, words) for age, words in ages if age >= 0), default=(math.inf, ""))
-    if age == math.inf:
-        words = "no Sentinel runs here; is this the daemon's SENTINEL_STATE?"
-    elif age > PULSE_LIMIT:
+    age, words = math.inf, "no Sentinel runs here; is this the daemon's SENTINEL_STATE?"
+    for path in health_files(settings, environment):
+        moment, _, noted = read_text(path).partition(" ")
+        if re.fullmatch(r"\d+\.\d", moment):
+            since = time.monotonic() - float(moment)
+            if 0 <= since < age:
+                age, words = since, noted
+    if PULSE_LIMIT < age < math.inf:
         words = f"Sentinel has not moved for {span(age)}"
     print(words)
     return int(words != "ok")
@@ -5011,35 +8749,587 @@ def fail_url(url: str) -> str:
 def ping(web: Web, url: str) -> Pinged:
     """Fetch the dead-man's switch."""
     answer = web.ask("GET", url)
-    return Pinged("" if 200 <= answer.status < 300 else answer.why or f"it answers HTTP {answer.status}")
+    if answer.ok:
+        return Pinged("")
+    return Pinged(answer.why or f"it answers HTTP {answer.status}")
 
+
+# ─── Lanes ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing that a worker does. `limit`: seconds after which nobody waits for it any more."""
+
+    number: int
+    lane: str
+    what: Any
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job was done: what came of it."""
+
+    number: int
+    seen: Observation
+
+
+class Lanes:
+    """Workers in lanes, so that a slow stop holds up neither looks nor starts. Each takes one job, does one
+    blocking thing, and puts one value into the inbox. A job past its limit is given up; its worker is replaced."""
+
+    def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
+        self.inbox = inbox
+        self.overdue: dict[
+            str, str
+        ] = {}  # lanes in which a job was given up, and none was done since
+        self._queues: dict[str, queue.SimpleQueue[Job]] = {}
+        self._works: dict[str, Callable[[Any], Observation]] = {}
+        self._workers: dict[str, int] = {}
+        self._jobs: dict[int, Job] = {}
+        self._began_at: dict[int, float] = {}  # jobs that a worker is at → since when
+        self._numbers = itertools.count(1)
+
+    def open(self, lane: str, workers: int, work: Callable[[Any], Observation]) -> None:
+        """Begin a lane."""
+        self._queues[lane] = queue.SimpleQueue()
+        self._works[lane] = work
+        self._workers[lane] = 0
+        for _ in range(workers):
+            self._hire(lane)
+
+    def put(self, lane: str, what: Any, limit: float = math.inf) -> None:
+        """Have a job done. Where all workers are at long ones, another is hired."""
+        job = Job(next(self._numbers), lane, what, limit)
+        self._jobs[job.number] = job
+        at_work = sum(each.lane == lane for each in self._jobs.values())
+        if at_work > self._workers[lane] and lane in GROWING_LANES:
+            self._hire(lane)
+        self._queues[lane].put(job)
+
+    def finish(self, done: Done) -> bool:
+        """A job was done: whether anybody still waits for that."""
+        job = self._jobs.pop(done.number, None)
+        if job is None:
+            return False
+        self.overdue.pop(job.lane, None)
+        return True
+
+    def give_up(self, now: float) -> list[Job]:
+        """The jobs that are past their limits, once."""
+        late: list[Job] = []
+        for number, began_at in list(self._began_at.items()):
+            job = self._jobs.get(number)
+            if job and now - began_at > job.limit:
+                late.append(job)
+        for job in late:
+            del self._jobs[job.number]
+            self.overdue[job.lane] = f"{job.lane} ({span(job.limit)})"
+            self._hire(job.lane)
+        return late
+
+    def _hire(self, lane: str) -> None:
+        self._workers[lane] += 1
+        name = f"{lane}-{self._workers[lane]}"
+        jobs, work = self._queues[lane], self._works[lane]
+
+        def loop() -> None:
+            try:
+                while True:
+                    job = jobs.get()
+                    self._began_at[job.number] = time.monotonic()
+                    seen = work(job.what)
+                    del self._began_at[job.number]
+                    wanted = job.number in self._jobs
+                    self.inbox.put(Done(job.number, seen))
+                    if not wanted:
+                        return  # somebody else has this place now
+            except (
+                BaseException
+            ):  # the top of a thread: whatever it is ends the process, with its reason
+                self.inbox.put(Crashed(name, traceback.format_exc()))
+
+        threading.Thread(target=loop, name=name, daemon=True).start()
+
+
+GROWING_LANES = ("start", "restart")
+
+
+# ─── Books ──────────────────────────────────────────────────────────────────────────────────────
+
+OFFSET_ERROR = 0.01
+PRUNE_EVERY = 86400.0
+GREET_AGAIN = 600.0
+
+
+class Books:
+    """What is remembered: the ledger, and the calendar by which it is kept."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, journal: Journal) -> None:
+        self.settings, self.ledger, self.journal = settings, ledger, journal
+        self.offset = 0.0  # what turns monotonic moments into calendar time
+        self._outages: set[int] = set()  # that the ledger holds
+        self._prune_at = 0.0
+
+    def open(self) -> None:
+        """Open the ledger. LedgerError: it belongs to somebody else."""
+        warning = self.ledger.open()
+        if warning:
+            self.journal.log("warning", f"ledger: {warning}")
+
+    def follow_calendar(self, watchdog: Watchdog, now: float) -> None:
+        """Follow the calendar clock, but not from one tick to the next: no record shall change by that alone."""
+        offset = time.time() - now
+        if abs(offset - self.offset) > OFFSET_ERROR:
+            self.offset = offset
+            watchdog.calendar.set(now, now + offset)
+
+    def restore(self, watchdog: Watchdog, now: float) -> dict[int, Outage]:
+        """Give the watchdog what the ledger holds; the outages that go on."""
+        now_time = time.time()
+        self.follow_calendar(watchdog, now)
+        # Else all would be to come, after a clock that was ahead.
+        offset = max(self.offset, self.ledger.newest() - now)
+        reader = Reader(offset)
+        for number, outage in self._revived("outage", reader, Outage).items():
+            reader.outages[number] = outage
+        self._outages = set(reader.outages)
+        services: list[tuple[Watched, float | None]] = []
+        for key, document in self.ledger.records("service").items():
+            try:
+                services.append(service_of(key, document, reader, self.settings))
+            except (ValueError, TypeError) as error:
+                self._left_out(f"service {key}", error)
+        record = self._record(reader)
+        watchdog.restore(services, reader.outages, record, now, now_time)
+        self.ledger.put("meta", "began", now_time, now_time)
+        return reader.outages
+
+    def _record(self, reader: Reader) -> Record:
+        meta = self.ledger.records("meta")
+        position = at(meta, "position")
+        record = Record()
+        if "record" in meta:
+            try:
+                record = reader.value(Record, meta["record"])
+            except (ValueError, TypeError) as error:
+                self._left_out("where it was", error)
+        return replace(record, position=position if isinstance(position, float) else 0.0)
+
+    def notices(self) -> dict[int, Notice]:
+        """All notices that the ledger holds, by number."""
+        offset = max(self.offset, self.ledger.newest() - time.monotonic())
+        return self._revived("notice", Reader(offset), Notice)
+
+    def _revived(self, kind: str, reader: Reader, made: type[Any]) -> dict[int, Any]:
+        """What the records of a kind stand for, by number; one that makes no sense is left out, which is said."""
+        found: dict[int, Any] = {}
+        for key, document in self.ledger.records(kind).items():
+            try:
+                found[int(key)] = reader.value(made, document)
+            except (ValueError, TypeError) as error:
+                self._left_out(f"{kind} {key}", error)
+        return found
+
+    def _left_out(self, what: str, error: Exception) -> None:
+        words = f"ledger: the record of {what} makes no sense ({error}) and is left out"
+        self.journal.log("warning", words)
+
+    def read_mutes(self, watchdog: Watchdog, now: float) -> None:
+        """Take over what `mute` and `unmute` have written, before anything else is decided."""
+        self.follow_calendar(watchdog, now)
+        if self.ledger.changed_outside():
+            mutes = self.ledger.mutes(self.offset)
+            if self.ledger.database:  # else it could not be read, which ends no mute
+                watchdog.mute(mutes, now)
+        for name in self.ledger.take_odd():
+            self._left_out(name, ValueError("it is no JSON of ours"))
+
+    def greeted_lately(self, notice: Notice, now_time: float) -> bool:
+        """Whether the same greeting was said just before; it is noted that it is said now."""
+        said = re.sub(r"\d+[smhd]\w*", "", json.dumps(notice.facts))  # but for how long
+        before = self.ledger.records("meta").get("greeting")
+        self.ledger.put("meta", "greeting", {"said": said, "time": now_time}, now_time)
+        then = at(before, "time")
+        lately = isinstance(then, float) and now_time - then < GREET_AGAIN
+        return lately and at(before, "said") == said
+
+    # One transaction for everything that has changed
+
+    def save(self, watchdog: Watchdog, post: Post, now: float, leaving: bool = False) -> None:
+        """Write all that has changed since the last time, all or nothing."""
+        now_time = time.time()
+        for key in watchdog.services.take_changed():
+            service = watchdog.services.get(key)
+            if service:
+                document = service_record(service, watchdog.due_of(service), self.offset)
+                self.ledger.put("service", key, document, now_time)
+            else:
+                self.ledger.drop("service", key)
+        self._save_outages(watchdog.stories.outages, now_time)
+        self._save_post(post, now_time)
+        self._save_record(watchdog, leaving, now_time)
+        words = self.ledger.commit(now)
+        if words:
+            self.journal.log("warning", f"ledger: {words}")
+
+    def prune(self, now: float) -> bool:
+        """Once a day, forget what is old; whether it was time."""
+        if now < self._prune_at:
+            return False
+        self._prune_at = now + PRUNE_EVERY
+        now_time = time.time()
+        self.ledger.prune(now_time - self.settings.keep, now_time)
+        return True
+
+    def put_notice(self, notice: Notice) -> None:
+        """A notice, as it reads now."""
+        at_time = notice.at + self.offset
+        self.ledger.put("notice", str(notice.id), record_of(notice, self.offset), at_time)
+
+    def put_delivery(self, number: int, seen: Delivered) -> None:
+        """What became of a notice through a channel."""
+        why = "" if seen.fate is Fate.SENT else seen.why
+        state = {"message": seen.message, "why": why}
+        self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
+
+    def _save_outages(self, outages: Mapping[int, Outage], now_time: float) -> None:
+        for number, outage in outages.items():
+            document = record_of(outage, self.offset)
+            self.ledger.put("outage", str(number), document, now_time)
+        for number in self._outages - set(outages):
+            self.ledger.drop("outage", str(number))
+        self._outages = set(outages)
+
+    def _save_post(self, post: Post, now_time: float) -> None:
+        for name, outbox in post.outboxes.items():
+            document = record_of(outbox.record(), self.offset)
+            self.ledger.put("outbox", name, document, now_time)
+        for name, value in post.facts().items():
+            self.ledger.put("meta", name, value, now_time)
+
+    def _save_record(self, watchdog: Watchdog, leaving: bool, now_time: float) -> None:
+        record = watchdog.record(leaving)
+        still = record_of(replace(record, position=0.0), self.offset)
+        self.ledger.put("meta", "record", still, now_time)
+        if self.ledger.unsaved:  # the events' position is no reason of its own to write
+            self.ledger.put("meta", "position", record.position, now_time)
+
+
+# ─── Post ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Post:
+    """What is told: each notice gets a number and a place in the ledger, and goes through every channel, or through
+    the first of a chain that can tell it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        channels: list[Channel],
+        books: Books,
+        journal: Journal,
+        figures: Figures,
+    ) -> None:
+        self.settings, self.books, self.journal, self.figures = settings, books, journal, figures
+        self.channels = {channel.name: channel for channel in channels}
+        self.outboxes: dict[str, Outbox] = {}
+        for channel in channels:
+            self.outboxes[channel.name] = Outbox(channel.name, channel.edits, settings.chain)
+        self._failures: list[str] = []  # what was given up, for the dead-man's switch
+        self._tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
+        self._newest = 0  # the highest number of a notice
+        self._reds: dict[int, int] = {}  # outages that go on → the notices that tell of them
+        self._given_up: set[int] = set()  # outages of which that was said
+
+    def take_failures(self) -> list[str]:
+        """What was given up, once."""
+        failures = self._failures
+        self._failures = []
+        return failures
+
+    # What the ledger holds
+
+    def restore(self, outages: Mapping[int, Outage]) -> None:
+        """Fill the outboxes, and find which notices tell of what still goes on."""
+        ledger, notices = self.books.ledger, self.books.notices()
+        meta = ledger.records("meta")
+        self._newest = max([whole_at(meta, "notices"), *notices])
+        self._tag = text_at(meta, "tag") or self._tag
+        for channel in self.channels.values():
+            if isinstance(channel, Webhook):
+                channel.keep_to(text_at(meta, "thread"))
+        reader = Reader(self.books.offset)
+        for name, document in ledger.records("outbox").items():
+            if name in self.outboxes:
+                self._restore_outbox(self.outboxes[name], document, reader, notices)
+        for notice in self._unfinished():
+            self.books.put_notice(notice)
+        for number, notice in notices.items():
+            if notice.open and notice.incident in outages:
+                self._reds[notice.incident] = number
+
+    def _restore_outbox(
+        self, outbox: Outbox, document: JSON, reader: Reader, notices: Mapping[int, Notice]
+    ) -> None:
+        whole = False
+        with contextlib.suppress(ValueError, TypeError):
+            whole = outbox.restore(reader.value(OutboxRecord, document), notices)
+        if not whole:
+            words = f"some alerts that waited for {outbox.channel} make no sense and are left out"
+            self.journal.log("warning", f"ledger: {words}")
+
+    def facts(self) -> dict[str, JSON]:
+        """What is to be remembered, beside notices and outboxes."""
+        facts: dict[str, JSON] = {"notices": self._newest, "tag": self._tag}
+        for channel in self.channels.values():
+            if isinstance(channel, Webhook) and channel.made_thread:
+                facts["thread"] = channel.made_thread
+        return facts
+
+    def _unfinished(self) -> list[Notice]:
+        found = [outbox.unfinished() for outbox in self.outboxes.values()]
+        return list(itertools.chain.from_iterable(found))
+
+    def _let_go(self, numbers: set[int]) -> None:
+        """Notices that no channel needs any more are kept by the ledger alone."""
+        needed = {notice.id for notice in self._unfinished()}
+        for number in numbers - needed - set(self._reds.values()):
+            self.books.ledger.release("notice", str(number))
+
+    # What is told
+
+    def tell(self, notice: Notice, now: float, but: str = "") -> None:
+        """Number a notice, and put it into the outbox of each channel `but` one, or of the first of a chain."""
+        self._newest += 1
+        notice = self._keep(notice, self._newest)
+        if notice.open:
+            self._reds[notice.incident] = notice.id
+        if notice.verdict is Verdict.GAVE_UP:
+            self._say_given_up(notice)
+        words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
+        level = "error" if notice.red else "info"
+        self.journal.log(level, ". ".join(filter(None, words)))
+        outboxes = list(self.outboxes.values())
+        if self.settings.chain:
+            outboxes = outboxes[:1]
+        for outbox in outboxes:
+            if outbox.channel != but:
+                outbox.put(notice, now)
+
+    def amend(self, notice: Notice, now: float) -> None:
+        """What was told of an outage reads otherwise now, wherever that can be."""
+        number = self._reds.get(notice.incident)
+        if number is None:
+            return
+        notice = self._keep(notice, number)
+        for outbox in self.outboxes.values():
+            outbox.amend(notice, now)
+        if notice.open:
+            if notice.verdict is Verdict.GAVE_UP:
+                self._say_given_up(notice)
+            return
+        self._given_up.discard(notice.incident)
+        del self._reds[notice.incident]
+        held = {key for kind, key in self.books.ledger.alive if kind == "notice"}
+        self._let_go({int(key) for key in held if key.isdecimal()})
+
+    def _keep(self, notice: Notice, number: int) -> Notice:
+        """A notice with its number, without secrets, and durable."""
+        hide = self.journal.mask
+        notice = shown(notice)
+        notice = replace(
+            notice,
+            id=number,
+            name=hide(notice.name),
+            plan=hide(notice.plan),
+            error=hide(notice.error),
+            logs=tuple(map(hide, notice.logs)),
+        )
+        self.books.put_notice(notice)
+        return notice
+
+    def _say_given_up(self, notice: Notice) -> None:
+        if notice.incident in self._given_up:
+            return
+        self._given_up.add(notice.incident)
+        words = f"[{notice.verdict}] {headline(notice)}"
+        self.journal.log("error", words)
+        self._failures.append(words)
+
+    # What goes out, and what becomes of it
+
+    def jobs(self, host: str, now: float) -> list[Deliver]:
+        """The messages and edits that may be sent now."""
+        if self.settings.chain:
+            escalate(list(self.outboxes.values()), now)
+        jitter = int.from_bytes(os.urandom(1)) / 256
+        jobs: list[Deliver] = []
+        for outbox in self.outboxes.values():
+            job = outbox.take(now, host, jitter)
+            if job:
+                jobs.append(replace(job, nonce=f"{self._tag}-{job.nonce}"))
+        return jobs
+
+    def next_due_at(self, now: float) -> float | None:
+        """When something may be sent next."""
+        dues = [outbox.next_due_at(now) for outbox in self.outboxes.values()]
+        return min((due for due in dues if due is not None), default=None)
+
+    def delivered(self, seen: Delivered, now: float) -> list[Log]:
+        """A message's fate: note who has been told, and tell the others of a channel that is lost."""
+        seen = replace(seen, why=self.journal.mask(seen.why))  # a bridge may well quote its token
+        outbox = self.outboxes[seen.channel]
+        flight, retired_before = outbox.flight, outbox.retired
+        done, logs = outbox.settle(seen, now)
+        for notice in done:
+            self.figures.delivery.add(now - notice.at)
+            self.books.put_delivery(notice.id, seen)
+        told = {notice.id for notice in done}
+        if self.settings.chain and seen.channel != Drop.name:
+            for other in self.outboxes.values():
+                if other is not outbox:
+                    other.discard(told)
+        said = {notice.id for notice in flight.notices} if flight else set()
+        self._let_go(told | said)
+        if outbox.retired and not retired_before and len(self.outboxes) > 1:
+            lost = Notice(Verdict.CHANNEL_LOST, seen.channel, now, error=seen.why)
+            self.tell(lost, now, but=seen.channel)
+        return logs
+
+    @property
+    def underway(self) -> bool:
+        """Whether a message is in flight."""
+        return any(outbox.flight for outbox in self.outboxes.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts wait, through whichever channel."""
+        return sum(len(outbox.waiting) for outbox in self.outboxes.values())
+
+    @property
+    def retired(self) -> dict[str, str]:
+        """The channels that take nothing any more, and why."""
+        return {name: outbox.retired for name, outbox in self.outboxes.items() if outbox.retired}
+
+
+# ─── Pulse ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Pulse:
+    """Whether all goes on, for those who watch Sentinel: a file, the service manager, a dead-man's switch."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        watchdog: Watchdog,
+        lanes: Lanes,
+        post: Post,
+    ) -> None:
+        self.settings, self.watchdog, self.lanes, self.post = settings, watchdog, lanes, post
+        self.manager = Manager(environment)
+        self.files = health_files(settings, environment)
+        self.due_at = 0.0
+        self._heartbeat_at = 0.0
+        self._heartbeat_why = ""
+        self._listed_at = time.monotonic()
+
+    def listed(self, now: float) -> None:
+        """A listing was answered, or refused: somebody is at work."""
+        self._listed_at = now
+
+    def stuck(self, now: float) -> str:
+        """Who does not get on with its work, empty for nobody; an engine or Discord that is away is no trouble of
+        ours."""
+        late = list(self.lanes.overdue.values())
+        if now - self._listed_at > self.settings.poll_interval + LISTING_LIMIT:
+            late.append("listing")
+        if late:
+            return f"no progress: {listed(late)}"
+        retired = self.post.retired
+        if len(retired) == len(self.post.outboxes):
+            return f"no channel takes alerts: {'; '.join(retired.values())}"
+        return ""
+
+    def beat(self, now: float) -> None:
+        """Tell that all goes on, or what does not."""
+        if now < self.due_at:
+            return
+        self.due_at = now + min(PULSE, self.manager.interval or PULSE)
+        stuck = self.stuck(now)
+        moment = math.floor(now * 10) / 10
+        write_health(self.files, f"{moment:.1f} {one_line(stuck) or 'ok'}")
+        lines = [f"STATUS={stuck or self._status()}"]
+        if not self.lanes.overdue:
+            lines.append("WATCHDOG=1")
+        self.manager.say(*lines)
+        if self.settings.heartbeat_url and now >= self._heartbeat_at and not stuck:
+            self._heartbeat_at = now + HEARTBEAT_EVERY
+            self.lanes.put("heartbeat", self.settings.heartbeat_url.bare)
+
+    def _status(self) -> str:
+        link = self.watchdog.link
+        if link.is_away:
+            return f"the engine does not answer ({link.why})"
+        phases = [service.phase for service in self.watchdog.services.values()]
+        down = sum(phase in FALLEN for phase in phases)
+        return f"watching {counted(len(phases), 'service')}, {down} down"
+
+    def failed(self) -> None:
+        """Something was given up: the dead-man's switch is to know."""
+        if self.settings.heartbeat_url:
+            self.lanes.put("heartbeat", fail_url(self.settings.heartbeat_url.bare))
+
+    def pinged(self, seen: Pinged) -> list[Log]:
+        """The dead-man's switch was fetched, or was not: said when that changes."""
+        news = seen.why != self._heartbeat_why
+        self._heartbeat_why = seen.why
+        return [Log("warning", f"heartbeat: {seen.why}")] if seen.why and news else []
+
+
+# ─── Front desk ─────────────────────────────────────────────────────────────────────────────────
 
 HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
+NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
+NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
+PLAIN_TEXT = "text/plain"
+GET_PATHS = ("/healthz", "/metrics", "/status")
+
+Reply = tuple[int, str, str]  # HTTP status, kind of content, text
 
 
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
     """Serve /healthz, /metrics, /status, /notify in threads; the main thread decides. OSError: no such address."""
     import socketserver
-    from http.server import ThreadingHTTPServer  # only for those who want it: it takes time and memory
+    from http.server import (
+        ThreadingHTTPServer,
+    )  # only for those who want it: it takes time and memory
 
-    def ask(path: str, words: Notice | None = None) -> tuple[int, str, str]:
-        reply: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
+    host, _, port = address.rpartition(":")
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        daemon_threads = True
+        server_bind = socketserver.TCPServer.server_bind  # no name is looked up
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Nothing: who hangs up early is no news."""
+
+    def ask(path: str, words: Notice | None = None) -> Reply:
+        reply: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         put(Asked(path, reply.put, words))
         try:
             return reply.get(timeout=HTTP_PATIENCE)
         except queue.Empty:
-            return 503, "text/plain", "Sentinel does not answer\n"
+            return 503, PLAIN_TEXT, "Sentinel does not answer\n"
 
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    server = type("Server", (ThreadingHTTPServer,), {
-        "address_family": family, "daemon_threads": True, "server_bind": socketserver.TCPServer.server_bind,
-        "handle_error": lambda *_: None})  # no name is looked up, and who hangs up early is no news
-    listening = server((host.strip("[]"), int(port)), handler_of(token, ask))
+    listening = Server((host.strip("[]"), int(port)), handler_of(token, ask))
     threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
 
 
-def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
+def handler_of(token: str, ask: Callable[..., Reply]) -> type:
     """What answers one HTTP request; `ask` has the main thread answer it."""
     from http.server import BaseHTTPRequestHandler
 
@@ -5048,8 +9338,8 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
 
         def setup(self) -> None:
             super().setup()
-            self.deadline = threading.Timer(2 * HTTP_PATIENCE, hang_up, [self.connection])  # for one that drips
-            self.deadline.start()
+            self.deadline = threading.Timer(2 * HTTP_PATIENCE, hang_up, [self.connection])
+            self.deadline.start()  # for one that drips
 
         def finish(self) -> None:
             self.deadline.cancel()
@@ -5057,7 +9347,10 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            self.answer(*(ask(path) if path in ("/healthz", "/metrics", "/status") else (404, "text/plain", "not found\n")))
+            if path in GET_PATHS:
+                self.answer(*ask(path))
+            else:
+                self.answer(404, PLAIN_TEXT, "not found\n")
 
         def do_POST(self) -> None:
             self.answer(*take_words(self.path, self.headers, self.rfile.read, token, ask))
@@ -5065,9 +9358,11 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
         def answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
             self.send_response(status)
-            headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
-            for name, value in (headers | ({"Retry-After": "60"} if status == 429 else {})).items():
-                self.send_header(name, value)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            if status == TOO_MANY:
+                self.send_header("Retry-After", "60")
             self.end_headers()
             self.wfile.write(body)
             self.close_connection = True
@@ -5078,40 +9373,113 @@ def handler_of(token: str, ask: Callable[..., tuple[int, str, str]]) -> type:
     return Handler
 
 
-def take_words(path: str, headers: Headers, read: Callable[[int], bytes], token: str,
-               ask: Callable[[str, Notice], tuple[int, str, str]]) -> tuple[int, str, str]:
+def take_words(
+    path: str,
+    headers: Headers,
+    read: Callable[[int], bytes],
+    token: str,
+    ask: Callable[[str, Notice], Reply],
+) -> Reply:
     """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
     length = headers.get("Content-Length", "")
-    size = int(length) if re.fullmatch(r"[0-9]{1,100}", length) else -1
     if path.partition("?")[0] != "/notify" or not token:
-        return 404, "text/plain", "not found\n"
-    if not hmac.compare_digest(headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
-        return 401, "text/plain", "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
-    if size < 0:
-        return 400, "text/plain", "a Content-Length is needed\n"
-    if size > BODY_LIMIT:
-        return 413, "text/plain", f"at most {BODY_LIMIT} bytes\n"
+        return 404, PLAIN_TEXT, "not found\n"
+    given = headers.get("Authorization", "").encode()
+    if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        return 401, PLAIN_TEXT, "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
+    if not re.fullmatch(r"[0-9]{1,100}", length):
+        return 400, PLAIN_TEXT, "a Content-Length is needed\n"
+    if int(length) > BODY_LIMIT:
+        return 413, PLAIN_TEXT, f"at most {BODY_LIMIT} bytes\n"
     try:
-        document = json.loads(read(size))
+        document = json.loads(read(int(length)))
     except (ValueError, RecursionError, OSError):
-        return 400, "text/plain", 'the body is no JSON; send {"title": "…", "message": "…", "level": "info"}\n'
+        form = '{"title": "…", "message": "…", "level": "info"}'
+        return 400, PLAIN_TEXT, f"the body is no JSON; send {form}\n"
     try:
         return ask("/notify", words_of(document))
     except ValueError as error:
-        return 400, "text/plain", f"{error}\n"
+        return 400, PLAIN_TEXT, f"{error}\n"
 
 
 def words_of(document: JSON) -> Notice:
     """Somebody's own words: `{"title", "message", "level"}`. ValueError where they are not that."""
     title, message = (clean(text_at(document, name)).strip() for name in ("title", "message"))
     level = at(document, "level") or "info"
-    if not title or len(title) > NOTE_TITLE:
+    if not 0 < len(title) <= NOTE_TITLE:
         raise ValueError(f"title: a text of 1 to {NOTE_TITLE} characters")
-    if not message or len(message) > NOTE_TEXT:
+    if not 0 < len(message) <= NOTE_TEXT:
         raise ValueError(f"message: a text of 1 to {NOTE_TEXT} characters")
     if level not in OTHERS:
         raise ValueError(f"level: one of {', '.join(OTHERS)}")
     return Notice(Verdict(level), redact(title), 0.0, plan=redact(message))
+
+
+class FrontDesk:
+    """Answers the local HTTP server."""
+
+    def __init__(
+        self, watchdog: Watchdog, post: Post, pulse: Pulse, books: Books, figures: Figures
+    ) -> None:
+        self.watchdog, self.post, self.pulse = watchdog, post, pulse
+        self.books, self.figures = books, figures
+        self._noted_at: deque[float] = deque(maxlen=NOTES)
+        self._promised: list[Callable[[Reply], None]] = []  # who is answered once all is durable
+
+    def answer(self, asked: Asked, now: float) -> None:
+        """Answer at once, or once the words of others are durable."""
+        if asked.words:
+            self._take(asked, asked.words, now)
+            return
+        match asked.path:
+            case "/healthz":
+                stuck = self.pulse.stuck(now)
+                asked.reply((503 if stuck else 200, PLAIN_TEXT, f"{stuck or 'ok'}\n"))
+            case "/metrics":
+                text = metrics(self.watchdog, self.post.outboxes, self.figures, now)
+                asked.reply((200, f"{PLAIN_TEXT}; version=0.0.4", text))
+            case _:
+                document = status_document(self.watchdog, self.post.outboxes, self.books.offset)
+                text = json.dumps(document, ensure_ascii=False) + "\n"
+                asked.reply((200, "application/json", text))
+
+    def _take(self, asked: Asked, words: Notice, now: float) -> None:
+        if len(self._noted_at) == NOTES and now - self._noted_at[0] < NOTES_SPAN:
+            asked.reply((TOO_MANY, PLAIN_TEXT, "too many; try again in a minute\n"))
+        elif self.books.ledger.trouble:
+            asked.reply(NOT_DURABLE)
+        else:
+            self._noted_at.append(now)
+            self.post.tell(replace(words, at=now), now)
+            self._promised.append(asked.reply)
+
+    def keep_promises(self) -> None:
+        """All was written, or could not be: say so to those who wait for that."""
+        promised = self._promised
+        self._promised = []
+        for reply in promised:
+            reply(NOT_DURABLE if self.books.ledger.trouble else (202, PLAIN_TEXT, "taken\n"))
+
+
+NOT_DURABLE: Reply = (503, PLAIN_TEXT, "the ledger can't be written, so nothing is promised\n")
+
+
+# ─── Daemon ─────────────────────────────────────────────────────────────────────────────────────
+
+LOOK_LIMIT, LIST_LIMIT, RESTART_LIMIT = (
+    90.0,
+    150.0,
+    120.0,
+)  # the last beyond a container's stop timeout
+COURIER_LIMIT = 150.0  # how long a message may take
+LAST_WORDS, LAST_MESSAGES = (
+    0.3,
+    1.5,
+)  # how long Sentinel listens, and sends, when it is asked to end
+CATCH_UP = 10.0  # the longest that alerts wait for company at the start
+CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
+LONGEST_WAIT = 60.0
+WORKERS = {"look": 3, "start": 4, "restart": 4}
 
 
 class Daemon:
@@ -5121,472 +9489,282 @@ class Daemon:
         self.settings = settings
         self.engine = engine_of(settings, environment)
         self.engine.heals = settings.restart
+        self.journal = Journal(settings, environment)
         self.watchdog = Watchdog(settings)
-        self.ledger = Ledger(state_folder(settings, environment), self.mask)
-        self.channels = {channel.name: channel for channel in channels_of(settings, environment)}
-        self.outboxes = {name: Outbox(name, channel.edits, settings.chain) for name, channel in self.channels.items()}
-        self.notices = 0
-        self.reds: dict[int, int] = {}  # outages that go on → the notices that tell of them
-        self.kept: set[int] = set()  # outages that the ledger holds
-        self.given_up: set[int] = set()  # outages of which that was said
-        self.greeted, self.heartbeat_why = not settings.greet, ""
-        self.offset = 0.0  # what turns monotonic moments into calendar time
-        self.tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
-        self.manager, self.journal = Manager(environment), journal_is(environment, 2)
-        self.web = Web(environment)
-        self.health_files = health_files(settings, environment)
-        self.pulse_at = self.heartbeat_at = self.prune_at = 0.0
-        self.began: dict[str, deque[float]] = {name: deque() for name in ("look", *self.channels)}  # jobs under way
-        self.listed_at = time.monotonic()
-        self.notes: deque[float] = deque(maxlen=NOTES)
-        self.replies: list[Callable[[], None]] = []
+        ledger = Ledger(state_folder(settings, environment), self.journal.mask)
+        self.books = Books(settings, ledger, self.journal)
         self.figures = Figures()
-        self.inbox: queue.SimpleQueue[Observation] = queue.SimpleQueue()
-        self.lanes: dict[str, queue.SimpleQueue[Any]] = {
-            lane: queue.SimpleQueue() for lane in (*LANES, "events", "heartbeat", *self.channels)}
+        self.post = Post(
+            settings,
+            channels_of(settings, environment),
+            self.books,
+            self.journal,
+            self.figures,
+        )
+        self.inbox: queue.SimpleQueue[Observation | Done] = queue.SimpleQueue()
+        self.lanes = Lanes(self.inbox)
+        self.pulse = Pulse(settings, environment, self.watchdog, self.lanes, self.post)
+        self.desk = FrontDesk(self.watchdog, self.post, self.pulse, self.books, self.figures)
+        self.web = Web(environment)
+        self._greeting = Greeting.WAITS if settings.greet else Greeting.SAID
 
     def run(self) -> int:
         """Watch until asked to stop, or until something breaks."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: self.inbox.put(StopAsked(number)))
-        self.log("info", f"Sentinel {__version__} watches {self.engine.host}; alerts go to {', '.join(self.channels)}")
+        alerts = ", ".join(self.post.channels)
+        self.journal.log(
+            "info",
+            f"Sentinel {__version__} watches {self.engine.host}; alerts go to {alerts}",
+        )
         try:
-            self._remember()
+            self.remember()
         except LedgerError as error:
-            self.log("error", str(error))
+            self.journal.log("error", str(error))
             return ExitCode.BAD_SETTINGS
-        self._start_workers()
-        self._perform(self.watchdog.begin())
-        self.manager.say("READY=1")
+        self.start_workers()
+        self.perform(self.watchdog.begin())
+        self.pulse.manager.say("READY=1")
         while True:
-            actions: list[Action] = []
-            batch = self._wait()
-            self._read_mutes(time.monotonic())
-            for seen in batch:
-                if isinstance(seen, StopAsked):
-                    return self._leave(actions)
-                if isinstance(seen, Crashed):
-                    return self._broke(seen)
-                actions += self._observed(seen)
-            actions += self.watchdog.tick(time.monotonic())
-            actions += self._greet()
-            self._decided(actions)
-            self._pulse(time.monotonic())
+            ended = self.turn(self.wait())
+            if ended is not None:
+                return ended
 
-    def _observed(self, seen: Observation) -> Iterable[Action]:
-        match seen:
-            case Delivered():
-                return self._delivered(seen)
-            case Asked():
-                self._asked(seen)
-                return []
-            case Pinged():
-                news, self.heartbeat_why = seen.why != self.heartbeat_why, seen.why
-                return [Log("warning", f"heartbeat: {seen.why}")] if seen.why and news else []
-        self._moved(seen)
-        return self.watchdog.observe(seen, time.monotonic())
-
-    def _broke(self, seen: Crashed) -> int:
-        """End with the reason, so that the supervisor starts it again from durable state."""
-        self.log("error", f"the worker {seen.worker} broke: {seen.report}")
-        if self.settings.heartbeat_url:
-            ping(self.web, fail_url(str.__str__(self.settings.heartbeat_url)))
-        return ExitCode.CRASHED
-
-    def _decided(self, actions: list[Action]) -> None:
-        """Make durable what was decided and what is to be told, then do it."""
+    def remember(self) -> None:
+        """Take up what the ledger holds. LedgerError: it belongs to somebody else."""
         now = time.monotonic()
-        for key in self.watchdog.deaths:
-            self.figures.count("deaths", self.watchdog.services.get(key))
-        self.watchdog.deaths.clear()
-        for action in actions:
-            if isinstance(action, Tell):
-                self._tell(action.notice)
-            elif isinstance(action, Amend):
-                self._amend(action.notice, now)
-        if self.settings.chain:
-            escalate(list(self.outboxes.values()), now)
-        if not self._held(now):
-            jitter = int.from_bytes(os.urandom(1)) / 256
-            jobs = [outbox.take(now, self.watchdog.host, jitter) for outbox in self.outboxes.values()]
-            actions += [replace(job, nonce=f"{self.tag}-{job.nonce}") for job in jobs if job]
-        self._save(now)
-        self._perform(actions)
-        for reply in self.replies:
-            reply()
-        self.replies.clear()
+        self.books.open()
+        outages = self.books.restore(self.watchdog, now)
+        self.post.restore(outages)
+        self.books.read_mutes(self.watchdog, now)
 
-    def _held(self, now: float) -> bool:
-        """Whether alerts still wait for company: what happened while Sentinel was away is told in one message."""
-        return self.watchdog.catching_up and now < self.watchdog.began_at + CATCH_UP
+    # One turn
 
-    def _wait(self) -> list[Observation]:
+    def turn(self, batch: list[Observation | Done]) -> int | None:
+        """Take what has come, decide, make it durable, do it. The exit code where that is the end."""
+        now = time.monotonic()
+        self.books.read_mutes(self.watchdog, now)
+        actions: list[Action] = []
+        stop_asked = False
+        for seen in batch:
+            if isinstance(seen, StopAsked):
+                stop_asked = True
+            elif isinstance(seen, Crashed):
+                return self.broke(seen)
+            else:
+                actions += self.observed(seen)
+        actions += self.give_up_late()
+        actions += self.watchdog.tick(time.monotonic())
+        if stop_asked:
+            return self.leave([action for action in actions if isinstance(action, WORDS)])
+        actions += self.greet()
+        self.decided(actions)
+        self.pulse.beat(time.monotonic())
+        return None
+
+    def wait(self) -> list[Observation | Done]:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
-        dues = [due for due in (self.watchdog.next_due_at(), self.ledger.retry_at or None, self.pulse_at)
-                if due is not None]
-        if self._held(now) or self.settings.chain or self.watchdog.mutes:
-            dues.append(now + 1.0)
-        if not self._held(now):
-            dues += [due for outbox in self.outboxes.values() if (due := outbox.next_due_at(now)) is not None]
-        batch: list[Observation] = []
+        dues = [now + LONGEST_WAIT, self.pulse.due_at]
+        decide_at = self.watchdog.next_due_at()
+        if decide_at is not None:
+            dues.append(decide_at)
+        if self.books.ledger.retry_at:
+            dues.append(self.books.ledger.retry_at)
+        if self.held(now) or self.settings.chain:
+            dues.append(now + CHAIN_STEP)
+        post_at = None if self.held(now) else self.post.next_due_at(now)
+        if post_at is not None:
+            dues.append(post_at)
+        batch: list[Observation | Done] = []
         with contextlib.suppress(queue.Empty):
-            batch.append(self.inbox.get(timeout=max(0.0, min([60.0, *(due - now for due in dues)]))))
+            batch.append(self.inbox.get(timeout=max(0.0, min(dues) - now)))
             while True:
                 batch.append(self.inbox.get_nowait())
         return batch
 
-    def _perform(self, actions: Iterable[Action]) -> None:
+    def observed(self, seen: Observation | Done) -> list[Action]:
+        """What follows from one thing that has come."""
+        now = time.monotonic()
+        if isinstance(seen, Done):
+            if not self.lanes.finish(seen):
+                return []  # it was given up
+            seen = seen.seen
+        match seen:
+            case Delivered():
+                return list(self.post.delivered(seen, now))
+            case Asked():
+                self.desk.answer(seen, now)
+                return []
+            case Pinged():
+                return list(self.pulse.pinged(seen))
+            case Listed() | ListFailed():
+                self.pulse.listed(now)
+            case StreamOpened():
+                self.figures.streams += 1
+        return self.watchdog.observe(seen, now)
+
+    def give_up_late(self) -> list[Action]:
+        """What has taken too long is given up, said, and asked again where that is worth it."""
+        now = time.monotonic()
+        actions: list[Action] = []
+        for job in self.lanes.give_up(now):
+            why = f"no answer within {span(job.limit)}"
+            name = type(job.what).__name__.lower()
+            actions.append(Log("error", f"{job.lane}: given up: {name}, {why}"))
+            match job.what:
+                case Look():
+                    actions += self.watchdog.observe(Looked(job.what.id, None, why=why), now)
+                case List():
+                    actions += self.watchdog.observe(ListFailed(why), now)
+                case Restart():
+                    lost = Restarted(job.what.key, job.what.id, Outcome.UNKNOWN, why)
+                    actions += self.watchdog.observe(lost, now)
+                case Deliver():
+                    lost_message = Delivered(job.what.channel, Fate.UNCLEAR, why=why)
+                    actions += self.post.delivered(lost_message, now)
+        return actions
+
+    def decided(self, actions: list[Action]) -> None:
+        """Make durable what was decided and what is to be told, then do it."""
+        now = time.monotonic()
+        for action in actions:
+            if isinstance(action, Tell):
+                self.figure_detection(action.notice)
+                self.post.tell(action.notice, now)
+            elif isinstance(action, Amend):
+                self.post.amend(action.notice, now)
+        jobs = [] if self.held(now) else self.post.jobs(self.watchdog.link.facts.host, now)
+        self.books.save(self.watchdog, self.post, now)
+        self.perform([*actions, *jobs])
+        self.desk.keep_promises()
+        if self.books.prune(now):
+            self.figures.keep(self.watchdog.services.values())
+
+    def figure_detection(self, notice: Notice) -> None:
+        """How long it took to see a death; what was before Sentinel's time, or while it was away, says nothing."""
+        container = notice.container
+        if container is None or notice.uptime is None or not container.finished_time:
+            return
+        if not self.watchdog.lives.runs.was_before(container.finished_time):
+            self.figures.detection.add(time.time() - container.finished_time)
+
+    def held(self, now: float) -> bool:
+        """Whether alerts still wait for company: what happened while Sentinel was away is told in one message."""
+        return self.watchdog.catching_up and now < self.watchdog.began_at + CATCH_UP
+
+    def perform(self, actions: Iterable[Action]) -> None:
+        """Do what was decided, or hand it to those who do."""
         for action in actions:
             match action:
                 case Log():
-                    self.log(action.level, action.text)
+                    self.journal.log(action.level, action.text)
+                case Count():
+                    service = self.watchdog.services.get(action.key)
+                    self.figures.count(action.what, service, action.times)
                 case CloseStream():
                     self.engine.close_stream()
                 case Subscribe():
-                    self.lanes["events"].put(action)
+                    self.lanes.put("events", action)
                 case Restart():
-                    self.figures.count("restarts", self.watchdog.services.get(action.key))
-                    self.lanes["restart" if action.alive else "start"].put(action)
-                case Look() | List():
-                    self.began["look"].append(time.monotonic())
-                    self.lanes["look"].put(action)
+                    limit = action.stop_timeout + RESTART_LIMIT
+                    self.lanes.put("restart" if action.alive else "start", action, limit)
+                case Look():
+                    self.lanes.put("look", action, LOOK_LIMIT)
+                case List():
+                    self.lanes.put("look", action, LIST_LIMIT)
                 case Deliver():
-                    self.began[action.channel].append(time.monotonic())
-                    self.lanes[action.channel].put(action)
+                    self.lanes.put(action.channel, action, COURIER_LIMIT)
+        if self.post.take_failures():
+            self.pulse.failed()
 
-    # Whether all goes on, and who wants to know
+    # How it begins and ends
 
-    def _moved(self, seen: Observation) -> None:
-        """Note what an answer says about the workers."""
-        if isinstance(seen, Looked | Listed | ListFailed) and self.began["look"]:
-            self.began["look"].popleft()
-        if isinstance(seen, Listed | ListFailed):
-            self.listed_at = time.monotonic()
-        if isinstance(seen, StreamOpened):
-            self.figures.streams += 1
-
-    def stuck(self, now: float) -> str:
-        """Who does not get on with its work, empty for nobody; an engine or Discord that is away is no trouble of ours."""
-        limits = {"look": LOOK_LIMIT}
-        late = [name for name, began in self.began.items() if began and now - began[0] > limits.get(name, COURIER_LIMIT)]
-        if now - self.listed_at > self.settings.poll_interval + LIST_LIMIT:
-            late.append("listing")
-        return f"no progress: {listed(late)}" if late else ""
-
-    def _pulse(self, now: float) -> None:
-        """Tell those who watch Sentinel that it gets on, or what does not."""
-        if now < self.pulse_at:
-            return
-        self.pulse_at = now + min(PULSE, self.manager.interval or PULSE)
-        stuck = self.stuck(now)
-        write_health(self.health_files, f"{math.floor(now * 10) / 10:.1f} {stuck or 'ok'}")
-        states = [service.phase for service in self.watchdog.services.values()]
-        down = sum(phase in (Phase.WAITING, Phase.RESTARTING, Phase.GAVE_UP) for phase in states)
-        where = f"the engine does not answer ({self.watchdog.lost_why})" if self.watchdog.lost_at is not None else (
-            f"watching {counted(len(states), 'service')}, {down} down")
-        self.manager.say(f"STATUS={stuck or where}", *(["WATCHDOG=1"] if not stuck else []))
-        if self.settings.heartbeat_url and now >= self.heartbeat_at and not stuck:
-            self.heartbeat_at = now + HEARTBEAT_EVERY
-            self.lanes["heartbeat"].put(str.__str__(self.settings.heartbeat_url))
-
-    def _asked(self, seen: Asked) -> None:
-        """Answer the local HTTP server; words of others are answered for once they are durable."""
-        now = time.monotonic()
-        if seen.words:
-            if len(self.notes) == NOTES and now - self.notes[0] < NOTES_SPAN:
-                seen.reply((429, "text/plain", "too many; try again in a minute\n"))
-                return
-            if self.ledger.trouble:
-                seen.reply((503, "text/plain", "the ledger can't be written, so nothing is promised\n"))
-                return
-            self.notes.append(now)
-            self._tell(replace(seen.words, at=now))
-            self.replies.append(lambda: seen.reply((202, "text/plain", "taken\n")))
-        elif seen.path == "/healthz":
-            stuck = self.stuck(now)
-            seen.reply((503 if stuck else 200, "text/plain", f"{stuck or 'ok'}\n"))
-        elif seen.path == "/metrics":
-            seen.reply((200, "text/plain; version=0.0.4", metrics(self.watchdog, self.outboxes, self.figures, now)))
-        else:
-            document = status_document(self.watchdog, self.outboxes, self.offset)
-            seen.reply((200, "application/json", json.dumps(document, ensure_ascii=False) + "\n"))
-
-    # What is told
-
-    def _keep(self, notice: Notice, number: int) -> Notice:
-        """A notice with its number, without secrets, and durable."""
-        logs = tuple(self.mask(line) for line in notice.logs)
-        notice = replace(notice, id=number, logs=logs, error=self.mask(notice.error), name=self.mask(notice.name),
-                         plan=self.mask(notice.plan))
-        self._put_notice(notice)
-        return notice
-
-    def _put_notice(self, notice: Notice) -> None:
-        self.ledger.put("notice", str(notice.id), notice_record(notice, self.offset), notice.at + self.offset)
-
-    def _amend(self, notice: Notice, now: float) -> None:
-        """What was told of an outage reads otherwise now, wherever that can be."""
-        if number := self.reds.get(notice.incident):
-            notice = self._keep(notice, number)
-            for outbox in self.outboxes.values():
-                outbox.amend(notice, now)
-            if notice.verdict is Verdict.GAVE_UP and notice.open:
-                self._gave_up(notice)
-            if not notice.open:
-                self.given_up.discard(notice.incident)
-                del self.reds[notice.incident]
-                self._let_go({int(key) for kind, key in self.ledger.alive if kind == "notice" and key.isdecimal()})
-
-    def _gave_up(self, notice: Notice) -> None:
-        if notice.incident not in self.given_up:
-            self.given_up.add(notice.incident)
-            self.log("error", f"[{notice.verdict}] {headline(notice)}")
-            if self.settings.heartbeat_url:
-                self.lanes["heartbeat"].put(fail_url(str.__str__(self.settings.heartbeat_url)))
-
-    def _let_go(self, numbers: set[int]) -> None:
-        """Notices that no channel needs any more are kept by the ledger alone."""
-        needed = {notice.id for notice in self._unfinished()}
-        for number in numbers - needed - set(self.reds.values()):
-            self.ledger.release("notice", str(number))
-
-    def _tell(self, notice: Notice, without: str = "") -> None:
-        """Number a notice, and put it into the outbox of each channel, or of the first of a chain."""
-        self.notices += 1
-        notice = self._keep(notice, self.notices)
-        if notice.open:
-            self.reds[notice.incident] = notice.id
-        if notice.container and notice.uptime is not None and notice.container.finished_time:
-            self.figures.detection.add(time.time() - notice.container.finished_time)
-        if notice.verdict is Verdict.GAVE_UP:
-            self._gave_up(notice)
-        words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
-        self.log("info" if notice.verdict in COLOURS else "error", ". ".join(filter(None, words)))
-        for outbox in list(self.outboxes.values())[: 1 if self.settings.chain else None]:
-            if self.settings.chain or (not outbox.dead and outbox.channel != without):
-                outbox.waiting.append(notice)
-
-    def _delivered(self, seen: Delivered) -> list[Log]:
-        """A message's fate: note who has been told, and tell the others of a channel that is lost."""
-        seen = replace(seen, why=self.mask(seen.why))  # a bridge may well quote its token
-        outbox = self.outboxes[seen.channel]
-        self.began[seen.channel].clear()
-        lost_before = outbox.dead
-        done, logs = outbox.settle(seen, time.monotonic())
-        told = [notice.id for notice in done]
-        for number in told:
-            state = {"message": seen.message, "why": seen.why if seen.fate is not Fate.SENT else ""}
-            self.figures.delivery.add(time.monotonic() - next(notice.at for notice in done if notice.id == number))
-            self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
-        if self.settings.chain and seen.channel != Drop.name:
-            for other in (other for other in self.outboxes.values() if other is not outbox):
-                other.discard(set(told))
-        self._let_go({notice.id for notice in (*outbox.sent, *done)})
-        if outbox.dead and not lost_before and len(self.outboxes) > 1:
-            self._tell(Notice(Verdict.CHANNEL_LOST, seen.channel, time.monotonic(), error=seen.why), seen.channel)
-        return logs
-
-    def _greet(self) -> list[Action]:
+    def greet(self) -> list[Action]:
         """Once it is known how things stand: one summary, unless the same was said just before a restart."""
         now, now_time = time.monotonic(), time.time()
-        if self.greeted or self.watchdog.initial is None or self._held(now):
+        waits = self._greeting is Greeting.WAITS
+        if not waits or not self.watchdog.link.listed.done or self.held(now):
             return []
-        self.greeted = True
-        notice = greeting(self.watchdog, [*self.channels], self._degraded(), now, now_time)
-        before = self.ledger.records("meta").get("greeting")
-        said = re.sub(r"\d+[smhd]\w*", "", json.dumps(notice.facts))  # but for how long
-        self.ledger.put("meta", "greeting", [said, now_time], now_time)
-        again = fits(before, ["", 0.0]) and before[0] == said and now_time - before[1] < GREET_AGAIN  # type: ignore[index]
-        return [] if again else [Tell(notice)]
+        self._greeting = Greeting.SAID
+        channels, degraded = list(self.post.channels), self.degraded()
+        notice = greeting(self.watchdog, channels, degraded, now, now_time)
+        return [] if self.books.greeted_lately(notice, now_time) else [Tell(notice)]
 
-    def _degraded(self) -> str:
+    def degraded(self) -> str:
         """What does not work as it should, and what follows from it."""
-        return "; ".join(filter(None, (
-            "events are refused, so deaths are found by listing" if self.watchdog.refused else "",
-            f"tell only: {self.engine.tell_only}" if self.engine.tell_only else "",
-            f"no ledger: {self.ledger.trouble}" if self.ledger.trouble else "",
-            *(f"{name} takes no alerts: {outbox.dead}" for name, outbox in self.outboxes.items() if outbox.dead))))
+        words: list[str] = []
+        if self.watchdog.link.stream.flow is Flow.REFUSED:
+            words.append("events are refused, so deaths are found by listing")
+        if self.engine.tell_only:
+            words.append(f"tell only: {self.engine.tell_only}")
+        if self.books.ledger.trouble:
+            words.append(f"no ledger: {self.books.ledger.trouble}")
+        for name, why in self.post.retired.items():
+            words.append(f"{name} takes no alerts: {why}")
+        return "; ".join(words)
 
-    # What is remembered
+    def broke(self, seen: Crashed) -> int:
+        """End with the reason, so that the supervisor starts it again from durable state."""
+        self.journal.log("error", f"the worker {seen.worker} broke: {seen.report}")
+        if self.settings.heartbeat_url:
+            ping(self.web, fail_url(self.settings.heartbeat_url.bare))
+        return ExitCode.CRASHED
 
-    def _read_mutes(self, now: float) -> None:
-        """Take over what `mute` and `unmute` have written, before anything else is decided."""
-        self._set_offset(now)
-        if self.ledger.changed_outside():
-            mutes = mutes_of(self.ledger, self.offset)
-            if self.ledger.database:  # else it could not be read, which ends no mute
-                self.watchdog.mute(mutes, now)
-        while self.ledger.odd:
-            self.log("warning", f"ledger: the record of {self.ledger.odd.pop()} makes no sense and is left out")
-
-    def _set_offset(self, now: float) -> None:
-        """Follow the calendar clock, but not from one tick to the next: no record shall change by that alone."""
-        if abs(time.time() - now - self.offset) > OFFSET_ERROR:
-            self.offset = self.watchdog.calendar_offset = time.time() - now
-
-    def _remember(self) -> None:
-        """Open the ledger and take up what it holds. LedgerError: it belongs to somebody else."""
-        if warning := self.ledger.open():
-            self.log("warning", f"ledger: {warning}")
-        now, now_time = time.monotonic(), time.time()
-        self._set_offset(now)
-        meta = self.ledger.records("meta")
-        self.offset = max(self.offset, self.ledger.newest() - now)  # else all is to come, after a clock that was ahead
-        revived = self._revived("outage", lambda key, document: outage_of(int(key), document, self.offset))
-        outages: dict[int, Outage] = {outage.number: outage for outage in revived}
-        self.kept = set(outages)
-        services = self._revived("service", lambda key, document: service_of(key, document, self.offset, self.settings,
-                                                                             outages))
-        self._remember_notices(outages, whole_at(meta, "notices"))
-        self.tag = text_at(meta, "tag") or self.tag
-        for channel in self.channels.values():
-            if isinstance(channel, Webhook):
-                channel.keep_to(text_at(meta, "thread"))
-        position, remind = at(meta, "position"), at(meta, "remind")
-        self.watchdog.restore(services, outages, text_at(meta, "engine"),
-                              position if isinstance(position, float) else 0.0, whole_at(meta, "incidents"), now, now_time)
-        if fits(end := at(meta, "end"), [0.0, 0.0, 0.0]):
-            self.watchdog.resume_end(end[0], end[1], end[2] > 0, now)
-        if isinstance(remind, float) and 0 < remind < 1e11 and self.settings.remind:
-            self.watchdog.due["remind", ""] = remind - self.offset
-        self._set_offset(now)
-        self.ledger.put("meta", "began", now_time, now_time)
-        self._read_mutes(now)
-
-    def _revived(self, kind: str, revive: Callable[[str, JSON], Any]) -> list[Any]:
-        """What the records of a kind stand for; one that makes no sense is left out, which is said."""
-        found = []
-        for key, document in self.ledger.records(kind).items():
-            try:
-                found.append(revive(key, document))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self.log("warning", f"ledger: the record of {kind} {key} makes no sense ({error!r}) and is left out")
-        return found
-
-    def _remember_notices(self, outages: Mapping[int, Outage], newest: int) -> None:
-        """Fill the outboxes, and find which notices tell of what still goes on."""
-        notices = self.ledger.records("notice")
-        self.notices = max([newest, *(int(key) for key in notices if key.isdecimal())])
-        for name, document in self.ledger.records("outbox").items():
-            if name in self.outboxes and not fill_outbox(self.outboxes[name], document, notices, self.offset):
-                self.log("warning", f"ledger: some alerts that waited for {name} make no sense and are left out")
-        for notice in self._unfinished():
-            self._put_notice(notice)
-        for key, document in notices.items():
-            if at(document, "open") is True and key.isdecimal() and whole_at(document, "incident") in outages:
-                self.reds[whole_at(document, "incident")] = int(key)
-
-    def _unfinished(self) -> list[Notice]:
-        """Notices that wait in an outbox, or stand in a message that may still change."""
-        return [notice for outbox in self.outboxes.values()
-                for notices in (outbox.waiting, *(message.notices for message in outbox.posted.values()))
-                for notice in notices]
-
-    def _save(self, now: float, leaving: bool = False) -> None:
-        """One transaction for everything that has changed since the last."""
-        now_time = time.time()
-        watchdog = self.watchdog
-        for key in watchdog.touched:
-            if service := watchdog.services.get(key):
-                self.ledger.put("service", key, service_record(service, watchdog.due_of(service), self.offset), now_time)
-            else:
-                self.ledger.drop("service", key)
-        watchdog.touched.clear()
-        self._save_outages(now_time)
-        for name, outbox in self.outboxes.items():
-            self.ledger.put("outbox", name, outbox_record(outbox, self.offset), now_time)
-        remind = watchdog.due.get(("remind", ""))
-        facts = {"notices": self.notices, "incidents": watchdog.incidents, "engine": watchdog.engine_id, "tag": self.tag,
-                 "end": watchdog.engine_end(leaving), "remind": round(remind + self.offset) * 1.0 if remind else 0}
-        for name, value in facts.items():
-            self.ledger.put("meta", name, value, now_time)
-        for channel in self.channels.values():
-            if isinstance(channel, Webhook) and channel.made_thread:
-                self.ledger.put("meta", "thread", channel.made_thread, now_time)
-        if self.ledger.unsaved:  # the events' position is no reason of its own to write
-            self.ledger.put("meta", "position", watchdog.position, now_time)
-        if words := self.ledger.commit(now):
-            self.log("warning", f"ledger: {words}")
-        if now >= self.prune_at:
-            self.prune_at = now + 86400.0
-            self.ledger.prune(now_time - self.settings.keep, now_time)
-            self.figures.keep(watchdog.services.values())
-
-    def _save_outages(self, now_time: float) -> None:
-        outages = self.watchdog.outages
-        for number, outage in outages.items():
-            self.ledger.put("outage", str(number), outage_record(outage, self.offset), now_time)
-        for number in self.kept - set(outages):
-            self.ledger.drop("outage", str(number))
-        self.kept = set(outages)
-
-    def _leave(self, actions: list[Action]) -> int:
+    def leave(self, actions: list[Action]) -> int:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
-        self.log("info", "asked to stop")
-        self.manager.say("STOPPING=1")
-        self._hear_out()
+        self.journal.log("info", "asked to stop")
+        self.pulse.manager.say("STOPPING=1")
+        self.decided(actions)
+        self.hear(time.monotonic() + LAST_WORDS, (Heard, Delivered))
         self.engine.close_stream()
-        until = time.monotonic() + 1.5
-        self._decided([action for action in actions if isinstance(action, WORDS)])
-        while any(outbox.busy for outbox in self.outboxes.values()) and (left := until - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                if isinstance(seen := self.inbox.get(timeout=left), Delivered):
-                    self._decided(list(self._delivered(seen)))
-        self._save(time.monotonic(), leaving=True)
-        if waiting := sum(len(outbox.waiting) for outbox in self.outboxes.values()):
-            self.log("info", f"{counted(waiting, 'alert')} not delivered yet; kept for the next start")
+        until = time.monotonic() + LAST_MESSAGES
+        while self.post.underway and time.monotonic() < until:
+            self.hear(until, (Delivered,), once=True)
+        self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
+        waiting = self.post.waiting
+        if waiting:
+            words = f"{counted(waiting, 'alert')} not delivered yet; kept for the next start"
+            self.journal.log("info", words)
         return ExitCode.OK
 
-    def _hear_out(self) -> None:
-        """A last look at the stream: an engine that shuts down stops Sentinel's own container with all others."""
-        until = time.monotonic() + LAST_WORDS
+    def hear(self, until: float, kinds: tuple[type[Any], ...], once: bool = False) -> None:
+        """A last look at the inbox: an engine that shuts down stops Sentinel's own container with all others."""
         while (left := until - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
+            try:
                 seen = self.inbox.get(timeout=left)
-                if isinstance(seen, Heard | Delivered):
-                    self._decided([action for action in self._observed(seen) if isinstance(action, WORDS)])
+            except queue.Empty:
+                return
+            inner = seen.seen if isinstance(seen, Done) else seen
+            if isinstance(inner, kinds):
+                actions = self.observed(seen)
+                self.decided([action for action in actions if isinstance(action, WORDS)])
+                if once:
+                    return
 
-    def mask(self, text: str) -> str:
-        """Text without Sentinel's own secrets: a container may well print them, too."""
-        return mask(text, self.settings)
+    # Workers
 
-    def log(self, level: str, text: str) -> None:
-        """One line to standard error, without any secret."""
-        with contextlib.suppress(OSError):
-            form = "journal" if self.journal and self.settings.log == "text" else self.settings.log
-            print(log_line(level, self.mask(text), time.time(), form), file=sys.stderr, flush=True)
-
-    # Workers: each takes one job, does one blocking thing, puts one value in the inbox
-
-    def _start_workers(self) -> None:
-        for lane, workers in LANES.items():
-            for index in range(workers):
-                self._worker(f"{lane}-{index + 1}", lane, self._engine_job)
-        self._worker("events", "events", lambda job: self.engine.events(job.since, time.time, self.inbox.put))
-        for name, channel in self.channels.items():
-            self._worker(name, name, functools.partial(send, channel))
-        self._worker("heartbeat", "heartbeat", lambda url: ping(self.web, url))
+    def start_workers(self) -> None:
+        """Have everything ready that does jobs."""
+        for lane, workers in WORKERS.items():
+            self.lanes.open(lane, workers, self.engine_job)
+        self.lanes.open("events", 1, self.read_events)
+        for name, channel in self.post.channels.items():
+            self.lanes.open(name, 1, functools.partial(send, channel))
+        self.lanes.open("heartbeat", 1, lambda url: ping(self.web, url))
         if self.settings.listen:
             try:
-                serve(self.settings.listen, str.__str__(self.settings.notify_token), self.inbox.put)
+                serve(self.settings.listen, self.settings.notify_token.bare, self.inbox.put)
             except OSError as error:  # no reason to stop watching
-                self.log("error", f"SENTINEL_LISTEN: {self.settings.listen} can't be had ({error.strerror or error});"
-                                  " going on without it")
+                why = f"{self.settings.listen} can't be had ({error.strerror or error})"
+                self.journal.log("error", f"SENTINEL_LISTEN: {why}; going on without it")
 
-    def _worker(self, name: str, lane: str, work: Callable[[Any], Observation]) -> None:
-        jobs = self.lanes[lane]
+    def read_events(self, job: Subscribe) -> Observation:
+        """The event stream, until its end."""
+        return self.engine.events(job.since, time.time, self.inbox.put)
 
-        def loop() -> None:
-            try:
-                while True:
-                    self.inbox.put(work(jobs.get()))
-            except BaseException:  # the top of a thread: whatever it is ends the process, with its reason
-                self.inbox.put(Crashed(name, redact(traceback.format_exc())))
-
-        threading.Thread(target=loop, name=name, daemon=True).start()
-
-    def _engine_job(self, job: List | Look | Restart) -> Observation:
+    def engine_job(self, job: List | Look | Restart) -> Observation:
+        """One request to the engine."""
         match job:
             case List():
                 return self.engine.list_all()
@@ -5596,74 +9774,19 @@ class Daemon:
                 return self.engine.restart(job)
 
 
-def send(channel: Channel, job: Deliver) -> Delivered:
-    """Word a message and send it through a channel."""
-    now = time.monotonic()
-    return channel.send(job, message_of(job, now, time.time() - now))
+class Greeting(Enum):
+    """The summary at the start."""
+
+    WAITS = auto()
+    SAID = auto()
 
 
-# ─── Command line ─────────────────────────────────────────────────────────────────────────────────────────────
+WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
 
 
-def recent_ends(engine: Engine, now_time: float) -> dict[str, bool]:
-    """Who was asked to end, by the engine's last 256 events: container id → asked. Empty where events are refused."""
-    try:
-        body = engine.ask("GET", f"/events?since={now_time - 86400:.0f}&until={now_time:.9f}&filters={EVENT_FILTER}")
-    except EngineError:
-        return {}
-    runs: dict[str, Run] = {}
-    for line in body.splitlines():
-        if event := event_of(json_in(line)):
-            run = runs[event.id] = note(runs.get(event.id, Run()), event)
-            if event.action == "die":
-                run.death = Death(event.time, 0.0, event.exit_code, run)
-    return {container_id: intent_of(run.death, Container(container_id), final=True) is Intent.OPERATOR
-            for container_id, run in runs.items() if run.death}
+# ─── Command line ───────────────────────────────────────────────────────────────────────────────
 
-
-def watched_now(engine: Engine, settings: Settings) -> list[tuple[Container, bool]]:
-    """Every watched container, and whether it is a job."""
-    me = own_container(engine)
-    policies = [(container, policy_of(container, settings, me)[0]) for container in engine.containers()]
-    watched = [(container, policy) for container, policy in policies if policy.watch]
-    awaited = {(container.project, name) for container, _ in watched for name in waits_for_end(container)}
-    return [(container, bool(policy.job) or (container.project, container.service) in awaited)
-            for container, policy in watched]
-
-
-def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
-    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3 unknown."""
-    states: list[State] = []
-    try:
-        states, trouble = states_now(engine_of(settings, environment), settings, wanted)
-    except (EngineError, SettingError) as error:
-        trouble = [str(error)]
-    worst = max((state.severity for state in states), default=3)
-    worst = worst if worst == 2 or not trouble else 3
-    if form == "nagios":
-        print(nagios_text(states, worst, trouble))
-        return worst
-    for words in trouble:
-        print(f"UNKNOWN: {words}", file=sys.stderr)
-    if form == "json":
-        print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
-    elif states:
-        print(state_table(states, time.time(), sys.stdout.isatty() and not environment.get("NO_COLOR")))
-    return worst
-
-
-def states_now(engine: Engine, settings: Settings, wanted: list[str]) -> tuple[list[State], list[str]]:
-    """How what is watched stands, worst first, as far as it is wanted by its names; and what could not be found."""
-    watched, ends = watched_now(engine, settings), recent_ends(engine, time.time())
-    trouble = [f"no watched service is called {name}" for name in wanted
-               if not any(name in container.called for container, _ in watched)]
-    states = [state_of(container, job, ends.get(container.id)) for container, job in watched
-              if not wanted or container.called & set(wanted)]
-    if not states and not trouble:
-        trouble = ["nothing is watched; compose containers are by default, see SENTINEL_WATCH"]
-    return sorted(states, key=lambda state: (-state.severity, state.name)), trouble
-
-
+LONGEST_MUTE = 366 * DAY_SECONDS
 EPILOGUE = """\
 examples:
   sentinel.py                                  watch; alerts go to the terminal
@@ -5676,6 +9799,63 @@ check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables 
 """
 
 
+def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Container]) -> Watchdog:
+    """A watchdog that has taken in all containers as they are, and the engine's recent events; it decides
+    nothing."""
+    now, now_time = time.monotonic(), time.time()
+    watchdog = Watchdog(settings)
+    watchdog.calendar.set(now, now_time)
+    watchdog.link.introduce(own_container(engine))
+    watchdog.lives.runs.take_in(engine.recent_events(now_time), now)
+    watchdog.looks.adopt_all(containers, now)
+    return watchdog
+
+
+def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
+    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3 unknown."""
+    states: list[State] = []
+    try:
+        states, trouble = states_now(engine_of(settings, environment), settings, wanted)
+    except (EngineError, SettingError) as error:
+        trouble = [str(error)]
+    worst = max((state.severity for state in states), default=UNKNOWN)
+    if trouble and worst != CRITICAL:
+        worst = UNKNOWN
+    if form == "nagios":
+        print(nagios_text(states, worst, trouble))
+        return worst
+    for words in trouble:
+        print(f"UNKNOWN: {words}", file=sys.stderr)
+    if form == "json":
+        print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
+    elif states:
+        coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
+        print(state_table(states, time.time(), coloured))
+    return worst
+
+
+def states_now(
+    engine: Engine, settings: Settings, wanted: list[str]
+) -> tuple[list[State], list[str]]:
+    """How what is watched stands, worst first, as far as it is wanted by its names; and what could not be
+    found."""
+    watchdog = watchdog_now(engine, settings, engine.containers())
+    services = list(watchdog.services.values())
+    known: set[str] = set()
+    for service in services:
+        known |= service.container.called
+    trouble = [f"no watched service is called {name}" for name in wanted if name not in known]
+    states: list[State] = []
+    for service in services:
+        if not wanted or service.container.called & set(wanted):
+            states.append(state_of(service, watchdog))
+    if not states and not trouble:
+        words = "nothing is watched; compose containers are by default, see SENTINEL_WATCH"
+        trouble = [words]
+    states.sort(key=lambda state: (-state.severity, state.name))
+    return states, trouble
+
+
 def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     """Send a red and a green sample through every channel: 0 if all took them, 1 if not."""
     failed = False
@@ -5683,216 +9863,326 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
         now = time.monotonic()
         host, nonce = settings.host or socket.gethostname(), f"test{os.urandom(6).hex()}"
         seen = send(channel, Deliver(channel.name, tuple(samples(now)), host, nonce))
-        failed = failed or seen.fate is not Fate.SENT
-        where = f" to {seen.where}" if seen.where else ""
-        print(f"{channel.name}: delivered{where} in {(time.monotonic() - now) * 1000:.0f} ms" if seen.fate is Fate.SENT
-              else f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
+        took = (time.monotonic() - now) * 1000
+        if seen.fate is Fate.SENT:
+            where = f" to {seen.where}" if seen.where else ""
+            print(f"{channel.name}: delivered{where} in {took:.0f} ms")
+        else:
+            failed = True
+            print(f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
     return int(failed)
-
-
-def ledger_to_read(settings: Settings, environment: Mapping[str, str]) -> Ledger | None:
-    """The ledger, opened beside the daemon that writes it; None where there is none."""
-    ledger = Ledger(state_folder(settings, environment))
-    try:
-        ledger.database = sqlite3.connect(f"file:{urllib.parse.quote(ledger.path)}?mode=ro", uri=True, timeout=2.0)
-    except sqlite3.Error:
-        return None
-    return ledger
 
 
 def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
     """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
-    ledger = ledger_to_read(settings, environment)
+    folder = state_folder(settings, environment)
+    ledger = Ledger.beside(folder)
     if ledger is None:
-        print(f"no history yet: there is no ledger in {state_folder(settings, environment)}", file=sys.stderr)
+        print(f"no history yet: there is no ledger in {folder}", file=sys.stderr)
         print("[]" if as_json else "", end="")
         return 0
-    incidents = incidents_of(ledger.records("notice"), ledger.records("delivery"), ledger.records("outbox"))
+    reader = Reader(0.0)  # moments stay Unix seconds
+    notices: dict[int, Notice] = {}
+    for key, document in ledger.records("notice").items():
+        with contextlib.suppress(ValueError, TypeError):
+            notices[int(key)] = reader.value(Notice, document)
+    deliveries, outboxes = ledger.records("delivery"), ledger.records("outbox")
+    incidents = incidents_of(notices, deliveries, outboxes)
     if ledger.trouble:
         print(ledger.trouble, file=sys.stderr)
-    print(json.dumps(incidents, indent=1, ensure_ascii=False) if as_json else history_table(incidents))
+    if as_json:
+        print(json.dumps(incidents, indent=1, ensure_ascii=False))
+    else:
+        print(history_table(incidents))
     return 0
 
 
-def mute(settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float) -> int:
-    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at once. 1 if it can't be."""
-    path = os.path.join(state_folder(settings, environment), "sentinel.db")
+def mute_command(settings: Settings, words: list[str]) -> int:
+    """`mute NAME… DURATION`; 1 where it is called otherwise."""
+    seconds = 0.0
     try:
-        database = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True, timeout=5.0, isolation_level=None)
-        known = known_names(database)
-        muted = {key for (key,) in database.execute("SELECT key FROM record WHERE kind = 'mute'")}
-        if not seconds and "all" not in wanted and (loud := [name for name in wanted if name in known - muted]):
-            others = f"; muted are {listed(sorted(muted))}" if muted else ""
-            raise LedgerError(f"no mute names {listed(loud)}{others}")
-        if unknown := [name for name in wanted if name not in known]:
-            raise LedgerError(f"nothing that is watched is called {unknown[0]}{nearest(unknown[0], known)}")
-        until = time.time() + seconds
-        for name in wanted:
-            if seconds:
-                database.execute("INSERT OR REPLACE INTO record VALUES ('mute', ?, ?, ?)", (name, until, json.dumps(until)))
-            else:
-                database.execute("DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name))
-        database.close()
-    except (sqlite3.Error, LedgerError) as error:
-        foreign = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
-        print(error if isinstance(error, LedgerError) else foreign, file=sys.stderr)
+        if len(words) > 1:
+            seconds = min(interval(words[-1]), LONGEST_MUTE)
+    except ValueError as error:
+        print(f"mute: {error}", file=sys.stderr)
         return 1
-    end = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    print(f"{listed(wanted)}: neither alerts nor restarts until {end}" if seconds else f"{listed(wanted)}: watched again")
+    if not seconds:
+        usage = "write mute NAME DURATION, as in: mute shop 30m; or mute all 1h"
+        print(usage, file=sys.stderr)
+        return 1
+    return mute(settings, os.environ, words[:-1], seconds)
+
+
+def unmute_command(settings: Settings, names: list[str]) -> int:
+    """`unmute NAME…`; 1 where it is called otherwise."""
+    if not names:
+        print("write unmute NAME, or unmute all", file=sys.stderr)
+        return 1
+    return mute(settings, os.environ, names, 0.0)
+
+
+def mute(
+    settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float
+) -> int:
+    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at once. 1 if it can't
+    be."""
+    path = os.path.join(state_folder(settings, environment), "sentinel.db")
+    until_time = time.time() + seconds
+    try:
+        place = f"file:{urllib.parse.quote(path)}?mode=rw"
+        database = sqlite3.connect(place, uri=True, timeout=5.0, isolation_level=None)
+        with contextlib.closing(database):
+            check_names(database, wanted, unmutes=not seconds)
+            write_mutes(database, wanted, until_time if seconds else 0.0)
+    except LedgerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except sqlite3.Error as error:
+        words = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
+        print(words, file=sys.stderr)
+        return 1
+    if not seconds:
+        print(f"{listed(wanted)}: watched again")
+        return 0
+    end = datetime.fromtimestamp(until_time).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    print(f"{listed(wanted)}: neither alerts nor restarts until {end}")
     return 0
+
+
+def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
+    """LedgerError: a name means nothing, or nothing that is muted."""
+    known = known_names(database)
+    rows = database.execute("SELECT key FROM record WHERE kind = 'mute'")
+    muted = {key for (key,) in rows}
+    loud = [name for name in wanted if name in known - muted]
+    if unmutes and loud and "all" not in wanted:
+        others = f"; muted are {listed(sorted(muted))}" if muted else ""
+        raise LedgerError(f"no mute names {listed(loud)}{others}")
+    for name in wanted:
+        if name not in known:
+            hint = nearest(name, known)
+            raise LedgerError(f"nothing that is watched is called {name}{hint}")
+
+
+def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: float) -> None:
+    """Write or, where there is no `until_time`, delete the mutes of these names."""
+    for name in wanted:
+        if until_time:
+            database.execute(
+                "INSERT OR REPLACE INTO record VALUES ('mute', ?, ?, ?)",
+                (name, until_time, json.dumps(until_time)),
+            )
+        else:
+            database.execute(
+                "DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name)
+            )
 
 
 def known_names(database: sqlite3.Connection) -> set[str]:
     """Every name by which the services of a ledger can be meant."""
     known = {"all"}
-    for key, text in database.execute("SELECT key, value FROM record WHERE kind IN ('service', 'mute')"):
+    query = "SELECT key, value FROM record WHERE kind IN ('service', 'mute')"
+    for key, text in database.execute(query):
         made = at(json_in(text), "container")
-        known |= {key} | Container("", text_at(made, "name"), labels_at(made, "labels")).called
+        container = Container("", text_at(made, "name"), labels_at(made, "labels"))
+        known |= {key} | container.called
     return known
-
-
-class Parser(argparse.ArgumentParser):
-    """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
-
-    def error(self, message: str) -> NoReturn:
-        if "check" in sys.argv[1:] and "--nagios" in sys.argv[1:]:
-            print(f"SENTINEL UNKNOWN: {message}")
-        self.exit(3 if "check" in sys.argv[1:] else 2, f"{self.prog}: {message}; see --help\n")
-
-
-COMMANDS = ("watch", "check", "test", "health", "history", "mute", "unmute", "explain")
-
-
-def command_line() -> Parser:
-    """The commands, and a flag for every setting that is no secret."""
-    parser = Parser("sentinel.py", description="Watch containers, tell Discord when one dies, bring it back.",
-                    epilog=EPILOGUE, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"Sentinel {__version__} (Python {sys.version.split()[0]})")
-    parser.add_argument("command", nargs="?", default="watch", choices=COMMANDS, help="what to do (watch)")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="containers, services or projects: check and explain these"
-                        " alone; mute NAME… DURATION, unmute NAME…, where `all` means all")
-    parser.add_argument("--json", action="store_true", help="check, history: as JSON")
-    parser.add_argument("--nagios", action="store_true", help="check: one line, figures, and more lines, as Nagios reads")
-    for name, meta in options():
-        if not meta["secret"]:
-            parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…",
-                                help=f"{meta['meaning'].replace('`', '')} [{meta['variable']}]")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run one command, give its exit code."""
-    arguments = command_line().parse_intermixed_args(argv)
-    command, form = arguments.command, "nagios" if arguments.nagios else "json" if arguments.json else "table"
-    heartbeat_url = ""
-    try:
-        settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
-        if command == "watch" and __name__ == "__main__":
-            relaunch()
-        for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-        heartbeat_url = str.__str__(settings.heartbeat_url) if command == "watch" else ""
-        return commands(settings, arguments.names, form)[command]()
-    except SettingError as error:
-        nagios = command == "check" and form == "nagios"
-        print(nagios_text([], 3, list(error.args)) if nagios else "\n".join(error.args), file=None if nagios else sys.stderr)
-        return 3 if command == "check" else ExitCode.BAD_SETTINGS
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # as `check | head` ends it
-        return ExitCode.OK
-    except Exception:
-        print(redact(traceback.format_exc()), file=sys.stderr)
-        if heartbeat_url:
-            ping(Web(os.environ), fail_url(heartbeat_url))
-        return ExitCode.CRASHED
-
-
-def commands(settings: Settings, names: list[str], form: str) -> dict[str, Callable[[], int]]:
-    """What each command runs."""
-    return {
-        "check": lambda: check(settings, os.environ, names, form),
-        "test": lambda: test_channels(settings, os.environ),
-        "health": lambda: health(settings, os.environ),
-        "history": lambda: history(settings, os.environ, form == "json"),
-        "mute": lambda: mute_command(settings, names, True),
-        "unmute": lambda: mute_command(settings, names, False),
-        "explain": lambda: explain(settings, os.environ, names),
-        "watch": lambda: Daemon(settings, os.environ).run()}
-
-
-LONGEST_MUTE = 366 * 86400.0
-
-
-def mute_command(settings: Settings, words: list[str], on: bool) -> int:
-    """`mute NAME… DURATION`, `unmute NAME…`; 1 where it is called otherwise."""
-    try:
-        seconds = min(interval(words[-1]), LONGEST_MUTE) if on and len(words) > 1 else 0.0
-    except ValueError as error:
-        print(f"mute: {error}", file=sys.stderr)
-        return 1
-    names = words[:-1] if on else words
-    if not names:
-        print("write mute NAME DURATION, as in: mute shop 30m; or mute all 1h" if on else "write unmute NAME, or unmute all",
-              file=sys.stderr)
-        return 1
-    return mute(settings, os.environ, names, seconds)
 
 
 def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
     """For each container what is done about it and why, then the settings; 1 if the engine can't be asked."""
     engine = engine_of(settings, environment)
     try:
-        me, containers = own_container(engine), engine.containers()
+        containers = engine.containers()
+        watchdog = watchdog_now(engine, settings, ())
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
     now = time.monotonic()
-    watchdog = remembered_watchdog(settings, environment, me, now)
-    chosen = [container for container in containers if not wanted or container.called & set(wanted)]
-    watchdog.adopt_all(containers, now)
-    for container in sorted(chosen, key=lambda container: container.name):
-        watched, why = scope_of(container, settings, me)
-        service = watchdog.services.get(container.key)
-        unwatched = [container.name, f"  {'watched:':15}no: {why}"]
-        print("\n".join(explanation(service, why, watchdog, now) if watched and service else unwatched))
-    missing = [name for name in wanted if not any(name in container.called for container in containers)]
+    recall(watchdog, settings, environment)
+    watchdog.looks.adopt_all(containers, now)
+    called: set[str] = set()
+    for container in sorted(containers, key=lambda container: container.name):
+        called |= container.called
+        if not wanted or container.called & set(wanted):
+            print("\n".join(explained(container, watchdog, settings, now)))
+    missing = [name for name in wanted if name not in called]
     for name in missing:
         print(f"no container is called {name}", file=sys.stderr)
     if not wanted:
-        print("\n".join(["settings", *(f"  {line}" for line in settings_lines(settings))]))
+        print("settings")
+        for line in settings_lines(settings):
+            print(f"  {line}")
     return int(bool(missing))
 
 
-def remembered_watchdog(settings: Settings, environment: Mapping[str, str], me: str, now: float) -> Watchdog:
-    """A watchdog that knows what the daemon's ledger knows, if there is one; it decides nothing."""
-    watchdog, offset = Watchdog(settings), time.time() - now
-    watchdog.me, watchdog.calendar_offset = me, offset
-    if ledger := ledger_to_read(settings, environment):
-        for key, document in ledger.records("service").items():
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                service, _ = service_of(key, document, offset, settings, {})
-                watchdog.enter(service)
-        watchdog.mutes = mutes_of(ledger, offset)
-    return watchdog
+def explained(
+    container: Container, watchdog: Watchdog, settings: Settings, now: float
+) -> list[str]:
+    """What is done about one container, and why."""
+    watched, why = scope_of(container, settings, watchdog.link.facts.me)
+    service = watchdog.services.of(container.id)
+    if watched and service:
+        return explanation(service, why, watchdog, now)
+    return [container.name, f"  {'watched:':{LABEL_WIDTH}}no: {why}"]
 
 
-def relaunch() -> None:
-    """Become the same process that has not compiled this file: CPython keeps the syntax tree of a script, a fifth of
-    the daemon's memory, for as long as the script runs, and compiling leaves as much in pieces. The code goes along."""
-    frame = sys._getframe()
-    while frame.f_back and frame.f_code.co_name != "<module>":
-        frame = frame.f_back
-    if frame.f_globals is globals() and hasattr(os, "memfd_create") and sys.executable and sys.argv[0] in sys.orig_argv:
-        with contextlib.suppress(OSError):  # a sandbox may forbid it: then it goes on as it is
-            os.pwrite(code := os.memfd_create("sentinel", 0), marshal.dumps(frame.f_code), 0)
-            for variable, value in (("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")):  # glibc: what a
-                os.environ.setdefault(variable, value)  # listing took is given back, a thirtieth of the daemon
+def recall(watchdog: Watchdog, settings: Settings, environment: Mapping[str, str]) -> None:
+    """Take in what the daemon's ledger knows, if there is one: attempts, deaths, mutes."""
+    ledger = Ledger.beside(state_folder(settings, environment))
+    if ledger is None:
+        return
+    reader = Reader(watchdog.calendar.offset)
+    for key, document in ledger.records("service").items():
+        with contextlib.suppress(ValueError, TypeError):
+            service, _ = service_of(key, document, reader, settings)
+            watchdog.services.enter(service)
+    watchdog.mutes.command(ledger.mutes(watchdog.calendar.offset))
+
+
+class Parser(argparse.ArgumentParser):
+    """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
+
+    def error(self, message: str) -> NoReturn:
+        checks = "check" in sys.argv[1:]
+        if checks and "--nagios" in sys.argv[1:]:
+            print(f"SENTINEL UNKNOWN: {message}")
+        code = UNKNOWN if checks else 2
+        self.exit(code, f"{self.prog}: {message}; see --help\n")
+
+
+def command_line() -> Parser:
+    """The commands, and a flag for every setting that is no secret."""
+    parser = Parser(
+        "sentinel.py",
+        description="Watch containers, tell Discord when one dies, bring it back.",
+        epilog=EPILOGUE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"Sentinel {__version__} (Python {sys.version.split()[0]})"
+    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument(
+        "command", nargs="?", default="watch", choices=COMMANDS, help="what to do (watch)"
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="containers, services or projects: check and explain these alone; mute NAME… DURATION, unmute"
+        " NAME…, where `all` means all",
+    )
+    parser.add_argument("--json", action="store_true", help="check, history: as JSON")
+    parser.add_argument(
+        "--nagios",
+        action="store_true",
+        help="check: one line, figures, and more lines, as Nagios reads",
+    )
+    for name, meta in options():
+        if not meta["secret"]:
+            words = f"{meta['meaning'].replace('`', '')} [{meta['variable']}]"
+            parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…", help=words)
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command as it was given."""
+
+    settings: Settings
+    names: list[str]
+    form: str  # table, json, nagios
+
+
+Command = Callable[[Invocation], int]
+
+COMMANDS: Mapping[str, Command] = {
+    "watch": lambda call: Daemon(call.settings, os.environ).run(),
+    "check": lambda call: check(call.settings, os.environ, call.names, call.form),
+    "test": lambda call: test_channels(call.settings, os.environ),
+    "health": lambda call: health(call.settings, os.environ),
+    "history": lambda call: history(call.settings, os.environ, call.form == "json"),
+    "mute": lambda call: mute_command(call.settings, call.names),
+    "unmute": lambda call: unmute_command(call.settings, call.names),
+    "explain": lambda call: explain(call.settings, os.environ, call.names),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command, give its exit code."""
+    arguments = command_line().parse_intermixed_args(argv)
+    command, form = arguments.command, "table"
+    if arguments.nagios:
+        form = "nagios"
+    elif arguments.json:
+        form = "json"
+    settings = Settings()
+    try:
+        settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
+        if command == "watch" and __name__ == "__main__":
+            run_compiled(settings)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        return COMMANDS[command](Invocation(settings, arguments.names, form))
+    except SettingError as error:
+        return refuse_settings(error, command, form)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # as `check | head` ends it
+        return ExitCode.OK
+    except Exception:
+        print(redact(mask(traceback.format_exc(), settings)), file=sys.stderr)
+        if command == "watch" and settings.heartbeat_url:
+            ping(Web(os.environ), fail_url(settings.heartbeat_url.bare))
+        return ExitCode.CRASHED
+
+
+def refuse_settings(error: SettingError, command: str, form: str) -> int:
+    """Say what is wrong with the settings; the exit code."""
+    if command == "check" and form == "nagios":
+        print(nagios_text([], UNKNOWN, list(error.args)))
+    else:
+        print("\n".join(error.args), file=sys.stderr)
+    return UNKNOWN if command == "check" else ExitCode.BAD_SETTINGS
+
+
+# Running this file compiles it, and CPython keeps the syntax tree for as long as it runs: a third of the daemon's
+# memory. So the daemon is run from its compiled form, where a folder takes that.
+
+
+def run_compiled(settings: Settings) -> None:
+    """Become the same process run from the compiled file, `sentinel.pyc`; go on as we are where that can't be."""
+    source = os.path.abspath(__file__)
+    if source.endswith("c") or not sys.executable:
+        return
+    import py_compile
+
+    for folder in (os.path.dirname(source), state_folder(settings, os.environ)):
+        compiled = os.path.join(folder, os.path.basename(source) + "c")
+        with contextlib.suppress(OSError):
+            if not up_to_date(source, compiled):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+                py_compile.compile(source, compiled, doraise=True)
+            for variable, value in MALLOC.items():
+                os.environ.setdefault(variable, value)
             flags = sys.orig_argv[1 : sys.orig_argv.index(sys.argv[0])]
-            os.execv(sys.executable, [sys.executable, *flags, "-c", RELAUNCHED.format(code=code), *sys.argv[1:]])
+            os.execv(sys.executable, [sys.executable, *flags, compiled, *sys.argv[1:]])
+    print("info: no folder takes the compiled file: some 12 MiB more are needed", file=sys.stderr)
 
 
-RELAUNCHED = ("import marshal, sys, types; sentinel = sys.modules['sentinel'] = types.ModuleType('sentinel'); "
-              "exec(marshal.loads(open({code}, 'rb').read()), vars(sentinel)); sys.exit(sentinel.main())")
+# To glibc: what a listing took is given back, a thirtieth of the daemon.
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+def up_to_date(source: str, compiled: str) -> bool:
+    """Whether a compiled file is this source's, and this Python's: as its header says."""
+    there = os.stat(source)
+    try:
+        with open(compiled, "rb") as file:
+            header = file.read(16)
+    except FileNotFoundError:
+        return False
+    stamp = int(there.st_mtime).to_bytes(4, "little") + there.st_size.to_bytes(4, "little")
+    return header == importlib.util.MAGIC_NUMBER + bytes(4) + stamp
 
 
 if __name__ == "__main__":

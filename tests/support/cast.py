@@ -53,7 +53,7 @@ def last_plan(world: World, number: int = 1) -> str:
 
 def check_peace(world: World) -> None:
     """Nothing is open, nothing is down, and nothing is left over."""
-    assert not insides.outages(world.watchdog), world.watchdog.outages
+    assert not insides.outages(world.watchdog), insides.outages(world.watchdog)
     for key, watched in world.watchdog.services.items():
         assert watched.incident is None and watched.phase is Phase.UP, f"{key}: {watched.phase}\n{world.story()}"
     assert not any(notice.open for notice in world.reds.values())

@@ -156,7 +156,10 @@ def fill_outbox(outbox: sentinel.Outbox, document: Any, notices: dict[str, Any],
 
 def incidents_of(documents: dict[str, Any], deliveries: dict[str, Any], outboxes: dict[str, Any]) -> list[Any]:
     """The ledger's notices as incidents."""
-    notices = {int(key): notice_of(document, 0.0) for key, document in documents.items()}
+    notices: dict[int, Notice] = {}
+    for key, document in documents.items():
+        with contextlib.suppress(ValueError, TypeError):
+            notices[int(key)] = notice_of(document, 0.0)
     return sentinel.incidents_of(notices, deliveries, outboxes)
 
 
@@ -174,3 +177,13 @@ def set_settings(watchdog: Watchdog, **changes: Any) -> None:
     """Other settings, for those who come from now on."""
     for part in (watchdog.lives, watchdog.looks, watchdog.events, watchdog.stories, watchdog.link, watchdog.silences):
         part.settings = replace(part.settings, **changes)
+
+
+def mutes(watchdog: Watchdog) -> dict[str, float]:
+    """Who is muted by command, and until when."""
+    return watchdog.mutes._commanded
+
+
+def numbered(watchdog: Watchdog) -> int:
+    """The highest number that was told."""
+    return watchdog.stories.numbered

@@ -25,6 +25,7 @@ from unittest import mock
 import sentinel
 import support.fake_engine
 from sentinel import Action, Daemon, Deliver, Delivered, Log, Observation, Settings
+from support import insides
 from support.clocked import Clocked
 from support.fake_engine import EngineServer
 
@@ -171,7 +172,7 @@ class Whole(Life):
         self.deaf = False  # what a channel answers is not heard any more
 
     def next_due(self) -> float:
-        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes._commanded else [])])
+        return min([super().next_due(), *([self.now + 1.0] if insides.mutes(self.watchdog) else [])])
 
     def _observe(self, seen: Observation) -> None:
         self.daemon.books.read_mutes(self.watchdog, self.now)

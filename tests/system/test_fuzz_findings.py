@@ -238,7 +238,7 @@ def test_a_notice_with_an_odd_number_does_not_keep_sentinel_from_starting(
     garbled(tmp_path, "notice", "²", "{}")
     with Life(engine, tmp_path, clock) as life:
         life.run(1)
-    assert life.watchdog.initial is not None
+    assert life.watchdog.link.listed.done
 
 
 @pytest.mark.parametrize(("kind", "value"), [("service", "{"), ("outage", "{"), ("mute", "{"), ("mute", '"soon"')])
@@ -300,7 +300,7 @@ def test_a_ledger_of_a_format_that_sqlite_does_not_know_is_set_aside(
         file.write(b"\xff" * 4)
     with Life(engine, tmp_path, clock) as life:
         life.run(1)
-        assert "set aside" in life.said and life.daemon.ledger.database
+        assert "set aside" in life.said and life.daemon.books.ledger.database
 
 
 # ── Settings ────────────────────────────────────────────────────────────────────────────────────────────────────

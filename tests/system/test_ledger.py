@@ -178,7 +178,7 @@ def prepare(phase: str, engine: FakeEngine, web: Fake, life: Life, max_restarts:
         life.lost = (sentinel.Restart,)
         engine.crash(web, 3)
         life.run(0.5)
-    elif phase in ("proving", "waiting", "gave up"):
+    elif phase in ("proving", "backoff", "gave up"):
         engine.crash(web, 3)
         life.run(1)
         if phase != "proving":
@@ -225,9 +225,9 @@ FLIGHTS = [
     ("proving", "is stopped", ["Stopped web"], 0),
     ("proving", "is removed", ["Stopped web"], 0),
     ("proving", "is recreated", ["Recovered web"], 0),
-    ("waiting", "nothing", ["Recovered web"], 1),
-    ("waiting", "starts", ["Recovered web"], 0),
-    ("waiting", "is removed", ["Stopped web"], 0),
+    ("backoff", "nothing", ["Recovered web"], 1),
+    ("backoff", "starts", ["Recovered web"], 0),
+    ("backoff", "is removed", ["Stopped web"], 0),
     ("suspect", "nothing", ["Stopped web"], 0),
     ("suspect", "starts", [], 0),
     ("suspect", "is removed", ["Stopped web"], 0),
@@ -251,7 +251,7 @@ def test_what_was_in_flight_is_settled_by_looking(
     settings = {"max_restarts": 1} if phase == "gave up" else {}
     with Life(engine, tmp_path, clock, **settings) as first:
         prepare(phase, engine, web, first, **settings)
-        number = first.watchdog.incidents
+        number = insides.numbered(first.watchdog)
     called = len(engine.called("POST"))
     clock.at += away / 2
     meanwhile(deed, engine, web)
@@ -384,7 +384,7 @@ def test_after_a_reboot_of_the_host_the_story_goes_on(engine: FakeEngine, clock:
     """The monotonic clock then counts from near zero."""
     web = add(engine, "web")
     with Life(engine, tmp_path, clock) as first:
-        prepare("waiting", engine, web, first)
+        prepare("backoff", engine, web, first)
     clock.at += 60
     clock.reboot()
     with Life(engine, tmp_path, clock) as second:
@@ -538,7 +538,7 @@ def test_a_file_that_is_no_ledger_is_set_aside_and_a_fresh_one_begun(
     aside = [other for other in tmp_path.iterdir() if "corrupt" in other.name]
     assert [len(other.read_bytes()) for other in aside] == ([] if spoil in CLEAN else [len(spoilt)])
     with Life(engine, tmp_path, clock) as third:
-        assert set(third.daemon.ledger.records("notice")) >= {"1", "2"}
+        assert set(third.daemon.books.ledger.records("notice")) >= {"1", "2"}
         assert third.watchdog.services["shop/web/1"].phase is Phase.UP
         assert not [line for line in third.lines if "WARNING" in line]
 
@@ -760,18 +760,18 @@ def test_history_is_pruned_but_never_what_still_waits(
         discord.refuse()
         engine.crash(db, 3)
         first.run(30)
-        assert set(first.daemon.ledger.records("notice")) == {"1", "2", "3", "4"}
+        assert set(first.daemon.books.ledger.records("notice")) == {"1", "2", "3", "4"}
     clock.at += 9 * 86400
     with Life(engine, tmp_path, clock, **settings) as second:
         second.run(5)
-        assert set(second.daemon.ledger.records("notice")) == {"1", "2", "3", "4"}, "kept for as long as was said"
+        assert set(second.daemon.books.ledger.records("notice")) == {"1", "2", "3", "4"}, "kept for as long as was said"
     clock.at += 2 * 86400
     with Life(engine, tmp_path, clock, **settings) as third:
         third.run(5)
     discord.accept()
     with Life(engine, tmp_path, clock, **settings) as fourth:
-        assert set(fourth.daemon.ledger.records("notice")) == {"3", "4"}
-        assert set(fourth.daemon.ledger.records("delivery")) == set()
+        assert set(fourth.daemon.books.ledger.records("notice")) == {"3", "4"}
+        assert set(fourth.daemon.books.ledger.records("delivery")) == set()
         fourth.run(90)
         assert titles(discord)[2:] == ["[DEAD] db", "Recovered: db"]
 
@@ -812,7 +812,7 @@ def test_no_secret_is_in_the_ledgers_bytes(
     settings = {"webhook_url": sentinel.webhook(hook.url), "bot_token": sentinel.token(BOT), "channel_id": "123456",
                 "bridge_token": sentinel.token(BRIDGE), "api_url": discord.url + "/api/v10"}  # fmt: skip
     with Life(engine, tmp_path, clock, **settings) as life:
-        del life.daemon.outboxes["bot"]
+        del life.daemon.post.outboxes["bot"]
         life.run(1)
         if where == "log":
             engine.log(web, *words)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import support.fake_engine
+from support import insides
 from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
@@ -209,7 +210,7 @@ def test_a_mute_outlives_the_ledger(
         life.run(1)
         assert mute(state, "web") == 0
         life.run(31)
-        assert life.watchdog.mutes, "it has been read"
+        assert insides.mutes(life.watchdog), "it has been read"
         LOSSES[loss](state)
         engine.crash(db, 3)  # something that has Sentinel write
         life.run(60)
@@ -227,17 +228,17 @@ def test_a_disk_that_is_full_in_a_mute_ends_it_not(
         life.run(1)
         assert mute(tmp_path, "web") == 0
         life.run(2)
-        real = life.daemon.ledger._write
+        real = life.daemon.books.ledger._write
 
         def full(database: sqlite3.Connection) -> None:
-            life.daemon.ledger._give_up(sqlite3.OperationalError("database or disk is full"))
+            life.daemon.books.ledger._give_up(sqlite3.OperationalError("database or disk is full"))
 
-        monkeypatch.setattr(life.daemon.ledger, "_write", full)
+        monkeypatch.setattr(life.daemon.books.ledger, "_write", full)
         engine.crash(db, 3)
         life.run(30)
         engine.crash(web, 3)
         life.run(30)
-        monkeypatch.setattr(life.daemon.ledger, "_write", real)
+        monkeypatch.setattr(life.daemon.books.ledger, "_write", real)
         life.run(30)
         assert titles(discord) == ["[DEAD] db", "Recovered: db"]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import support.lives
+from support import insides
 from support.fake_bridge import FakeBridge
 from support.fake_discord import FORUM, THREAD, FakeDiscord, Message
 from support.fake_engine import PORT_TAKEN, FakeEngine
@@ -159,7 +160,7 @@ def test_what_was_told_apart_is_folded_into_the_root_when_that_turns_out_to_be_d
         assert f"see incident {number[1]}" in words(second) and "genesis" in words(second)
         over(life, made, engine)
         assert titles(discord) == ["[DEAD] genesis", "Folded: other", "Recovered: genesis"]
-        assert not life.daemon.outboxes["bot"].posted and not life.daemon.reds
+        assert not life.daemon.post.outboxes["bot"].posted and not life.daemon.post._reds
 
 
 # ── Killed at any moment ──────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +264,7 @@ def test_a_message_that_somebody_deletes_is_left_alone_and_green_still_comes(
         assert [request.status for request in patches(discord)] == [404], "asked once, and not again"
         assert sum("can't be edited any more" in line for line in life.lines) == 1 and "WARNING" in life.said
         assert titles(discord) == ["[DEAD] genesis", "Recovered: genesis"] and "flux and pulse" in words(discord.messages[1])
-        assert not life.daemon.outboxes[kind].posted
+        assert not life.daemon.post.outboxes[kind].posted
         engine.crash(made["apart"], 1)
         life.run(5)
         assert titles(discord)[2:] == ["[DEAD] apart"], "the channel is as good as before"
@@ -307,8 +308,8 @@ def test_an_outage_that_is_over_before_discord_is_back_is_told_as_one_that_is_ov
         life.run(90)
         assert titles(discord) == ["[DEAD] genesis", "Recovered: genesis"]
         assert "Recovered after" in words(discord.messages[0]) and not patches(discord)
-        box = life.daemon.outboxes["webhook"]
-        assert not box.posted and not box.waiting and not life.daemon.reds
+        box = life.daemon.post.outboxes["webhook"]
+        assert not box.posted and not box.waiting and not life.daemon.post._reds
 
 
 @pytest.mark.parametrize("fault", ["30046", "500"])
@@ -353,7 +354,7 @@ def test_a_cascade_over_a_bridge_is_told_again_as_it_grows(engine: FakeEngine, c
         assert [[embed["title"] for embed in embeds] for embeds in told] == [
             ["[DEAD] flux"], ["[DEAD] genesis"], ["[DEAD] genesis"], ["Recovered: genesis"]], "title, list, green"
         assert "pulse ← flux ← genesis" in told[2][0]["description"] and "pulse" not in told[1][0]["description"]
-        assert bridge.lint == [] and not life.daemon.outboxes["bridge"].posted
+        assert bridge.lint == [] and not life.daemon.post.outboxes["bridge"].posted
 
 
 def test_a_cascade_into_a_folder_is_told_again_as_it_grows(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
@@ -368,7 +369,7 @@ def test_a_cascade_into_a_folder_is_told_again_as_it_grows(engine: FakeEngine, c
         assert "pulse ← flux ← genesis" in json.dumps(newest, ensure_ascii=False)
         over(life, made, engine)
         assert [one["name"] for one in files(drop) if one["verdict"] == "Recovered"] == ["genesis"]
-        assert not list(drop.glob("*.part")) and not life.daemon.outboxes["drop"].posted
+        assert not list(drop.glob("*.part")) and not life.daemon.post.outboxes["drop"].posted
 
 
 def test_a_cascade_in_a_terminal(
@@ -424,8 +425,8 @@ def test_dozens_of_outages_leave_nothing_in_memory(
                     life.run(20)
                     over(life, made, engine)
                     life.run(3700)
-                sizes.append((len(life.daemon.ledger.alive), len(life.daemon.reds), len(life.watchdog.outages),
-                              sum(len(box.posted) + len(box.waiting) for box in life.daemon.outboxes.values())))  # fmt: skip
+                sizes.append((len(life.daemon.books.ledger.alive), len(life.daemon.post._reds), len(insides.outages(life.watchdog)),
+                              sum(len(box.posted) + len(box.waiting) for box in life.daemon.post.outboxes.values())))  # fmt: skip
             assert sizes[0] == sizes[-1] and sizes[-1][1:] == (0, 0, 0), sizes
 
 

@@ -150,7 +150,7 @@ def test_the_note_is_renewed_several_times_before_it_is_too_old() -> None:
 
 def test_a_note_is_good_from_the_moment_in_which_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = sentinel.Daemon(sentinel.Settings(docker_host=f"unix://{tmp_path}/none", state=str(tmp_path)), {})
-    daemon._pulse(1000.06)
+    daemon.pulse.beat(1000.06)
     monkeypatch.setattr(sentinel.time, "monotonic", lambda: 1000.07)
     assert sentinel.health(daemon.settings, {}) == 0
 
@@ -199,7 +199,7 @@ def test_the_note_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert path.read_text() == "2.0 ok" and seen in ([], ["1.0 ok"])
 
 
-STUCK = QUICK | {"LIST_LIMIT": 0.3, "LOOK_LIMIT": 0.3}
+STUCK = QUICK | {"LIST_LIMIT": 0.3, "LISTING_LIMIT": 0.3, "LOOK_LIMIT": 0.3}
 
 
 def test_health_fails_while_the_listing_hangs_and_is_well_when_it_goes_on(engine: FakeEngine, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_health_fails_while_a_courier_hangs(engine: FakeEngine, discord: FakeDis
 
 
 def test_an_engine_that_is_away_is_not_sentinels_own_trouble(engine: FakeEngine, tmp_path: Path) -> None:
-    with Process(tmp_path, engine.host, quick=QUICK | {"LIST_LIMIT": 4.0}, SENTINEL_POLL_INTERVAL="1s") as daemon:
+    with Process(tmp_path, engine.host, quick=QUICK | {"LISTING_LIMIT": 4.0}, SENTINEL_POLL_INTERVAL="1s") as daemon:
         daemon.watching()
         engine.go_down()
         until(lambda: "does not answer" in daemon.log or "no such socket" in daemon.log)
@@ -444,7 +444,7 @@ def test_the_switch_is_told_of_a_crash(engine: FakeEngine, switch: Switch, tmp_p
 
 def test_the_switch_is_not_fetched_while_sentinel_is_stuck(engine: FakeEngine, switch: Switch, tmp_path: Path) -> None:
     pulse = tmp_path / "state" / "health"
-    with Process(tmp_path, engine.host, quick=BEATING | {"LIST_LIMIT": 0.3}, SENTINEL_HEARTBEAT_URL=switch.url,
+    with Process(tmp_path, engine.host, quick=BEATING | {"LIST_LIMIT": 0.3, "LISTING_LIMIT": 0.3}, SENTINEL_HEARTBEAT_URL=switch.url,
                  SENTINEL_POLL_INTERVAL="1s"):  # fmt: skip
         until(lambda: switch.fetched)
         engine.hang("/containers/json")
@@ -665,8 +665,8 @@ def test_healthz_says_503_while_something_hangs(engine: FakeEngine, tmp_path: Pa
 
 
 def test_while_the_main_thread_hangs_everything_is_503(engine: FakeEngine, tmp_path: Path) -> None:
-    patch = ("import time; reads = sentinel.Daemon._read_mutes; sentinel.Daemon._read_mutes = lambda self, now:"
-             " reads(self, now) if not __import__('os').path.exists(self.settings.state + '/hang') else time.sleep(60)")
+    patch = ("import time; reads = sentinel.Books.read_mutes; sentinel.Books.read_mutes = lambda self, dog, now:"
+             " reads(self, dog, now) if not __import__('os').path.exists(self.settings.state + '/hang') else time.sleep(60)")
     with Local(tmp_path, engine.host, quick=QUICK | {"HTTP_PATIENCE": 0.3}, patch=patch) as local:
         (tmp_path / "state" / "hang").touch()
         status, _, _ = until(lambda: (seen := local.ask("GET", "/healthz"))[0] != 200 and seen)

@@ -72,7 +72,7 @@ class Paper:
         return self.epoch + self.now
 
     def begin(self) -> None:
-        self.watchdog.began_at, self.watchdog.calendar_offset = self.now, self.epoch
+        self.watchdog.calendar.began_at, self.watchdog.calendar.offset = self.now, self.epoch
         self.do(self.watchdog.begin())
 
     def do(self, actions: Iterable[Action]) -> None:
@@ -133,8 +133,7 @@ class Paper:
                 self.do(self.watchdog.observe(self.jobs.popleft()[1], self.now))
             self.do(self.watchdog.tick(self.now))
         self.now = until
-        for memory in (self.watchdog.touched, self.watchdog.deaths):  # as the daemon does it
-            memory.clear()
+        insides.changed(self.watchdog)  # as the daemon does it
 
     def hear(self, document: Any) -> None:
         """An event's line came."""
@@ -307,9 +306,9 @@ def full_ledger() -> bytes:
         engine.remove(containers["gone"])
         discord.refuse()
         engine.crash(containers["web"], 1)
-        life.daemon.ledger.put("mute", "other", life.clock.time() + 600.0, life.clock.time())
+        life.daemon.books.ledger.put("mute", "other", life.clock.time() + 600.0, life.clock.time())
         life.run(3)
-        return Path(life.daemon.ledger.path).read_bytes()
+        return Path(life.daemon.books.ledger.path).read_bytes()
 
 
 def add_services(engine: FakeEngine) -> None:
@@ -367,13 +366,13 @@ def check_records(rows: Any) -> None:
     with one_clock() as clock:
         settings = Settings(docker_host="unix:///nonexistent", webhook_url=sentinel.Secret(HOOK), state="/nonexistent")
         daemon = sentinel.Daemon(settings, {"NO_COLOR": "1"})
-        daemon.log = lambda level, text: (check_line(level, text), lines.append(text))[1]  # type: ignore[method-assign]
-        daemon.ledger = PaperLedger(rows, daemon.mask)
-        assert daemon.ledger.database
-        rows = daemon.ledger.database.execute("SELECT kind, key, at, value FROM record").fetchall()
+        daemon.journal.log = lambda level, text: (check_line(level, text), lines.append(text))[1]  # type: ignore[method-assign]
+        daemon.books.ledger = PaperLedger(rows, daemon.journal.mask)
+        assert daemon.books.ledger.database
+        rows = daemon.books.ledger.database.execute("SELECT kind, key, at, value FROM record").fetchall()
         clock.now += 120.0
-        daemon._remember()
-        taken = {"service": set(daemon.watchdog.services), "mute": set(daemon.watchdog.mutes)}
+        daemon.remember()
+        taken = {"service": set(daemon.watchdog.services), "mute": set(insides.mutes(daemon.watchdog))}
         live(daemon, clock)
         check_missing(rows, taken, lines)
 
@@ -394,19 +393,19 @@ def live(daemon: sentinel.Daemon, clock: Clock) -> None:
         paper.advance(15.0)
         clock.now = paper.now
         for notice in paper.notices:
-            daemon._tell(notice)
+            daemon.post.tell(notice, paper.now)
         paper.notices.clear()
-        for channel, outbox in daemon.outboxes.items():
+        for channel, outbox in daemon.post.outboxes.items():
             if job := outbox.take(paper.now, "host", 0.0):
                 check_told(*job.notices)
-                daemon._delivered(sentinel.Delivered(channel, sentinel.Fate.SENT, message="1"))
-        daemon._save(paper.now)
-        json.dumps(sentinel.status_document(daemon.watchdog, daemon.outboxes, 0.0), ensure_ascii=False).encode()
-        sentinel.metrics(daemon.watchdog, daemon.outboxes, daemon.figures, paper.now).encode()
-    if not {"all", "mine", "canary", "mine-canary-1"} & set(daemon.watchdog.mutes):
+                daemon.post.delivered(sentinel.Delivered(channel, sentinel.Fate.SENT, message="1"), paper.now)
+        daemon.books.save(daemon.watchdog, daemon.post, paper.now)
+        json.dumps(sentinel.status_document(daemon.watchdog, daemon.post.outboxes, 0.0), ensure_ascii=False).encode()
+        sentinel.metrics(daemon.watchdog, daemon.post.outboxes, daemon.figures, paper.now).encode()
+    if not {"all", "mine", "canary", "mine-canary-1"} & set(insides.mutes(daemon.watchdog)):
         paper.canary_dies()
-    for kind, key in list(daemon.ledger.alive):
-        assert key in daemon.ledger.records(kind), f"a {kind} is written so that it can't be read"
+    for kind, key in list(daemon.books.ledger.alive):
+        assert key in daemon.books.ledger.records(kind), f"a {kind} is written so that it can't be read"
 
 
 def made_history(mangler: Mangler) -> Any:
@@ -419,7 +418,7 @@ def check_history(rows: Any) -> None:
     if not all(isinstance(row, list) and len(row) == 4 and isinstance(row[3], str) for row in rows):
         return
     ledger = PaperLedger(rows, str)
-    found = sentinel.incidents_of(*(ledger.records(kind) for kind in ("notice", "delivery", "outbox")))
+    found = insides.incidents_of(*(ledger.records(kind) for kind in ("notice", "delivery", "outbox")))
     sentinel.history_table(found)
     assert ledger.database
     sentinel.known_names(ledger.database)
@@ -455,7 +454,7 @@ def check_ledger(data: Any) -> None:
         lost = {key for kind, key, _, _ in full_rows() if kind == "service"} - set(life.watchdog.services)
         life.run(30)
         on_canary(life, engine, discord)
-        assert life.daemon.ledger.database, "it is not written any more"
+        assert life.daemon.books.ledger.database, "it is not written any more"
         assert not lost or "ledger: " in life.said, "services are lost without a line"
 
 

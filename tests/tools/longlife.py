@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from support import insides
 from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
@@ -42,19 +43,19 @@ class Whole(Life):
     """A life that greets, reads mutes and answers those who ask, as the daemon's own loop does."""
 
     def next_due(self) -> float:
-        return min([super().next_due(), *([self.now + 1.0] if self.watchdog.mutes else [])])
+        return min([super().next_due(), *([self.now + 1.0] if insides.mutes(self.watchdog) else [])])
 
     def _observe(self, seen: Observation) -> None:
         self.daemon._read_mutes(self.now)
         if isinstance(seen, Asked):
-            self.daemon._asked(seen)
+            self.daemon.desk.answer(seen, self.now)
             self._perform([])
         else:
             super()._observe(seen)
 
     def _perform(self, actions: Any) -> None:
         self.daemon._read_mutes(self.now)
-        found: list[Action] = [*actions, *self.watchdog._take_actions(self.now), *self.daemon._greet()]
+        found: list[Action] = [*actions, *self.watchdog._take_actions(self.now), *self.daemon.greet()]
         super()._perform(found)
         self.notices.clear()  # what this test's own machinery would hoard
         self.stories.clear()
@@ -91,8 +92,8 @@ class LongLife:
                  "api_url": f"{self.discord.url}/api/v10", "poll_interval": 300.0, "keep": KEEP, "settle": 5.0,
                  "listen": ""}
         self.life = self.stack.enter_context(Whole(self.engine, self.folder, self.clock, **{**facts, **self.settings}))
-        assert self.life.daemon.ledger.database
-        self.life.daemon.ledger.database.execute("PRAGMA synchronous = OFF")  # a day has thousands of commits
+        assert self.life.daemon.books.ledger.database
+        self.life.daemon.books.ledger.database.execute("PRAGMA synchronous = OFF")  # a day has thousands of commits
         self.life.run(10)
         return self
 
@@ -349,7 +350,7 @@ def sizes_of(thing: object) -> Iterator[tuple[str, int]]:
 # What grows
 
 #: Grows up to this: the last events, for what a resumed stream tells twice.
-BOUNDED = {"size of daemon.watchdog.seen": sentinel.MEMORY_OF_EVENTS}
+BOUNDED = {"size of daemon.watchdog.link.stream._seen": sentinel.MEMORY_OF_EVENTS}
 
 RESIDENT_SETTLED = 15  # days until the memory that Python and the fakes have asked for is asked for
 
