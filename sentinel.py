@@ -2105,8 +2105,7 @@ class Services(Mapping[str, Watched]):
         """Make a service findable by its container, its project, and its name in that."""
         self._by_key[service.key] = service
         self._keys[service.container.id] = service.key
-        for group in groups_of(service.container):
-            self._groups.setdefault(group, {})[service.key] = None
+        self._regroup(service, set(), groups_of(service.container))
         if service.container.network_target:
             self._lodgers.add(service.key)
         for key in list(self._lodgers):  # an owner can be told only while that container is there
@@ -2119,19 +2118,32 @@ class Services(Mapping[str, Watched]):
         """A service is gone for good."""
         del self._by_key[service.key]
         self._lodgers.discard(service.key)
-        for group in groups_of(service.container):
+        self._regroup(service, groups_of(service.container), set())
+        self.changed(service)
+        self._graph = None
+
+    def _regroup(
+        self, service: Watched, before: set[tuple[str, str]], after: set[tuple[str, str]]
+    ) -> None:
+        """A service is found in other groups than before."""
+        for group in before - after:
             members = self._groups.get(group, {})
             members.pop(service.key, None)
             if not members:
                 self._groups.pop(group, None)
-        self.changed(service)
-        self._graph = None
+        for group in after - before:
+            self._groups.setdefault(group, {})[service.key] = None
 
     def rename(self, service: Watched, key: str) -> None:
         """A service is known by another key from now on."""
-        containers = [each for each, known in self._keys.items() if known == service.key]
+        before = service.key
+        containers = self.containers(before)
         self.forget(service)
         service.key = key
+        for other in self._by_key.values():
+            if other.network_parent == before:
+                other.network_parent = key
+                self.changed(other)
         self.enter(service)
         for container_id in containers:
             self._keys[container_id] = key
@@ -2154,6 +2166,7 @@ class Services(Mapping[str, Watched]):
     def show(self, service: Watched, container: Container) -> None:
         """A service's container is this one, as it is now."""
         before = service.container
+        self._regroup(service, groups_of(before), groups_of(container))
         service.container = container
         self.changed(service)
         if (before.id, before.name, before.labels) != (
@@ -3299,6 +3312,13 @@ class Stories:
     def _is_member(self, key: str, outage: Outage) -> bool:
         service = self.services.get(key)
         return bool(service and service.incident and service.incident.outage is outage)
+
+    def rename(self, before: str, key: str) -> None:
+        """A service goes by another key from now on."""
+        for outage in self.outages.values():
+            outage.members = [key if member == before else member for member in outage.members]
+            if outage.root == before:
+                outage.root = key
 
     # How an outage begins and grows
 
@@ -4600,6 +4620,7 @@ class Looks:
             return
         key = self._free_key(container)
         self._move_timers(service.key, key)
+        self.stories.rename(service.key, key)
         self.services.rename(service, key)
 
     def _free_key(self, container: Container) -> str:
@@ -4659,6 +4680,7 @@ class Looks:
     def _is_copy(self, container: Container, known: Watched) -> bool:
         """Whether a container only looks like that of a service which is there: two that live share no key."""
         there = known.phase not in REMOVED and not self.lives.vanished(known)
+        there = there and known.container.id not in self.link.listed.missed
         return there and not container.replaces(known.container)
 
     def _mind_mutes(self, service: Watched, now: float) -> None:
@@ -5812,9 +5834,9 @@ class Outbox:
         )
 
     def _flood_size(self) -> int:
-        """How many notices go into one message: more, where more than a flood waits."""
-        waiting = len(self.waiting)
-        self.size = max(self.size, -(-waiting // FLOOD)) if waiting > BATCH * FLOOD else BATCH
+        """How many notices go into one message: more, where more than a flood waits, until all is told."""
+        if len(self.waiting) > BATCH * FLOOD:
+            self.size = max(self.size, -(-len(self.waiting) // FLOOD))
         return self.size
 
     def _edit(self, host: str) -> Deliver:
@@ -9637,6 +9659,8 @@ class Daemon:
         jobs = [] if self.held(now) else self.post.jobs(self.watchdog.link.facts.host, now)
         self.books.save(self.watchdog, self.post, now)
         self.perform([*actions, *jobs])
+        if self.post.take_failures():
+            self.pulse.failed()
         self.desk.keep_promises()
         if self.books.prune(now):
             self.figures.keep(self.watchdog.services.values())
@@ -9675,8 +9699,6 @@ class Daemon:
                     self.lanes.put("look", action, LIST_LIMIT)
                 case Deliver():
                     self.lanes.put(action.channel, action, COURIER_LIMIT)
-        if self.post.take_failures():
-            self.pulse.failed()
 
     # How it begins and ends
 

@@ -120,8 +120,9 @@ def state_of(container: Container, job: bool = False, asked: bool | None = None)
         events += [sentinel.Heard(action, container.id, round((ended - 0.1) * 1e9), signal=number) for action, number in word]
         events.append(sentinel.Heard("die", container.id, round(ended * 1e9), exit_code=container.exit_code))
         watchdog.lives.runs.take_in(events, 0.0)
-    watchdog.looks.adopt_all([container], 0.0)
-    return sentinel.state_of(watchdog.services[container.key], watchdog)
+    policy, _ = sentinel.policy_of(container, sentinel.Settings(watch="all"), "")
+    service = Watched(container.key, container, policy, sentinel.Phase.UP, watchdog.lives.runs.of(container))
+    return sentinel.state_of(service, watchdog)
 
 
 def if_it_died(watchdog: Watchdog, service: Watched, now: float) -> str:

@@ -163,8 +163,8 @@ def test_two_containers_of_one_service_and_number_do_not_give_each_other_budgets
 def test_what_is_taken_from_the_engine_can_be_read_back_from_the_ledger(where: str, name: str) -> None:
     document = full_inspect({})
     (document if name == "RestartCount" else document[where])[name] = 2**53
-    record = json.loads(json.dumps(sentinel.container_record(sentinel.container_of(document))))
-    assert sentinel.container_from(record).id
+    record = json.loads(json.dumps(sentinel.record_of(sentinel.container_of(document), 0.0)))
+    assert sentinel.Reader(0.0).value(sentinel.Container, record).id
 
 
 # ── Whole lives ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +284,7 @@ def test_one_event_of_the_future_does_not_make_the_next_life_slow(
 
 @pytest.mark.parametrize(("key", "when"), [("1", 1e14), ("²", 0.0)])
 def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
-    record = json.loads(json.dumps(sentinel.notice_record(Notice(Verdict.DEAD, "web", when), 0.0)))
+    record = json.loads(json.dumps(insides.notice_record(Notice(Verdict.DEAD, "web", when), 0.0)))
     ledger = PaperLedger([["notice", key, 0.0, json.dumps(record)]], str)
     sentinel.history_table(sentinel.incidents_of(ledger.records("notice"), {}, {}))
 
@@ -375,7 +375,7 @@ def test_a_service_manager_that_says_nonsense_is_none() -> None:
 def test_a_long_error_of_a_container_is_told_in_no_time() -> None:
     container = Container("1", "web", status="exited", error='exec: "' + "-eyJ" * 32_000 + '": not found')
     with fuzz.limited(2.0):
-        sentinel.notice_record(Notice(Verdict.DEAD, "web", 1000.0, container, error=container.error), NOW)
+        insides.notice_record(Notice(Verdict.DEAD, "web", 1000.0, container, error=container.error), NOW)
 
 
 def test_a_line_of_the_record_is_bounded() -> None:

@@ -43,6 +43,7 @@ def test_growth_is_what_goes_on_after_the_first_days(values: list[float], grows:
 
 def test_collections_are_found_wherever_they_hang() -> None:
     watchdog = sentinel.Watchdog(sentinel.Settings())
-    watchdog.looks.update(a=True, b=False)
+    for container_id in ("a", "b"):
+        watchdog.orders.look(container_id)
     sizes = dict(sizes_of(watchdog))
-    assert sizes["daemon.looks"] == 2 and sizes["daemon.services"] == 0
+    assert sizes["daemon.orders._looks"] == 2 and sizes["daemon.services._by_key"] == 0

@@ -146,11 +146,11 @@ def check_inspect(text: Any) -> None:
         check_line("warning", warning)
     assert isinstance(container.key, str) and container.called is not None
     sentinel.quiet_until(policy.quiet, NOW)
-    state = sentinel.state_of(container, False, None)
+    state = insides.state_of(container)
     sentinel.nagios_text([state], state.severity, [])
     sentinel.state_table([state], NOW, False)
-    record = json.loads(json.dumps(sentinel.container_record(container)), parse_constant=sentinel.not_finite)
-    assert sentinel.container_from(record).id == container.id, "it can't be remembered"
+    record = json.loads(json.dumps(sentinel.record_of(container, 0.0)), parse_constant=sentinel.not_finite)
+    assert sentinel.Reader(0.0).value(sentinel.Container, record).id == container.id, "it can't be remembered"
     check_told(Notice(Verdict.DEAD, container.title, 1000.0, container, project=container.project, incident=1,
                       exit_code=container.exit_code, error=container.error, mention=policy.mention, uptime=1.0,
                       logs=tuple(container.probe_output.splitlines())))
@@ -406,8 +406,8 @@ class CannedWeb(Web):
         self.wire = wire
         self.tls = TLS
 
-    def connection(self, url: urllib.parse.SplitResult) -> Any:
-        connection = super().connection(url)
+    def connection(self, url: urllib.parse.SplitResult, proxy: Any = None) -> Any:
+        connection = super().connection(url, proxy)
         connection.connect = lambda: setattr(connection, "sock", self.wire.connect())  # type: ignore[method-assign]
         return connection
 
@@ -460,7 +460,7 @@ def check_engine(case: Any) -> None:
             "list_all": engine.list_all, "look": lambda: engine.look("ab" * 32), "containers": engine.containers,
             "restart": lambda: engine.restart(sentinel.Restart("web", "ab" * 32, 0.0, True, 10.0)),
             "events": lambda: engine.events(0.0, lambda: NOW, put.append),
-            "ends": lambda: sentinel.recent_ends(engine, NOW), "logs": lambda: engine.logs(Container("1"))}
+            "ends": lambda: list(engine.recent_events(NOW)), "logs": lambda: engine.logs(Container("1"))}
         try:
             seen = calls[kind]()
         except EngineError as error:

@@ -46,7 +46,7 @@ class Whole(Life):
         return min([super().next_due(), *([self.now + 1.0] if insides.mutes(self.watchdog) else [])])
 
     def _observe(self, seen: Observation) -> None:
-        self.daemon._read_mutes(self.now)
+        self.daemon.books.read_mutes(self.watchdog, self.now)
         if isinstance(seen, Asked):
             self.daemon.desk.answer(seen, self.now)
             self._perform([])
@@ -54,7 +54,7 @@ class Whole(Life):
             super()._observe(seen)
 
     def _perform(self, actions: Any) -> None:
-        self.daemon._read_mutes(self.now)
+        self.daemon.books.read_mutes(self.watchdog, self.now)
         found: list[Action] = [*actions, *self.watchdog._take_actions(self.now), *self.daemon.greet()]
         super()._perform(found)
         self.notices.clear()  # what this test's own machinery would hoard
