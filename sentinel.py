@@ -7093,6 +7093,10 @@ def record_of(value: Any, offset: float) -> JSON:
     """A dataclass as JSON; `offset` turns moments into calendar time."""
     if isinstance(value, Container):
         value = kept_container(value)
+    elif (
+        isinstance(value, Run) and value.end is None
+    ):  # signals that end nothing are not worth a write
+        value = Run(value.started_time, follows_death=value.follows_death, judged=value.judged)
     document: dict[str, JSON] = {}
     kind: Any = type(value)
     for name, _, moment in fields_of(kind):
@@ -8803,9 +8807,7 @@ class Lanes:
 
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.inbox = inbox
-        self.overdue: dict[
-            str, str
-        ] = {}  # lanes in which a job was given up, and none was done since
+        self.overdue: set[str] = set()  # lanes in which a job was given up, and none was done since
         self._queues: dict[str, queue.SimpleQueue[Job]] = {}
         self._works: dict[str, Callable[[Any], Observation]] = {}
         self._workers: dict[str, int] = {}
@@ -8835,7 +8837,7 @@ class Lanes:
         job = self._jobs.pop(done.number, None)
         if job is None:
             return False
-        self.overdue.pop(job.lane, None)
+        self.overdue.discard(job.lane)
         return True
 
     def give_up(self, now: float) -> list[Job]:
@@ -8847,7 +8849,7 @@ class Lanes:
                 late.append(job)
         for job in late:
             del self._jobs[job.number]
-            self.overdue[job.lane] = f"{job.lane} ({span(job.limit)})"
+            self.overdue.add(job.lane)
             self._hire(job.lane)
         return late
 
@@ -8911,9 +8913,9 @@ class Books:
         """Give the watchdog what the ledger holds; the outages that go on."""
         now_time = time.time()
         self.follow_calendar(watchdog, now)
+        self.ledger.records("meta")  # which tells when it was written last
         # Else all would be to come, after a clock that was ahead.
-        offset = max(self.offset, self.ledger.newest() - now)
-        reader = Reader(offset)
+        reader = Reader(max(self.offset, self.ledger.newest() - now))
         for number, outage in self._revived("outage", reader, Outage).items():
             reader.outages[number] = outage
         self._outages = set(reader.outages)
@@ -9265,7 +9267,7 @@ class Pulse:
     def stuck(self, now: float) -> str:
         """Who does not get on with its work, empty for nobody; an engine or Discord that is away is no trouble of
         ours."""
-        late = list(self.lanes.overdue.values())
+        late = sorted(self.lanes.overdue)
         if now - self._listed_at > self.settings.poll_interval + LISTING_LIMIT:
             late.append("listing")
         if late:

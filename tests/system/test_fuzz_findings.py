@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import insides
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine, Reply, Request
 from support.lives import Clock, Life
@@ -156,7 +157,7 @@ def test_two_containers_of_one_service_and_number_do_not_give_each_other_budgets
         paper.lines.clear()
         paper.advance(60.0)
         restarts += sum(count for line, count in paper.lines.items() if line.startswith("restarting web"))
-    assert restarts <= 2 * paper.watchdog.settings.max_restarts
+    assert restarts <= 2 * Settings().max_restarts
 
 
 @pytest.mark.parametrize(("where", "name"), [("HostConfig", "Memory"), ("State", "ExitCode"), ("State", "RestartCount")])
@@ -286,7 +287,7 @@ def test_one_event_of_the_future_does_not_make_the_next_life_slow(
 def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
     record = json.loads(json.dumps(insides.notice_record(Notice(Verdict.DEAD, "web", when), 0.0)))
     ledger = PaperLedger([["notice", key, 0.0, json.dumps(record)]], str)
-    sentinel.history_table(sentinel.incidents_of(ledger.records("notice"), {}, {}))
+    sentinel.history_table(insides.incidents_of(ledger.records("notice"), {}, {}))
 
 
 def test_a_ledger_of_a_format_that_sqlite_does_not_know_is_set_aside(

@@ -296,7 +296,7 @@ def test_a_restart_that_was_cut_short_is_neither_repeated_at_once_nor_forgotten(
         second.run(30)
         assert len(engine.called("POST")) == called + 1
         service = second.watchdog.services["shop/web/1"]
-        assert service.attempts == 2 and second.told() == ["Recovered web"]
+        assert service.budget.attempts == 2 and second.told() == ["Recovered web"]
         assert second.notices[0].deaths == 1 and second.notices[0].attempts == 2
 
 

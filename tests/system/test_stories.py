@@ -557,7 +557,7 @@ FATAL: list[tuple[str, str, tuple[str, ...], Any]] = [
     ("notice", "2", ("container", "labels", "com.docker.compose.oneoff"), 3.5),
     ("notice", "2", ("mention",), 3.5), ("notice", "2", ("recovered",), []), ("notice", "1", ("id",), [[1]]),
     ("notice", "2", ("at",), 1e300), ("notice", "2", ("names",), [1]), ("notice", "2", ("logs",), [1]),
-    ("outbox", "webhook", ("batch",), float("nan")), ("outbox", "webhook", ("stale",), [[]]),
+    ("outbox", "webhook", ("batch",), float("nan")), ("outbox", "webhook", ("edits",), [[]]),
     ("meta", "remind", (), float("nan")), ("meta", "greeting", (), [])]  # fmt: skip
 
 
