@@ -31,9 +31,10 @@ def swarm() -> Iterator[docker.Engine]:
     suite = os.environ.get("SENTINEL_E2E_SUITE")
     if suite not in engines.SUITES:
         pytest.skip("only where tests/run starts private engines")
-    if BRIDGE.exists():
-        pytest.skip("this machine has another Swarm, whose docker_gwbridge would be shared")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(engines.locked(engines.cache_root() / "swarm"))  # another engine's tests make the same bridge
+        if BRIDGE.exists():
+            pytest.skip("this machine has another Swarm, whose docker_gwbridge would be shared")
         daemon = stack.enter_context(engines.PrivateEngine(suite))
         engine = docker.Engine(daemon.host, environ=daemon.environ())
         docker.ensure_image(engine)
