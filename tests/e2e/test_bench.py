@@ -14,7 +14,7 @@ BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench.py"
 
 
 @pytest.mark.skipif(os.environ.get("SENTINEL_E2E_SUITE") != "forky", reason="it is about the bench, so one engine will do")
-def test_the_benchmark_measures_all_its_parts_and_takes_everything_away(tmp_path: Path) -> None:
+def test_the_benchmark_measures_all_its_parts_and_takes_everything_away(heavy: None, tmp_path: Path) -> None:
     suite = os.environ["SENTINEL_E2E_SUITE"]
     few = ["--fleets", "3", "--deaths", "2", "--idle", "1", "--flood", "4", "--engine", suite]
     done = subprocess.run([sys.executable, str(BENCH), *few, "--json", str(tmp_path / "bench.json")], capture_output=True,
