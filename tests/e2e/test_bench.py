@@ -20,6 +20,7 @@ def test_the_benchmark_measures_all_its_parts_and_takes_everything_away(heavy: N
     done = subprocess.run([sys.executable, str(BENCH), *few, "--json", str(tmp_path / "bench.json")], capture_output=True,
                           text=True, timeout=240, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)  # fmt: skip
     assert done.returncode in (0, 1), done.stderr  # 1: a target was missed, as on a busy machine
+    assert (tmp_path / "bench.json").exists(), done.stderr
     numbers = json.loads((tmp_path / "bench.json").read_text())
     assert {"a", "b", "c", "d", "e", "f", "g", "noise"} <= set(numbers)
     assert not list(tmp_path.glob("sentinel-bench-*"))
