@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -360,8 +360,7 @@ def test_a_line_of_a_megabyte_keeps_its_end(fake: FakeEngine) -> None:
     fake.crash(web, 3)
     *_, long, last = logs_of(fake, web)
     assert last == "after" and long.endswith("x the cause") and len(long) <= 16384
-    today = datetime.now(UTC).strftime("%Y-%m-%dT")
-    assert today not in long, "the engine's stamps of its 16 kB pieces are no part of the line"
+    assert not re.search(r"\d{4}-\d\d-\d\dT", long), "the engine's stamps of its 16 kB pieces are no part of the line"
 
 
 def test_binary_rubbish_is_read_as_text(fake: FakeEngine) -> None:

@@ -54,6 +54,13 @@ def engine(request: pytest.FixtureRequest) -> Iterator[docker.Engine]:
 
 
 @pytest.fixture
+def heavy() -> Iterator[None]:
+    """For what takes all that this machine has: one such at a time, of the tests on all engines."""
+    with engines.one_at_a_time():
+        yield
+
+
+@pytest.fixture
 def own_engine() -> Iterator[Callable[..., tuple[engines.PrivateEngine, docker.Engine]]]:
     """Starts engines that a test may stop, kill, freeze and restart, as own_engine(live_restore=True)."""
     suite = os.environ.get("SENTINEL_E2E_SUITE")

@@ -470,7 +470,9 @@ def test_a_password_in_a_log_is_not_passed_on(stage: MakeStage) -> None:
 # ------------------------------------------------------------------------------------------------ many, and the end
 
 
-def test_twenty_killed_at_once_are_all_told_all_restarted_and_few_messages(stage: MakeStage, engine: Engine) -> None:
+def test_twenty_killed_at_once_are_all_told_all_restarted_and_few_messages(
+    stage: MakeStage, engine: Engine, heavy: None
+) -> None:
     if not engine.can_kill_from_host():
         pytest.skip("the containers are not processes that this user may kill")
     scene = stage(stack(web={"runs": "exec sleep 1000", "scale": 20, "stop_signal": "SIGKILL"}))

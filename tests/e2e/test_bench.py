@@ -14,12 +14,13 @@ BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench.py"
 
 
 @pytest.mark.skipif(os.environ.get("SENTINEL_E2E_SUITE") != "forky", reason="it is about the bench, so one engine will do")
-def test_the_benchmark_measures_all_its_parts_and_takes_everything_away(tmp_path: Path) -> None:
+def test_the_benchmark_measures_all_its_parts_and_takes_everything_away(heavy: None, tmp_path: Path) -> None:
     suite = os.environ["SENTINEL_E2E_SUITE"]
     few = ["--fleets", "3", "--deaths", "2", "--idle", "1", "--flood", "4", "--engine", suite]
     done = subprocess.run([sys.executable, str(BENCH), *few, "--json", str(tmp_path / "bench.json")], capture_output=True,
                           text=True, timeout=240, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)  # fmt: skip
     assert done.returncode in (0, 1), done.stderr  # 1: a target was missed, as on a busy machine
+    assert (tmp_path / "bench.json").exists(), done.stderr
     numbers = json.loads((tmp_path / "bench.json").read_text())
     assert {"a", "b", "c", "d", "e", "f", "g", "noise"} <= set(numbers)
     assert not list(tmp_path.glob("sentinel-bench-*"))

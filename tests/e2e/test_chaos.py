@@ -11,7 +11,7 @@ import pytest
 from tools import chaos
 
 
-def test_a_minute_of_chaos_breaks_no_promise() -> None:
+def test_a_minute_of_chaos_breaks_no_promise(heavy: None) -> None:
     suite = os.environ.get("SENTINEL_E2E_SUITE")
     if not suite:
         pytest.skip("only where tests/run starts private engines")

@@ -27,13 +27,14 @@ BRIDGE = Path("/sys/class/net/docker_gwbridge")
 
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[docker.Engine]:
-    """A private engine that is a Swarm of its own, with Sentinel's image."""
+    """A private engine that is a Swarm of its own, with Sentinel's image; one at a time, for the sake of the bridge."""
     suite = os.environ.get("SENTINEL_E2E_SUITE")
     if suite not in engines.SUITES:
         pytest.skip("only where tests/run starts private engines")
-    if BRIDGE.exists():
-        pytest.skip("this machine has another Swarm, whose docker_gwbridge would be shared")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(engines.one_at_a_time())
+        if BRIDGE.exists():
+            pytest.skip("this machine has another Swarm, whose docker_gwbridge would be shared")
         daemon = stack.enter_context(engines.PrivateEngine(suite))
         engine = docker.Engine(daemon.host, environ=daemon.environ())
         docker.ensure_image(engine)

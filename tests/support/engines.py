@@ -112,6 +112,11 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def one_at_a_time() -> contextlib.AbstractContextManager[None]:
+    """For tests that take all that the machine has, or what it has only once: they wait for each other."""
+    return locked(cache_root() / "heavy")
+
+
 # --------------------------------------------------------------------------- Debian's packages
 
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -613,9 +614,11 @@ def test_explain_says_of_each_container_what_is_done_and_why(engine: FakeEngine,
     add(engine, "genesis", policy="unless-stopped")
     add(engine, "flux", depends_on="genesis:service_healthy:false")
     add(engine, "batch", labels={"sentinel.job": "true"})
-    add(engine, "quiet", labels={"sentinel.quiet": "03:00-04:30", "sentinel.restart": "false"})
+    # Not now: then it would be said for how long it still is quiet.
+    quiet = "-".join((datetime.now(UTC) + timedelta(hours=distance)).strftime("%H:%M") for distance in (2, 3))
+    add(engine, "quiet", labels={"sentinel.quiet": quiet, "sentinel.restart": "false"})
     engine.add("lonely", started_ago=60)
-    done = ask(tmp_path, engine.host, "explain", SENTINEL_RESTART="true", **SECRETS)
+    done = ask(tmp_path, engine.host, "explain", SENTINEL_RESTART="true", TZ="UTC", **SECRETS)
     assert (done.code, done.err) == (0, "")
     parts = {part.splitlines()[0]: part for part in done.out.replace("\n  ", "\t").split("\n") for part in [
         part.replace("\t", "\n  ")] if part}  # fmt: skip
@@ -623,7 +626,7 @@ def test_explain_says_of_each_container_what_is_done_and_why(engine: FakeEngine,
     assert "Docker's own restart policy (unless-stopped)" in parts["genesis"] and "yes: " in parts["genesis"]
     assert "genesis (service_healthy)" in parts["flux"] and "5 of 5" in parts["flux"]
     assert "job: its label" in parts["batch"] and "Not restarted: it is a job." in parts["batch"]
-    assert "daily at 03:00-04:30" in parts["quiet"] and "sentinel.restart" in parts["quiet"]
+    assert f"daily at {quiet}" in parts["quiet"] and "sentinel.restart" in parts["quiet"]
     assert "no: " in parts["lonely"] and "at its death" not in parts["lonely"]
     assert "DISCORD_WEBHOOK_URL=***" in parts["settings"] and "SENTINEL_REMIND=" in parts["settings"]
     assert not [secret for secret in ("webhookToken", "bridgeToken1") if secret in done.out]
