@@ -24,7 +24,9 @@ LABEL org.opencontainers.image.title="Sentinel" \
 COPY sentinel.py /sentinel.py
 # The ledger's folder: a new volume that is mounted there takes its owner from it. The file's mode is that of the
 # checkout, which may be for its owner only (COPY --chmod is for BuildKit alone).
-RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/sentinel && chmod 0644 /sentinel.py
+# Python keeps what it needed to compile a script for as long as that runs; the daemon is run from what is compiled here.
+RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/sentinel && chmod 0644 /sentinel.py && \
+    python3 -c "import py_compile; py_compile.compile('/sentinel.py', '/sentinel.pyc', doraise=True)"
 
 # Not root, and a number, so that Kubernetes and others can see that. The socket belongs to root and to a group
 # whose number differs from host to host: give it with --user 65532:GID or --group-add GID, where GID is what

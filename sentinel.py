@@ -631,18 +631,20 @@ DOWN = WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED}
 # From each phase to which others it may go. The README's diagram is made from this table.
 MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.UP: WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
-    Phase.SUSPECT: WAITING | REMOVED | {Phase.UP, Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.SUSPECT: WAITING | REMOVED | STANDING | {Phase.GAVE_UP, Phase.STOPPED},
     Phase.RESTARTING: WAITING | REMOVED | {Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED},
     Phase.PROVING: WAITING | REMOVED | {Phase.UP, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
-    Phase.BACKOFF: WAITING
-    | REMOVED
-    | {Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
-    Phase.HELD: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
-    Phase.DOCKER: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.BACKOFF: REMOVED
+    | {Phase.HELD, Phase.DOCKER, Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT}
+    | {Phase.GAVE_UP, Phase.STOPPED},
+    Phase.HELD: REMOVED
+    | {Phase.BACKOFF, Phase.DOCKER, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.DOCKER: frozenset({Phase.BACKOFF, Phase.HELD, Phase.PROVING, Phase.SUSPECT})
+    | {Phase.GAVE_UP, Phase.STOPPED, Phase.MISSING},
     Phase.GAVE_UP: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.STOPPED},
-    Phase.STOPPED: WAITING | REMOVED | {Phase.PROVING, Phase.GAVE_UP},
-    Phase.MISSING: WAITING | {Phase.GONE, Phase.PROVING, Phase.GAVE_UP},
-    Phase.GONE: WAITING | {Phase.PROVING, Phase.GAVE_UP},
+    Phase.STOPPED: WAITING | {Phase.PROVING, Phase.GAVE_UP, Phase.GONE},
+    Phase.MISSING: frozenset({Phase.BACKOFF, Phase.HELD, Phase.GONE, Phase.PROVING, Phase.GAVE_UP}),
+    Phase.GONE: frozenset({Phase.BACKOFF, Phase.HELD, Phase.PROVING, Phase.GAVE_UP}),
 }
 
 
@@ -4497,23 +4499,26 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     if believed.lives and believed.run.pending and believed.phase is not Phase.SUSPECT:
         return Sight.ENDED
     if seen.running:
-        if seen.sick:
-            return Sight.SICK
-        same = seen.id == before.id
-        if same and missed_start and seen.restart_count > before.restart_count:
-            return Sight.RAN_UNSEEN
-        return Sight.RUNS
+        return sight_of_running(before, seen, missed_start)
     if seen.error and seen.error != believed.known_error and believed.phase is not Phase.RESTARTING:
         return Sight.CANT_START
-    if believed.phase in WAITING and before.status == "restarting" != seen.status:
+    if believed.phase in WAITING and before.status == "restarting" and seen.status != "restarting":
         return Sight.DOCKER_STOPPED
     if seen.status == "restarting":
         return Sight.DOCKER_TRIES
-    if believed.phase in STANDING and believed.run.judged:
+    if believed.phase not in STANDING:
+        return Sight.NOTHING_NEW
+    if believed.run.judged:
         return Sight.NOT_TAKEN
-    if believed.phase in STANDING and seen.status != "created":
-        return Sight.ENDED_UNHEARD
-    return Sight.NOTHING_NEW
+    return Sight.ENDED_UNHEARD if seen.status != "created" else Sight.NOTHING_NEW
+
+
+def sight_of_running(before: Container, seen: Container, missed_start: bool) -> Sight:
+    """What a look at a container that runs shows."""
+    if seen.sick:
+        return Sight.SICK
+    restarted = seen.id == before.id and seen.restart_count > before.restart_count
+    return Sight.RAN_UNSEEN if restarted and missed_start else Sight.RUNS
 
 
 class Looks:
@@ -5695,7 +5700,7 @@ class Trouble:
 
 def pause_after(seen: Delivered, failures: int) -> float:
     """Seconds until the next try: as long as the channel asks for, and longer with each failure."""
-    return max(seen.hold, min(SLOWEST_RETRY, 2.0 ** (failures - 1)))
+    return float(max(seen.hold, min(SLOWEST_RETRY, 2 ** (failures - 1))))
 
 
 class Outbox:
@@ -6824,6 +6829,10 @@ class Figures:
         self.detection, self.delivery = Histogram(), Histogram()
         self.streams = 0
 
+    def count_stream(self) -> None:
+        """The event stream was opened once more."""
+        self.streams += 1
+
     def keep(self, services: Iterable[Watched]) -> None:
         """Forget what was counted of services that are no more."""
         names = {figure_name(service) for service in services}
@@ -7522,13 +7531,13 @@ class Ledger:
     @classmethod
     def beside(cls, folder: str) -> Ledger | None:
         """The ledger of a folder, to be read beside the daemon that writes it; None where there is none."""
-        ledger = cls(folder)
-        place = urllib.parse.quote(ledger.path)
+        made = cls(folder)
+        place = urllib.parse.quote(made.path)
         try:
-            ledger.database = sqlite3.connect(f"file:{place}?mode=ro", uri=True, timeout=2.0)
+            made.database = sqlite3.connect(f"file:{place}?mode=ro", uri=True, timeout=2.0)
         except sqlite3.Error:
             return None
-        return ledger
+        return made
 
     def records(self, kind: str) -> dict[str, JSON]:
         """All records of a kind; one that can't be read is left out, and named in `odd`."""
@@ -7573,7 +7582,6 @@ def state_folder(settings: Settings, environment: Mapping[str, str]) -> str:
 
 # ─── HTTP ───────────────────────────────────────────────────────────────────────────────────────
 
-READ_SIZE = 2**16
 LONGEST_HOLD = 86400.0  # a channel or a proxy may ask to be left alone for so long
 HTTP_ERRORS = (OSError, http.client.HTTPException, ValueError, OverflowError)
 
@@ -7634,8 +7642,8 @@ class Deadline:
     def __init__(self, connection: http.client.HTTPConnection, patience: float) -> None:
         self.connection = connection
         self.passed = False
-        self._timer = threading.Timer(patience, self._pass)
-        self._timer.daemon = True
+        self._timer = timer = threading.Timer(patience, self._pass)
+        timer.daemon = True
 
     def __enter__(self) -> Self:
         self._timer.start()
@@ -7743,12 +7751,13 @@ def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
     if not host and not name:
         name = current_context(config)
     if not host and name not in ("", "default"):
-        return engine_of_context(config, name)
+        return engine_of_context(config, name, settings.restart)
     host = host or default_docker_host(environment)
     if is_tcp(host) and (settings.tls_verify or settings.cert_path):
         folder = settings.cert_path or config
-        return Engine(host, tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH"))
-    return Engine(host)
+        tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH")
+        return Engine(host, tls, settings.restart)
+    return Engine(host, heals=settings.restart)
 
 
 def current_context(config: str) -> str:
@@ -7760,7 +7769,7 @@ def current_context(config: str) -> str:
     return text_at(json_in(text), "currentContext")
 
 
-def engine_of_context(config: str, name: str) -> Engine:
+def engine_of_context(config: str, name: str, heals: bool) -> Engine:
     """The engine of one of the docker CLI's contexts."""
     place = hashlib.sha256(name.encode(errors="replace")).hexdigest()
     contexts = os.path.join(config, "contexts")
@@ -7778,8 +7787,8 @@ def engine_of_context(config: str, name: str) -> Engine:
     folder = os.path.join(contexts, "tls", place, "docker")
     verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
     if is_tcp(host) and (os.path.isdir(folder) or not verify):
-        return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT"))
-    return Engine(host)
+        return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT"), heals)
+    return Engine(host, heals=heals)
 
 
 def is_tcp(host: str) -> bool:
@@ -9512,7 +9521,6 @@ class Daemon:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self.settings = settings
         self.engine = engine_of(settings, environment)
-        self.engine.heals = settings.restart
         self.journal = Journal(settings, environment)
         self.watchdog = Watchdog(settings)
         ledger = Ledger(state_folder(settings, environment), self.journal.mask)
@@ -9625,7 +9633,7 @@ class Daemon:
             case Listed() | ListFailed():
                 self.pulse.listed(now)
             case StreamOpened():
-                self.figures.streams += 1
+                self.figures.count_stream()
         return self.watchdog.observe(seen, now)
 
     def give_up_late(self) -> list[Action]:

@@ -24,14 +24,12 @@ def promises() -> list[str]:
 
 
 def phases() -> str:
-    """The phases of a watched service as a Mermaid diagram: every legal move, but those to GONE, which all phases have."""
-    legal = sentinel.MOVES
-    gone = sentinel.Phase.GONE
-    assert all(gone in targets for phase, targets in legal.items() if phase is not gone)
+    """The phases of a watched service as a Mermaid diagram: every legal move, but those of a container that is removed."""
+    here = [phase for phase in sentinel.Phase if phase not in sentinel.REMOVED]
     lines = ["```mermaid", "stateDiagram-v2"]
-    lines += [f"    {phase.name} --> {target.name}" for phase in sentinel.Phase for target in sentinel.Phase
-              if target in legal[phase] and target is not gone]
-    return "\n".join([*lines, f"    note right of {gone.name}: from every phase, when the container is removed", "```"])
+    lines += [f"    {phase.name} --> {target.name}" for phase in here for target in here if target in sentinel.MOVES[phase]]
+    removed = "from every phase, when the container is removed; a new one is PROVING"
+    return "\n".join([*lines, "    MISSING --> GONE", f"    note right of MISSING: {removed}", "```"])
 
 
 def parts() -> dict[str, str]:
@@ -59,7 +57,7 @@ def test_every_title_is_in_the_table() -> None:
     own = [verdict for verdict in sentinel.Verdict if verdict not in sentinel.OTHERS]
     words = [f"[{verdict}]" if verdict.isupper() else f"{verdict}:" for verdict in own]
     names = {getattr(sentinel, name.upper()): name for name in ("red", "green", "grey", "amber", "blue")}
-    colours = [names[sentinel.COLOURS.get(verdict, sentinel.RED)] for verdict in own]
+    colours = [names[sentinel.VERDICTS[verdict].colour] for verdict in own]
     wanted = {f"`{word}` | {colour}" for word, colour in zip(words, colours, strict=True)}
     assert set(re.findall(r"^\| (`.*` \| \w+) \|", rows, re.M)) == wanted
 
