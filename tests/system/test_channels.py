@@ -420,7 +420,8 @@ def test_the_next_in_a_chain_is_tried_once_the_ones_before_have_failed(
             life.run(0.5)
             assert clock.at - began < 40 * broken, life.said
         took = clock.at - began
-        assert took < 10 if way == "for good" and broken < 3 else 30 * broken <= took < 33 * broken + 5, life.said
+        waits = broken if way == "for now" else broken // 3  # a bridge's own no may pass: it is waited for
+        assert 30 * waits <= took < 33 * waits + 10, life.said
         assert told_by(discord, bridge, tmp_path, "web is DEAD") == [CHAIN[broken]]
         discord.disarm()
         life.run(300)

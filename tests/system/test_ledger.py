@@ -72,8 +72,10 @@ class Anything:
 
     def run(self, ended: bool) -> sentinel.Run:
         end = sentinel.Death(self.moment(), self.moment(), self.chance.choice((None, 3)), self.flag(), self.number())
+        if not ended:  # signals that have ended nothing are not kept
+            return sentinel.Run(self.moment(), judged=self.flag(), follows_death=self.flag())
         return sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
-                            self.moment(), self.chance.choice((None, 7.5)), end if ended else None, self.flag(), self.flag())
+                            self.moment(), self.chance.choice((None, 7.5)), end, self.flag(), self.flag())
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
