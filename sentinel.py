@@ -3840,10 +3840,8 @@ class Healing:
 
     def in_shadow(self, child: Watched) -> bool:
         """Whether something that it depends on, and that did not die of it, is not back."""
-        for parent, _ in self.services.above(child):
-            if not parent.is_back and not self._began_circle(child, parent):
-                return True
-        return False
+        down = [parent for parent, _ in self.services.above(child) if not parent.is_back]
+        return any(not self._began_circle(child, parent) for parent in down)
 
     def _began_circle(self, child: Watched, parent: Watched) -> bool:
         """Whether two that need each other began to fall with the first of them."""

@@ -284,8 +284,8 @@ def test_the_recipes_name_what_is_there() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for path in re.findall(r"`(tests/[\w/.]+|\.ci/run|CHANGELOG\.md)`", text):
         assert (ROOT / path).exists(), path
-    for name in ("Settings", "option", "mask", "Verdict", "Cause", "Watchdog", "HEADLINES", "headline", "COLOURS", "ENDS",
-                 "Channel", "channels_of", "verdict_on", "Delivered"):  # fmt: skip
+    for name in ("Settings", "option", "mask", "Verdict", "Cause", "Watchdog", "VERDICTS", "headline", "Sight", "STEPS",
+                 "sight_of", "Fall", "Channel", "channels_of", "verdict_on", "Delivered"):  # fmt: skip
         assert f"`{name}`" in text or re.search(rf"`[^`]*\b{name}\b[^`]*`", text), name
         assert hasattr(sentinel, name), name
     for name in re.findall(r"`(_\w+)`", text):

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import insides
 
 import sentinel
-from support import insides
 from sentinel import (
     Container,
     Figures,

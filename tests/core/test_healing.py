@@ -206,7 +206,8 @@ def test_a_refund_at_the_return_of_what_it_depends_on_is_saved() -> None:
     before = len(world.watchdog.services["shop/api/1"].budget.died_at)
     insides.changed(world.watchdog)
     world.advance(START + 810.0)
-    assert len(world.watchdog.services["shop/api/1"].budget.died_at) == before or "shop/api/1" in insides.changed(world.watchdog)
+    after = len(world.watchdog.services["shop/api/1"].budget.died_at)
+    assert after == before or "shop/api/1" in insides.changed(world.watchdog)
 
 
 # ─── Restarts in order ────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 from support.walk import Edge, Walk, edges_made, never_made, shortened
 
-SEEDS = [int(os.environ["SENTINEL_TEST_SEED"])] if os.environ.get("SENTINEL_TEST_SEED") else [0, *range(2, 40), 51, 70, 91, 121, 138, 172, 265, 319]
+CHOSEN = os.environ.get("SENTINEL_TEST_SEED")
+SEEDS = [int(CHOSEN)] if CHOSEN else [0, *range(2, 40), 51, 70, 91, 121, 138, 172, 265, 319]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,9 @@ def test_whatever_happens_the_rules_hold_and_all_is_well_in_the_end(seed: int, e
 
 # What takes a `--rm` container, a pause in the instant of a restart, or a mute in that of a refusal (see test_lives.py).
 RARE = ("backoff to gone", "held to gone", "restarting to gone", "restarting to left to docker", "restarting to stopped",
-        "left to docker to stopped", "left to docker to gave up", "held to left to docker", "gone to held", "gone to backoff",
-        "restarting to held", "missing to backoff", "missing to held", "held to stopped", "backoff to gave up")
+        "left to docker to stopped", "left to docker to gave up", "held to left to docker", "gone to held",
+        "gone to backoff", "restarting to held", "missing to backoff", "missing to held", "held to stopped",
+        "backoff to gave up")
 
 
 def test_every_move_that_is_legal_is_made_by_some_walk(edges: set[Edge]) -> None:

@@ -115,9 +115,9 @@ def state_of(container: Container, job: bool = False, asked: bool | None = None)
     watchdog = Watchdog(sentinel.Settings(watch="all"))
     if asked is not None:
         ended = container.finished_time or container.started_time + 1.0
-        word = [("kill", 15)] if asked else []
         events = [sentinel.Heard("start", container.id, round(container.started_time * 1e9))]
-        events += [sentinel.Heard(action, container.id, round((ended - 0.1) * 1e9), signal=number) for action, number in word]
+        if asked:
+            events.append(sentinel.Heard("kill", container.id, round((ended - 0.1) * 1e9), signal=15))
         events.append(sentinel.Heard("die", container.id, round(ended * 1e9), exit_code=container.exit_code))
         watchdog.lives.runs.take_in(events, 0.0)
     policy, _ = sentinel.policy_of(container, sentinel.Settings(watch="all"), "")

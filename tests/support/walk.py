@@ -21,8 +21,8 @@ from typing import Any
 
 import sentinel
 from sentinel import Cause, Container, Health, Notice, Phase, Rule, Verdict, Watched
-from support.fake_discord import check_message, trimmed
 from support import insides
+from support.fake_discord import check_message, trimmed
 from support.scenario import EPOCH, OPENING, World, has_probe, probed, service
 
 Edge = tuple[Phase, Phase]

@@ -425,8 +425,9 @@ def test_dozens_of_outages_leave_nothing_in_memory(
                     life.run(20)
                     over(life, made, engine)
                     life.run(3700)
-                sizes.append((len(life.daemon.books.ledger.alive), len(life.daemon.post._reds), len(insides.outages(life.watchdog)),
-                              sum(len(box.posted) + len(box.waiting) for box in life.daemon.post.outboxes.values())))  # fmt: skip
+                post, goes_on = life.daemon.post, len(insides.outages(life.watchdog))
+                kept = sum(len(box.posted) + len(box.waiting) for box in post.outboxes.values())
+                sizes.append((len(life.daemon.books.ledger.alive), len(post._reds), goes_on, kept))
             assert sizes[0] == sizes[-1] and sizes[-1][1:] == (0, 0, 0), sizes
 
 

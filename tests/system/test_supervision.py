@@ -444,7 +444,8 @@ def test_the_switch_is_told_of_a_crash(engine: FakeEngine, switch: Switch, tmp_p
 
 def test_the_switch_is_not_fetched_while_sentinel_is_stuck(engine: FakeEngine, switch: Switch, tmp_path: Path) -> None:
     pulse = tmp_path / "state" / "health"
-    with Process(tmp_path, engine.host, quick=BEATING | {"LIST_LIMIT": 0.3, "LISTING_LIMIT": 0.3}, SENTINEL_HEARTBEAT_URL=switch.url,
+    quick = BEATING | {"LIST_LIMIT": 0.3, "LISTING_LIMIT": 0.3}
+    with Process(tmp_path, engine.host, quick=quick, SENTINEL_HEARTBEAT_URL=switch.url,
                  SENTINEL_POLL_INTERVAL="1s"):  # fmt: skip
         until(lambda: switch.fetched)
         engine.hang("/containers/json")
