@@ -628,7 +628,7 @@ def test_an_error_of_discord_is_retried(stage: MakeStage) -> None:
 def test_a_deleted_webhook_is_a_clear_error_and_is_asked_again_at_the_next_red_only(stage: MakeStage) -> None:
     scene = stage(stack(web={}, other={}))
     scene.discord.delete_webhook(scene.hook)
-    scene.refusals = 2
+    scene.refusals, scene.dead_asked = 2, 1
     scene.do("web", "exit 3")
     line = scene.sentinel.wait_log(r"ERROR .*webhook.*404")
     assert "Unknown Webhook" in line
