@@ -96,7 +96,8 @@ __version__ = "0.1.0"
 
 
 class SettingError(ValueError):
-    """One or more settings make no sense; each argument is a line that begins with the name the user wrote."""
+    """One or more settings make no sense; each argument is a line that begins with the name the
+    user wrote."""
 
 
 class Secret(str):
@@ -239,9 +240,9 @@ WEBHOOK = re.compile(
 
 
 def webhook(text: str) -> Secret:
-    """A webhook URL as people paste it, brought to API v10.
-    Without a version in its path Discord serves API v6, whose errors are opaque and whose waits may be in
-    milliseconds; discordapp.com does not serve v10 at all; /slack and /github speak other languages."""
+    """A webhook URL as people paste it, brought to API v10. Without a version in its path Discord
+    serves API v6, whose errors are opaque and whose waits may be in milliseconds; discordapp.com
+    does not serve v10 at all; /slack and /github speak other languages."""
     if not text.strip():
         return Secret()
     parts = urllib.parse.urlsplit(text.strip())
@@ -322,7 +323,8 @@ def mention(text: str) -> str:
 def option(
     variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = ""
 ) -> Any:
-    """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no flag."""
+    """One setting: its variable, default, meaning and check. A secret has a _FILE twin and no
+    flag."""
     metadata = {
         "variable": variable,
         "default": default,
@@ -336,7 +338,8 @@ def option(
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set, in the order of --help and of the README's table, which is made from it."""
+    """Everything that can be set, in the order of --help and of the README's table, which is made
+    from it."""
 
     docker_host: str = option(
         "DOCKER_HOST",
@@ -503,7 +506,8 @@ def settings_table() -> str:
 def load_settings(
     flags: Mapping[str, str | None], environment: Mapping[str, str], read_file: Callable[[str], str]
 ) -> tuple[Settings, list[str]]:
-    """Settings and warnings: flag over variable over _FILE twin over default; every error in one SettingError."""
+    """Settings and warnings: flag over variable over _FILE twin over default; every error in one
+    SettingError."""
     values: dict[str, Any] = {}
     errors: list[str] = []
     for name, meta in options():
@@ -544,7 +548,8 @@ def sources(
     environment: Mapping[str, str],
     read_file: Callable[[str], str],
 ) -> list[tuple[str, Callable[[], str]]]:
-    """The first source that gives this setting: its name as the user wrote it, and how to read its text."""
+    """The first source that gives this setting: its name as the user wrote it, and how to read its
+    text."""
     variable = meta["variable"]
     if (value := flags.get(name)) is not None:
         return [(flag_name(variable), lambda: value)]
@@ -579,7 +584,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
-    """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is one."""
+    """A warning for each SENTINEL_ variable that is no setting, with the nearest name that is
+    one."""
     known = [
         meta["variable"] + twin
         for _, meta in options()
@@ -594,10 +600,13 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 
 
 # ─── Vocabulary ─────────────────────────────────────────────────────────────────────────────────
-# service   what is watched: a compose project's service and number; containers come and go under its key
-# run       one life of a container, from `start` to `die`; evidence of who ended it is kept for each run
+# service   what is watched: a compose project's service and number; containers come and go under
+# its key
+# run       one life of a container, from `start` to `die`; evidence of who ended it is kept for
+# each run
 # incident  one service's story, from its first bad sign to its proven recovery
-# outage    incidents with one root cause: one red message that is kept current, one green when all is back
+# outage    incidents with one root cause: one red message that is kept current, one green when all
+# is back
 # notice    one thing to tell people
 # attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
 
@@ -649,7 +658,8 @@ MOVES: Mapping[Phase, frozenset[Phase]] = {
 
 
 class Unforeseen(Exception):
-    """A service in this phase, and what happened to it there, make no pair that anybody thought of."""
+    """A service in this phase, and what happened to it there, make no pair that anybody thought
+    of."""
 
 
 class Health(StrEnum):
@@ -698,8 +708,9 @@ class Part(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a verdict is told. `headline` has places for {name}, {how} (the exit) and {cause}; empty where
-    it takes more than that (`headline()`). `listing` stands above the services that it took with it."""
+    """How a verdict is told. `headline` has places for {name}, {how} (the exit) and {cause}; empty
+    where it takes more than that (`headline()`). `listing` stands above the services that it took
+    with it."""
 
     colour: int = RED
     headline: str = ""
@@ -812,8 +823,8 @@ class Container:
 
     @property
     def sick(self) -> bool:
-        """Unhealthy by a probe of this run: Docker says so, with a streak of 0, of what is paused or
-        stopped, too."""
+        """Unhealthy by a probe of this run: Docker says so, with a streak of 0, of what is paused
+        or stopped, too."""
         return self.running and self.health is Health.UNHEALTHY and self.failing_streak > 0
 
     @property
@@ -832,8 +843,9 @@ class Container:
         return self.compose("service")
 
     def compose(self, name: str) -> str:
-        """A label of compose's. Images that compose built hand on three of them (project, service, version)
-        to every container that is made of them; those that compose made itself have more."""
+        """A label of compose's. Images that compose built hand on three of them (project, service,
+        version) to every container that is made of them; those that compose made itself have
+        more."""
         text = self.labels.get(f"{COMPOSE}{name}", "")
         if not text or f"{COMPOSE}oneoff" in self.labels:
             return text
@@ -842,7 +854,8 @@ class Container:
 
     @property
     def short(self) -> str:
-        """What people call it among its siblings: compose's service, with its number unless that is 1."""
+        """What people call it among its siblings: compose's service, with its number unless that is
+        1."""
         if not self.service or self.oneoff:
             return self.title
         number = self.labels.get(f"{COMPOSE}container-number", "1")
@@ -855,7 +868,8 @@ class Container:
 
     @property
     def title(self) -> str:
-        """What alerts call it: a Swarm task by service and slot, a replacement by the name that it is to get."""
+        """What alerts call it: a Swarm task by service and slot, a replacement by the name that it
+        is to get."""
         return self.task or REPLACE_NAME.sub("", self.name)
 
     @property
@@ -865,8 +879,8 @@ class Container:
 
     @property
     def network_target(self) -> str:
-        """The container whose network it shares: an id, or a name where the engine left it so; empty for
-        none."""
+        """The container whose network it shares: an id, or a name where the engine left it so;
+        empty for none."""
         kind, _, target = self.network_mode.partition(":")
         return target if kind in ("container", "service") else ""
 
@@ -877,14 +891,16 @@ class Container:
 
     @property
     def key(self) -> str:
-        """What stays the same when the container is replaced: project, service and number, or the name."""
+        """What stays the same when the container is replaced: project, service and number, or the
+        name."""
         number = self.labels.get(f"{COMPOSE}container-number")
         if self.project and self.service and number and not self.oneoff:
             return f"{self.project}/{self.service}/{number}"
         return self.task or self.name
 
     def replaces(self, other: Container) -> bool:
-        """Whether it may be the other's replacement, as its name tells: a copy has a name of its own."""
+        """Whether it may be the other's replacement, as its name tells: a copy has a name of its
+        own."""
         prefix = REPLACE_NAME.match(self.name)
         return self.title == other.title or (prefix is not None and other.id.startswith(prefix[1]))
 
@@ -916,8 +932,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """How one service depends on another: compose's condition, whether restarted with it, whether on its
-    network."""
+    """How one service depends on another: compose's condition, whether restarted with it, whether
+    on its network."""
 
     condition: str = "service_started"
     restart: bool = False
@@ -926,14 +942,16 @@ class Dependency:
 
 
 # ─── Messages ───────────────────────────────────────────────────────────────────────────────────
-# What passes between the edges and the deciding code. Observations, what the edges report: past participles.
+# What passes between the edges and the deciding code. Observations, what the edges report: past
+# participles.
 
 NANO, MICRO = 1e9, 1e6  # in a second
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An event of the engine's stream. `nano` is its whole timestamp in nanoseconds; it is not monotonic."""
+    """An event of the engine's stream. `nano` is its whole timestamp in nanoseconds; it is not
+    monotonic."""
 
     action: str
     id: str
@@ -951,8 +969,8 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A full listing; `me` is Sentinel's own container, `host` and `engine` are the engine's name and lasting
-    id."""
+    """A full listing; `me` is Sentinel's own container, `host` and `engine` are the engine's name
+    and lasting id."""
 
     rows: tuple[Row, ...]
     me: str = ""
@@ -964,7 +982,8 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One container inspected: `container` is None where it no longer exists, `why` says why nobody knows."""
+    """One container inspected: `container` is None where it no longer exists, `why` says why nobody
+    knows."""
 
     id: str
     container: Container | None
@@ -1029,7 +1048,8 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A channel's verdict on a message: its fate, and for how many seconds the channel is to be left alone."""
+    """A channel's verdict on a message: its fate, and for how many seconds the channel is to be
+    left alone."""
 
     channel: str
     fate: Fate
@@ -1041,7 +1061,8 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asks the local HTTP server; `reply` takes the answer: status, kind of content, text."""
+    """Somebody asks the local HTTP server; `reply` takes the answer: status, kind of content,
+    text."""
 
     path: str
     reply: Callable[[tuple[int, str, str]], None]
@@ -1075,7 +1096,8 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Open the event stream, with everything since this Unix time (0: the last moments) replayed."""
+    """Open the event stream, with everything since this Unix time (0: the last moments)
+    replayed."""
 
     since: float
 
@@ -1099,7 +1121,8 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start a container that is down, or restart one that runs, if it still is the run that was judged."""
+    """Start a container that is down, or restart one that runs, if it still is the run that was
+    judged."""
 
     key: str
     id: str
@@ -1127,7 +1150,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """One service that a root cause took with it. `chain`: from it to the root; `state`: how it stands now."""
+    """One service that a root cause took with it. `chain`: from it to the root; `state`: how it
+    stands now."""
 
     chain: tuple[str, ...]
     verdict: Verdict
@@ -1140,7 +1164,8 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell people: facts only, worded later. Spans are seconds, None where not known."""
+    """One thing to tell people: facts only, worded later. Spans are seconds, None where not
+    known."""
 
     verdict: Verdict
     name: str
@@ -1195,9 +1220,9 @@ class Amend:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send these notices as one message, or have one that is there (`message`) say this instead. `nonce`
-    begins with the ledger's tag, and is the same for the same notices; `plain` leaves out all that could be
-    refused."""
+    """Send these notices as one message, or have one that is there (`message`) say this instead.
+    `nonce` begins with the ledger's tag, and is the same for the same notices; `plain` leaves out
+    all that could be refused."""
 
     channel: str
     notices: tuple[Notice, ...]
@@ -1226,7 +1251,8 @@ Observation = (
 Action = Subscribe | CloseStream | List | Look | Restart | Log | Count | Tell | Amend | Deliver
 
 # ─── Reading ────────────────────────────────────────────────────────────────────────────────────
-# The engine's words to values. Tolerant: a missing or odd value becomes its default, never an exception.
+# The engine's words to values. Tolerant: a missing or odd value becomes its default, never an
+# exception.
 
 JSON = Any  # what json.loads gives; every use is guarded by the readers below
 
@@ -1275,12 +1301,14 @@ def labels_at(document: JSON, *path: str) -> dict[str, str]:
 
 
 def number_in(text: str | None) -> int | None:
-    """A whole number written in text, as events carry exit codes and signals; None for anything else."""
+    """A whole number written in text, as events carry exit codes and signals; None for anything
+    else."""
     return int(text) if text and re.fullmatch(r"-?\d{1,9}", text, re.ASCII) else None
 
 
 def unix_time(text: str) -> float:
-    """Unix seconds of an engine's time: 0 to 9 digits of fraction, any zone; year 1 means never, as does rubbish."""
+    """Unix seconds of an engine's time: 0 to 9 digits of fraction, any zone; year 1 means never, as
+    does rubbish."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
     if not match or text.startswith("0001-"):
         return 0.0
@@ -1360,7 +1388,8 @@ def container_of(document: JSON) -> Container:
 
 
 def stop_timeout_of(value: JSON) -> float:
-    """Seconds that a container has to stop in: a day at most, Docker's own where there is no number."""
+    """Seconds that a container has to stop in: a day at most, Docker's own where there is no
+    number."""
     if isinstance(value, int) and value >= 0:
         return float(min(value, LONGEST_STOP))
     return DEFAULT_STOP_TIMEOUT
@@ -1402,9 +1431,9 @@ ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
 
 
 def event_of(document: JSON) -> Heard | None:
-    """A container event, None for all else.
-    Labels are copied over the event's own attributes, so `exitCode` and `signal` are a label's where the
-    container has one of that name (every engine); the verdict takes its code from inspect where it can."""
+    """A container event, None for all else. Labels are copied over the event's own attributes, so
+    `exitCode` and `signal` are a label's where the container has one of that name (every engine);
+    the verdict takes its code from inspect where it can."""
     if text_at(document, "Type") != "container" or text_at(document, "scope") == "swarm":
         return None
     action, _, detail = text_at(document, "Action").partition(": ")
@@ -1425,8 +1454,9 @@ COMPLETED = "service_completed_successfully"
 
 @functools.lru_cache(4096)
 def dependencies_in(label: str) -> Mapping[str, Dependency]:
-    """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no third part,
-    before 2.3 no second one. A living container is restarted only where the label says so."""
+    """Compose's dependencies of a service: `db:service_healthy:true`; compose before 2.17 wrote no
+    third part, before 2.3 no second one. A living container is restarted only where the label says
+    so."""
     found: dict[str, Dependency] = {}
     for item in filter(None, label.split(",")):
         name, *parts = item.split(":")
@@ -1451,7 +1481,8 @@ SWARM_SERVICE = "com.docker.swarm.service.name"
 
 
 def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, str]:
-    """Whether a container is watched, and why: the first of these that holds. A bad label counts as none."""
+    """Whether a container is watched, and why: the first of these that holds. A bad label counts as
+    none."""
     label = container.labels.get("sentinel.watch", "").strip().lower()
     asked, project = BOOLEANS.get(label), container.project
     if container.id == me:
@@ -1517,7 +1548,8 @@ def speaks_through(container: Container, host: str) -> bool:
 
 
 def recovery_command(container: Container) -> str:
-    """The command that brings it back: compose's own where its labels tell the file, else docker's."""
+    """The command that brings it back: compose's own where its labels tell the file, else
+    docker's."""
     if container.auto_remove and not container.running:
         return ""
     swarm = container.labels.get(SWARM_SERVICE)
@@ -1580,7 +1612,8 @@ UNPRINTABLE = re.compile(
 
 
 def clean(text: str) -> str:
-    """Text that can be shown: no escape sequences, control characters, turned writing, or half characters."""
+    """Text that can be shown: no escape sequences, control characters, turned writing, or half
+    characters."""
     return UNPRINTABLE.sub("", ESCAPES.sub("", text)).replace("\t", "    ")
 
 
@@ -1602,14 +1635,16 @@ def clip(text: str, most: int) -> str:
 
 
 def clip_front(text: str, most: int) -> str:
-    """At most so many characters, cut at the front: the cause of a death stands in the last lines."""
+    """At most so many characters, cut at the front: the cause of a death stands in the last
+    lines."""
     if len(text) <= most:
         return text
     return "…" + text[len(text) - most + 1 :] if most > 0 else ""
 
 
 def as_code(text: str) -> str:
-    """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as it is."""
+    """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as
+    it is."""
     return f"`{clean(text).replace('`', 'ˋ')}`" if text else ""
 
 
@@ -1653,7 +1688,8 @@ def memory_words(size: int) -> str:
 
 
 # ─── Memory ─────────────────────────────────────────────────────────────────────────────────────
-# All that is remembered of a service, in values that the ledger keeps. A name that is `at` or ends in `_at`
+# All that is remembered of a service, in values that the ledger keeps. A name that is `at` or ends
+# in `_at`
 # holds moments of the monotonic clock, and is brought to calendar time when it is written.
 
 FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be called back
@@ -1665,8 +1701,8 @@ MEMORY_OF_DEATHS = 64
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """The end of a run. `heard`: the stream told it, so the absence of a `kill` means that nobody asked.
-    `times`: as many ends of which only the last is known."""
+    """The end of a run. `heard`: the stream told it, so the absence of a `kill` means that nobody
+    asked. `times`: as many ends of which only the last is known."""
 
     time: float
     at: float
@@ -1677,8 +1713,9 @@ class Death:
 
 @dataclass(slots=True)
 class Run:
-    """One run of a container: the evidence that the stream told from its start to after its end, and that end,
-    once it is known. `judged`: it has been seen to, so no later look makes it news again."""
+    """One run of a container: the evidence that the stream told from its start to after its end,
+    and that end, once it is known. `judged`: it has been seen to, so no later look makes it news
+    again."""
 
     started_time: float = 0.0
     kills: list[tuple[int, float]] = field(default_factory=list)  # signal and when
@@ -1713,8 +1750,9 @@ class Standing(Enum):
 
 @dataclass(slots=True)
 class Outage:
-    """Incidents with one root cause. `root` is a service, or empty for the engine, or for what a mute left
-    behind; then `notice` is what there is to tell, and `back_at` since when that root is back."""
+    """Incidents with one root cause. `root` is a service, or empty for the engine, or for what a
+    mute left behind; then `notice` is what there is to tell, and `back_at` since when that root is
+    back."""
 
     number: int
     began_at: float
@@ -1749,7 +1787,8 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Restarts and deaths of a service since it last proved itself, or was taken in hand by somebody."""
+    """Restarts and deaths of a service since it last proved itself, or was taken in hand by
+    somebody."""
 
     attempts: int = 0
     died_at: tuple[float, ...] = ()
@@ -1775,15 +1814,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """A replacement was seen, so a removal is half of a deploy; `successor` is it, where it is still there."""
+    """A replacement was seen, so a removal is half of a deploy; `successor` is it, where it is
+    still there."""
 
     successor: Container | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A restart of Sentinel's: of which container, and until when it may be at work, where its answer was
-    lost."""
+    """A restart of Sentinel's: of which container, and until when it may be at work, where its
+    answer was lost."""
 
     container: str
     until_at: float | None = None
@@ -1800,7 +1840,8 @@ class Hush(StrEnum):
 
 @dataclass(slots=True)
 class Watched:
-    """A watched service: the only memory that Sentinel has of it. Its key stays; containers come and go."""
+    """A watched service: the only memory that Sentinel has of it. Its key stays; containers come
+    and go."""
 
     key: str
     container: Container
@@ -1868,7 +1909,8 @@ class Watched:
             incident.hopeless = ""
 
     def recent_incidents(self, now: float) -> int:
-        """How many incidents it has had within the hour, this one included; 0 if those are not too many."""
+        """How many incidents it has had within the hour, this one included; 0 if those are not too
+        many."""
         recent = [when for when in self.incident_ends_at if when > now - FLAP_SPAN]
         number = len(recent) + 1
         return number if number >= FLAPS else 0
@@ -1922,8 +1964,8 @@ Timer = tuple[Rule, str]
 
 
 class Timers:
-    """What is due, and when: one moment for each rule and key. What waits for something that no clock tells is
-    parked until that happens, or held with all of its rule: then it wakes nobody."""
+    """What is due, and when: one moment for each rule and key. What waits for something that no
+    clock tells is parked until that happens, or held with all of its rule: then it wakes nobody."""
 
     def __init__(self) -> None:
         self._due: dict[Timer, float] = {}
@@ -1987,7 +2029,8 @@ class Timers:
 
 
 class Orders:
-    """What is to be done at the edges, and which looks are on their way: one at a time for each container."""
+    """What is to be done at the edges, and which looks are on their way: one at a time for each
+    container."""
 
     def __init__(self) -> None:
         self._actions: list[Action] = []
@@ -2002,7 +2045,8 @@ class Orders:
         self._actions.append(Log(level, text))
 
     def look(self, container_id: str) -> None:
-        """Ask for a look, or for another one after that which is on its way: more has happened meanwhile."""
+        """Ask for a look, or for another one after that which is on its way: more has happened
+        meanwhile."""
         if container_id in self._looks:
             self._looks[container_id] = True
         else:
@@ -2077,8 +2121,8 @@ class Graph:
 
 
 class Services(Mapping[str, Watched]):
-    """Who is who, and who needs whom. A mapping from key to service; all but the first few methods are
-    questions."""
+    """Who is who, and who needs whom. A mapping from key to service; all but the first few methods
+    are questions."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, Watched] = {}
@@ -2190,7 +2234,8 @@ class Services(Mapping[str, Watched]):
         return changed
 
     def find_network(self, service: Watched) -> str:
-        """Whose network it shares, if anybody's: remembered, for when that container is replaced."""
+        """Whose network it shares, if anybody's: remembered, for when that container is
+        replaced."""
         target = service.container.network_target
         found = ""
         if target:
@@ -2212,8 +2257,8 @@ class Services(Mapping[str, Watched]):
         return [each for each, known in self._keys.items() if not key or known == key]
 
     def meant(self, name: str, project: str) -> str:
-        """The service that a container's id or name, or a compose service of a project, means; empty for
-        none."""
+        """The service that a container's id or name, or a compose service of a project, means;
+        empty for none."""
         if name in self._keys:
             return self._keys[name]
         for key in self._groups.get((project, name), ()):
@@ -2256,8 +2301,8 @@ class Services(Mapping[str, Watched]):
     # Who needs whom
 
     def parents(self, child: Watched) -> Needs:
-        """What a service depends on to run, as far as it is watched: by compose's label, a shared network, a
-        legacy link."""
+        """What a service depends on to run, as far as it is watched: by compose's label, a shared
+        network, a legacy link."""
         return self._ends(self.graph().parents.get(child.key, {}))
 
     def children(self, parent: Watched) -> Needs:
@@ -2352,8 +2397,8 @@ class Services(Mapping[str, Watched]):
 
 
 def groups_of(container: Container) -> set[tuple[str, str]]:
-    """Where a service is found: in its project, and there by its compose service; a one-off goes by no
-    name."""
+    """Where a service is found: in its project, and there by its compose service; a one-off goes by
+    no name."""
     name = "" if container.oneoff else container.service
     return {(container.project, ""), (container.project, name)}
 
@@ -2386,10 +2431,10 @@ def last_kill(run: Run, signals: Collection[int]) -> float | None:
 
 
 def intent_of(run: Run, death: Death, container: Container, final: bool = False) -> Intent:
-    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On every Docker
-    engine an end made through the API has its `kill` before its `die`; `stop` follows on 20.10, and precedes it
-    on 26 and later. HUP or USR1 is no wish to end; KILL alone is `docker kill`, unless `stop` or a removal
-    follows. `final`: nothing is awaited."""
+    """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On
+    every Docker engine an end made through the API has its `kill` before its `die`; `stop` follows
+    on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end; KILL alone is `docker
+    kill`, unless `stop` or a removal follows. `final`: nothing is awaited."""
     if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
         return Intent.OPERATOR
     asked = last_kill(run, {*ASKING_SIGNALS, container.stop_signal} - {signal.SIGKILL})
@@ -2405,8 +2450,8 @@ def intent_of(run: Run, death: Death, container: Container, final: bool = False)
 def cause_of(
     run: Run, death: Death, before: Container, container: Container, code: int | None
 ) -> Cause:
-    """Why the run ended. OOM needs evidence: 137 alone is none.
-    20.10 keeps the OOMKilled flag through the next run, so it counts only if it was not set before."""
+    """Why the run ended. OOM needs evidence: 137 alone is none. 20.10 keeps the OOMKilled flag
+    through the next run, so it counts only if it was not set before."""
     if code and run.oom_time and death.time - run.oom_time < OOM_NEAR:
         return Cause.OOM
     if code and container.oom_killed and not before.oom_killed:
@@ -2422,8 +2467,8 @@ def cause_of(
 
 
 def code_of(death: Death, container: Container) -> int | None:
-    """The exit code: inspect's where that shows this run's end, else the event's (a label `exitCode` overwrites
-    it)."""
+    """The exit code: inspect's where that shows this run's end, else the event's (a label
+    `exitCode` overwrites it)."""
     if container.status not in ("running", REMOVED_UNSEEN):
         return container.exit_code
     return death.code if "exitCode" not in container.labels else None
@@ -2485,7 +2530,8 @@ class Runs:
         self._absence = (0.0, 0.0)  # engine's times at which Sentinel was away: that is caught up
 
     def was_away(self, since_time: float, until_time: float) -> None:
-        """Sentinel was away between these times, by the engine's clock; what was before is evidence only."""
+        """Sentinel was away between these times, by the engine's clock; what was before is evidence
+        only."""
         self._absence = since_time, until_time
         self._history = 0.0, since_time
 
@@ -2519,7 +2565,8 @@ class Runs:
         return self._history[0] <= event.time <= self._history[1]
 
     def moment(self, engine_time: float, now: float) -> float:
-        """When something was, by the monotonic clock: now, unless it was while Sentinel was away."""
+        """When something was, by the monotonic clock: now, unless it was while Sentinel was
+        away."""
         away = 0.0 < self._absence[0] <= engine_time < self._absence[1]
         return self.calendar.at(engine_time) if away else now
 
@@ -2558,7 +2605,8 @@ class Runs:
         return self._runs.setdefault(container_id, Run())
 
     def of(self, container: Container) -> Run:
-        """The run that a container is seen in: that which is known, unless it began after that's end."""
+        """The run that a container is seen in: that which is known, unless it began after that's
+        end."""
         run = self.newest(container.id)
         ended = run.end is not None and run.end.time < container.started_time
         later = run.started_time and run.started_time < container.started_time - SAME_START
@@ -2580,7 +2628,8 @@ class Runs:
         return run
 
     def asked_until(self, container: Container) -> float:
-        """Until when a container may still be at the end that somebody asked for; -inf if nobody did."""
+        """Until when a container may still be at the end that somebody asked for; -inf if nobody
+        did."""
         run = self._runs.get(container.id)
         if run is None or run.asked_at is None:
             return -math.inf
@@ -2607,7 +2656,8 @@ class Runs:
 
 
 def begins(run: Run, start_time: float) -> bool:
-    """Whether a `start` begins another run than this one: not if it is this one's own, told again or late."""
+    """Whether a `start` begins another run than this one: not if it is this one's own, told again
+    or late."""
     if run.end:
         return start_time >= run.end.time
     return start_time > run.started_time + SAME_START
@@ -2627,8 +2677,8 @@ def local_minute(moment: datetime) -> float:
 
 
 def next_at_minute(minute: int, now_time: float) -> float:
-    """Unix seconds of the next moment, from now on, at which the clock on the wall shows this minute of the day.
-    Where summer time skips it, it is the moment of the skip."""
+    """Unix seconds of the next moment, from now on, at which the clock on the wall shows this
+    minute of the day. Where summer time skips it, it is the moment of the skip."""
     local = datetime.fromtimestamp(now_time)
     start = local.replace(hour=0, minute=0, second=0, microsecond=0)
     for day in range(3):
@@ -2641,8 +2691,8 @@ def next_at_minute(minute: int, now_time: float) -> float:
 
 
 def quiet_until(windows: Iterable[tuple[int, int]], now_time: float) -> tuple[float, float]:
-    """Until when (Unix seconds) the quiet windows last that a moment is in, 0 if it is in none; and when the next
-    one begins or ends."""
+    """Until when (Unix seconds) the quiet windows last that a moment is in, 0 if it is in none; and
+    when the next one begins or ends."""
     minute = local_minute(datetime.fromtimestamp(now_time))
     until, change = 0.0, math.inf
     for first, last in windows:
@@ -2747,8 +2797,9 @@ class Flow(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all containers in
-    good order, and brings back itself what nobody had stopped before. `noticed`: its loss was seen itself."""
+    """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all
+    containers in good order, and brings back itself what nobody had stopped before. `noticed`: its
+    loss was seen itself."""
 
     begin: float
     end: float | None = None  # it is not back yet
@@ -2802,8 +2853,8 @@ class Stream:
         self._opened_at = now
 
     def close(self, refused: bool, now: float) -> float:
-        """It ended, or can't be had: in how many seconds to try again. Streams that a proxy cuts every few minutes
-        are normal life."""
+        """It ended, or can't be had: in how many seconds to try again. Streams that a proxy cuts
+        every few minutes are normal life."""
         lived = now - self._opened_at if self.flow is Flow.OPEN else 0.0
         self.was_cut = self.was_cut or self.flow is Flow.OPEN
         if refused:
@@ -2977,7 +3028,8 @@ class Link:
         self._lost(seen.why, now)
 
     def answered(self, seen: Listed, now: float) -> bool:
-        """It has listed its containers. Whether it is another engine than the one that is remembered."""
+        """It has listed its containers. Whether it is another engine than the one that is
+        remembered."""
         self.listed.answered()
         self.timers.set(Rule.LIST, "", now + self.settings.poll_interval)
         known = self.facts.engine
@@ -3067,8 +3119,8 @@ class Link:
         self.timers.set(Rule.GRACE, "", now + GRACE_STEP)
 
     def doubt(self, death: Death, now: float) -> None:
-        """An engine that was killed and started anew ends all that it finds, and has forgotten what was told
-        before."""
+        """An engine that was killed and started anew ends all that it finds, and has forgotten what
+        was told before."""
         if self.stream.repeats or self.presence is not Presence.HERE or self.gap is None:
             return
         if self.gap.holds(death.time):
@@ -3079,7 +3131,8 @@ class Link:
         self._moved_at = now
 
     def settled(self, now: float) -> float | None:
-        """Since when it is back, once nothing starts any more and all was looked at; None if it takes longer."""
+        """Since when it is back, once nothing starts any more and all was looked at; None if it
+        takes longer."""
         quiet = now >= self._moved_at + ENGINE_GRACE or not any(
             map(self.took, self.services.values())
         )
@@ -3091,8 +3144,8 @@ class Link:
         return self._since_at
 
     def took(self, service: Watched) -> bool:
-        """Whether a service ended with its engine and is not back. After a goodbye, `unless-stopped` is left to
-        the engine."""
+        """Whether a service ended with its engine and is not back. After a goodbye,
+        `unless-stopped` is left to the engine."""
         container, gap = service.container, self.gap
         if gap is None or container.status not in ("exited", "dead"):
             return False
@@ -3105,8 +3158,8 @@ class Link:
         return gap.holds(ended)
 
     def taken(self, now: float) -> list[Watched]:
-        """What it took with it, and has not brought back. Where anything ran on, it was only out of reach, or its
-        stream ended, and what somebody asked to end was somebody's wish."""
+        """What it took with it, and has not brought back. Where anything ran on, it was only out of
+        reach, or its stream ended, and what somebody asked to end was somebody's wish."""
         taken = [service for service in self.services.values() if self.took(service)]
         gap = self.gap
         if gap is None or not any(self._ran_on(service, gap) for service in self.services.values()):
@@ -3126,8 +3179,9 @@ class Link:
         return intent_of(run, death, service.container, final=True) is Intent.OPERATOR
 
     def goodbye(self) -> float:
-        """When the engine began to stop all containers, by its clock, else infinity. It sends all of them the
-        signal at once, and leaves when the last has ended; nobody else's stops leave not one unasked."""
+        """When the engine began to stop all containers, by its clock, else infinity. It sends all
+        of them the signal at once, and leaves when the last has ended; nobody else's stops leave
+        not one unasked."""
         ended: list[float] = []
         alive: list[float] = []
         for service in self.services.values():
@@ -3145,7 +3199,8 @@ class Link:
     # What is remembered of it
 
     def unsettled_end(self, leaving: bool) -> Gap | None:
-        """An end of the engine that is not settled; where Sentinel leaves, too, all being stopped is one."""
+        """An end of the engine that is not settled; where Sentinel leaves, too, all being stopped
+        is one."""
         if self.is_away or self.settling:
             return self.gap if self.gap and self.gap.begin < math.inf else None
         goodbye = self.goodbye() if leaving else math.inf
@@ -3159,7 +3214,8 @@ class Link:
         self.timers.set(Rule.ENGINE, "", now + ENGINE_PATIENCE)
 
     def resume_loss(self, at: float) -> None:
-        """It was away, and told to be, when Sentinel ended: how long it was, the next listing tells."""
+        """It was away, and told to be, when Sentinel ended: how long it was, the next listing
+        tells."""
         self.presence = Presence.AWAY
         self._since_at = at
         self.gap = Gap(self.stream.position)
@@ -3218,9 +3274,12 @@ class FirstListing:
 
 
 # ─── Stories ────────────────────────────────────────────────────────────────────────────────────
-# Flapping: an incident's end is noted (`Watched.incident_ends_at`, by `Stories.end_told`). Whoever falls for the
-# third time within an hour of such ends begins an outage that flaps (`Watched.recent_incidents`): its green waits
-# until its root has been back for an hour (`Stories.waits_for`), and a relapse meanwhile goes on with it.
+# Flapping: an incident's end is noted (`Watched.incident_ends_at`, by `Stories.end_told`). Whoever
+# falls for the
+# third time within an hour of such ends begins an outage that flaps (`Watched.recent_incidents`):
+# its green waits
+# until its root has been back for an hour (`Stories.waits_for`), and a relapse meanwhile goes on
+# with it.
 
 SHADOW = 120.0  # a dependant that died so long before what it depends on died of the same cause
 OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
@@ -3228,7 +3287,8 @@ LATE_GREEN = 30.0  # a green that comes so long after the return has waited for 
 
 
 class Stories:
-    """Incidents with one cause are told as one outage: one red that is kept current by edits, one green."""
+    """Incidents with one cause are told as one outage: one red that is kept current by edits, one
+    green."""
 
     def __init__(
         self,
@@ -3333,7 +3393,8 @@ class Stories:
     def fell(
         self, service: Watched, notice: Notice, outage: Outage | None, times: int, now: float
     ) -> Incident:
-        """A service is down: begin its incident, in this outage where one is given, or go on with it."""
+        """A service is down: begin its incident, in this outage where one is given, or go on with
+        it."""
         incident = service.incident
         if incident is None:
             if outage is None:
@@ -3355,8 +3416,8 @@ class Stories:
         outage.members.append(service.key)
 
     def gather(self, service: Watched, now: float) -> None:
-        """Make one outage of what has one cause: a death in the shadow of what it depends on, or shortly before
-        that's."""
+        """Make one outage of what has one cause: a death in the shadow of what it depends on, or
+        shortly before that's."""
         assert service.incident
         fallen = [child for child, _ in self.services.below(service) if child.incident]
         for child in sorted(fallen, key=number_of):
@@ -3375,7 +3436,8 @@ class Stories:
         self._resume(service, service.incident.outage)
 
     def _resume(self, service: Watched, outage: Outage) -> None:
-        """Somebody fell: what a green has left out is told anew; as its own story, where its root is muted."""
+        """Somebody fell: what a green has left out is told anew; as its own story, where its root
+        is muted."""
         if outage.standing is Standing.CARRIED:
             outage.standing = Standing.UNTOLD
         root = self.root_of(outage)
@@ -3389,7 +3451,8 @@ class Stories:
         return mine is not outage and mine.root == service.key
 
     def _merge(self, one: Outage, other: Outage, root: str) -> None:
-        """Make two outages one. The one that was told first goes on; what was told of the other points to it."""
+        """Make two outages one. The one that was told first goes on; what was told of the other
+        points to it."""
         keep, drop = sorted(
             (one, other), key=lambda each: (each.standing is not Standing.TOLD, each.number)
         )
@@ -3532,8 +3595,8 @@ class Stories:
             member.incident = None
 
     def check_over(self, outage: Outage, now: float) -> None:
-        """End an outage once its root is proven, and its consequences are too, or had their time, or are given
-        up."""
+        """End an outage once its root is proven, and its consequences are too, or had their time,
+        or are given up."""
         back_at = self._back_at(outage)
         if back_at is None or outage.number not in self.outages:
             return
@@ -3577,8 +3640,8 @@ class Stories:
         return max(outage.moved_at, back_at) + OUTAGE_PATIENCE
 
     def _back_at(self, outage: Outage) -> float | None:
-        """Since when the root of an outage is back. One that is no service is, when all that it took is, or given
-        up."""
+        """Since when the root of an outage is back. One that is no service is, when all that it
+        took is, or given up."""
         root = self.root_of(outage)
         if root and root.incident:
             return root.incident.back_at
@@ -3625,8 +3688,8 @@ class Stories:
         self.services.changed(service)
 
     def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
-        """Some are not back, as the green says. Their story goes on, and is told in a new red when something
-        happens."""
+        """Some are not back, as the green says. Their story goes on, and is told in a new red when
+        something happens."""
         outage.members = [member.key for member in missing]
         outage.standing = Standing.CARRIED
         outage.flaps = 0
@@ -3635,7 +3698,8 @@ class Stories:
         self.outages[outage.number] = outage
 
     def drop_empty(self, outage: Outage) -> None:
-        """An outage that was begun for several ends where all of them had incidents of their own."""
+        """An outage that was begun for several ends where all of them had incidents of their
+        own."""
         if outage.number in self.outages and outage is not self.engine and not outage.members:
             self._end(outage)
 
@@ -3695,8 +3759,8 @@ class Stories:
             self.check_over(outage, now)
 
     def left_behind(self, services: list[Watched], at: float) -> Outage | None:
-        """The outage of what the engine did not bring back: its own, if that was told; else one for all of
-        them, None for a single one."""
+        """The outage of what the engine did not bring back: its own, if that was told; else one for
+        all of them, None for a single one."""
         if self.engine and services:
             plan = "It answers again; what it did not bring back is restarted."
             return self.engine_down(at, self.link.why, plan)
@@ -3758,7 +3822,8 @@ HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still doe
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done about a service that is down: in words, the phase that this is, and until when that lasts."""
+    """What is done about a service that is down: in words, the phase that this is, and until when
+    that lasts."""
 
     words: str
     phase: Phase
@@ -3826,8 +3891,8 @@ class Healing:
     # Who waits for whom
 
     def holders(self, child: Watched, now: float) -> list[Watched]:
-        """What a service waits for: what it names, else what is behind that; in a circle who fell first, of
-        replicas one."""
+        """What a service waits for: what it names, else what is behind that; in a circle who fell
+        first, of replicas one."""
         direct: list[Watched] = []
         behind: list[Watched] = []
         for parent, dependency in self.services.above(child):
@@ -3850,8 +3915,8 @@ class Healing:
         return parent.incident is None or child.incident.began_at <= parent.incident.began_at
 
     def _holds(self, parent: Watched, dependency: Dependency, child: Watched, now: float) -> bool:
-        """Whether a restart of a dependant would be wasted; what was stopped long before holds only its
-        network."""
+        """Whether a restart of a dependant would be wasted; what was stopped long before holds only
+        its network."""
         if parent.alive:
             return not self.steady(parent, dependency, now)
         if parent.incident or dependency.network:
@@ -3870,8 +3935,8 @@ class Healing:
         return now >= self.steady_at(parent, dependency)
 
     def steady_at(self, parent: Watched, dependency: Dependency) -> float:
-        """From when on it lives well enough for its dependants: longer than last, healthy where they ask, not to be
-        restarted; infinity where no clock tells."""
+        """From when on it lives well enough for its dependants: longer than last, healthy where
+        they ask, not to be restarted; infinity where no clock tells."""
         container = parent.container
         if not parent.alive or container.sick or self.to_be_refreshed(parent):
             return math.inf
@@ -3911,7 +3976,8 @@ PROJECT_PATIENCE = 120.0  # how long a stop waits to be told together with the r
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """Why a service is down, and how that came. `hopeless`: why it is not healed; None leaves that as it is."""
+    """Why a service is down, and how that came. `hopeless`: why it is not healed; None leaves that
+    as it is."""
 
     verdict: Verdict
     cause: Cause
@@ -3946,8 +4012,8 @@ class Lives:
     # Deaths
 
     def assess(self, service: Watched, run: Run, now: float) -> None:
-        """A death that nobody asked for is judged as soon as it is looked at; others may turn out to be a
-        deploy."""
+        """A death that nobody asked for is judged as soon as it is looked at; others may turn out
+        to be a deploy."""
         death = run.end
         assert death
         service.run = run
@@ -3966,7 +4032,8 @@ class Lives:
         self.timers.set(Rule.PHASE, service.key, max(now, run.end.at + wait))
 
     def judge(self, service: Watched, before: Container, now: float) -> None:
-        """Say what a death was: its run's evidence and the container as it is now are both at hand."""
+        """Say what a death was: its run's evidence and the container as it is now are both at
+        hand."""
         run, container = service.run, service.container
         death = run.end
         assert death
@@ -4000,8 +4067,8 @@ class Lives:
             self.came_back(service, now, ours=False)
 
     def fall(self, service: Watched, fall: Fall, now: float, outage: Outage | None = None) -> None:
-        """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see to its
-        return."""
+        """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see
+        to its return."""
         if service.muted:
             self._fall_muted(service, now)
             return
@@ -4079,8 +4146,8 @@ class Lives:
     # Waiting, and restarts
 
     def wait(self, service: Watched, now: float) -> None:
-        """Wait for the next attempt, for others, or for Docker's own policy, or give up; an attempt that is due is
-        made."""
+        """Wait for the next attempt, for others, or for Docker's own policy, or give up; an attempt
+        that is due is made."""
         plan = self.healing.plan(service, now)
         service.move(plan.phase)
         self.stories.update(service, plan.words)
@@ -4101,7 +4168,8 @@ class Lives:
             self.wait(service, now)
 
     def attempt(self, service: Watched, now: float) -> None:
-        """Restart it, or start it where it is down; not while somebody is stopping it, or while it is muted."""
+        """Restart it, or start it where it is down; not while somebody is stopping it, or while it
+        is muted."""
         container = service.container
         until = self.runs.asked_until(container)
         if container.running and now < until:
@@ -4132,7 +4200,8 @@ class Lives:
         )
 
     def _give_up(self, service: Watched, plan: str, now: float) -> None:
-        """Stop trying. It is told where something was tried; else the first red has said it already."""
+        """Stop trying. It is told where something was tried; else the first red has said it
+        already."""
         self.timers.cancel(service.key, Rule.PHASE)
         incident = service.incident
         if incident is None:
@@ -4150,7 +4219,8 @@ class Lives:
         self.stories.check_over(incident.outage, now)
 
     def restarted(self, seen: Restarted, now: float) -> None:
-        """Sentinel's own call ended. One that may still be at work counts as done until a look says otherwise."""
+        """Sentinel's own call ended. One that may still be at work counts as done until a look says
+        otherwise."""
         service = self.services.get(seen.key)
         if service is None or service.phase is not Phase.RESTARTING:
             return
@@ -4207,7 +4277,8 @@ class Lives:
     def came_back(
         self, service: Watched, now: float, ours: bool, started_time: float = 0.0
     ) -> None:
-        """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's do not."""
+        """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's
+        do not."""
         container, incident = service.container, service.incident
         replaced = service.phase is Phase.SUSPECT and incident is None
         if not ours:
@@ -4231,7 +4302,8 @@ class Lives:
     # Ends that somebody wanted
 
     def suspect_due(self, service: Watched, now: float) -> None:
-        """It has not come back within its time: a death after all, or an end that somebody wanted."""
+        """It has not come back within its time: a death after all, or an end that somebody
+        wanted."""
         run = service.run
         death = run.end
         assert death
@@ -4249,8 +4321,8 @@ class Lives:
         self.settle(service, Cause.REMOVED, now)
 
     def settle(self, service: Watched, cause: Cause, now: float) -> None:
-        """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles as a
-        whole."""
+        """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles
+        as a whole."""
         death = service.death or no_death(now)
         together_at = self._project_settles_at(service, now)
         if now < together_at and now < death.at + service.policy.settle + PROJECT_PATIENCE:
@@ -4288,7 +4360,8 @@ class Lives:
         return latest
 
     def _siblings_live(self, service: Watched) -> bool:
-        """Whether the rest of its project runs, or it has none: then a removal was not the whole project's."""
+        """Whether the rest of its project runs, or it has none: then a removal was not the whole
+        project's."""
         siblings = self.services.siblings(service)
         return not siblings or any(sibling.phase in STANDING for sibling in siblings)
 
@@ -4343,8 +4416,8 @@ class Lives:
 
 
 class Dependants:
-    """What the life of one service means to those that need it: they go on, are restarted with it, or have lost
-    its network."""
+    """What the life of one service means to those that need it: they go on, are restarted with it,
+    or have lost its network."""
 
     def __init__(self, lives: Lives) -> None:
         self.lives = lives
@@ -4352,8 +4425,8 @@ class Dependants:
         self.stories, self.healing = lives.stories, lives.healing
 
     def wake(self, parent: Watched, now: float) -> None:
-        """A service lives again: what waited for it goes on, as does what waited for it and for others, and what
-        can't live on with it as it is, is restarted."""
+        """A service lives again: what waited for it goes on, as does what waited for it and for
+        others, and what can't live on with it as it is, is restarted."""
         if not parent.alive:
             return
         for other, link in self._steady_above(parent, now):
@@ -4380,8 +4453,8 @@ class Dependants:
         return [(other, link) for other, link in above if self.healing.steady(other, link, now)]
 
     def _go_on(self, child: Watched, parent: Watched, dependency: Dependency, now: float) -> bool:
-        """Do for a dependant what the life of its parent allows; whether that is all. The end of a mute, and the
-        return of others that it needs, ask again."""
+        """Do for a dependant what the life of its parent allows; whether that is all. The end of a
+        mute, and the return of others that it needs, ask again."""
         if child.muted:
             return False
         if child.incident and self._waited_for(child, parent):
@@ -4401,8 +4474,8 @@ class Dependants:
     def _keep_together(
         self, child: Watched, parent: Watched, dependency: Dependency, now: float
     ) -> bool:
-        """Restart a service that runs, where it can't live on with what it needs as that is now; false if that has
-        to wait for others."""
+        """Restart a service that runs, where it can't live on with what it needs as that is now;
+        false if that has to wait for others."""
         if child.muted or not child.alive:
             return not child.muted
         if dependency.network and self.services.adrift(child):
@@ -4443,7 +4516,8 @@ class Dependants:
     # Networks that containers share
 
     def check_network(self, child: Watched, now: float) -> None:
-        """See to a service whose network is gone: compose may still be about to, after a recreate."""
+        """See to a service whose network is gone: compose may still be about to, after a
+        recreate."""
         parent = self.services.get(child.network_parent)
         if parent is None or not parent.alive or child.muted:
             return
@@ -4490,7 +4564,8 @@ class Sight(Enum):
 
 
 def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
-    """What a look at a service's container shows. `missed_start`: no event told of the start of its run."""
+    """What a look at a service's container shows. `missed_start`: no event told of the start of its
+    run."""
     before = believed.container
     if seen.status == "paused":
         return Sight.PAUSED
@@ -4550,7 +4625,8 @@ class Looks:
         self.runs.keep(lambda each: each in known or self.orders.looking(each))
 
     def _differs(self, row: Row) -> bool:
-        """Whether a row tells something that is not known. Age tells of restarts that no event told."""
+        """Whether a row tells something that is not known. Age tells of restarts that no event
+        told."""
         if row.id in self.link.listed.ignored:
             return False
         service = self.services.of(row.id)
@@ -4565,7 +4641,8 @@ class Looks:
         return row.young and (deaf or row.id in self.link.listed.grown)
 
     def looked(self, seen: Looked, now: float) -> None:
-        """Reconcile a service with its container as it really is. A look that something overtook is repeated."""
+        """Reconcile a service with its container as it really is. A look that something overtook is
+        repeated."""
         service = self._owner(seen)
         if service:
             self.timers.release(Rule.PHASE, service.key)
@@ -4582,7 +4659,8 @@ class Looks:
                 self._see(service, seen.container, seen.logs, now)
 
     def _owner(self, seen: Looked) -> Watched | None:
-        """Whose container this is; nobody's, where it was taken for a replacement, and has another name now."""
+        """Whose container this is; nobody's, where it was taken for a replacement, and has another
+        name now."""
         service, container = self.services.of(seen.id), seen.container
         if service is None or container is None or service.container.id == seen.id:
             return service
@@ -4617,7 +4695,8 @@ class Looks:
             step(self, sight, service, before, now)
 
     def _rekey(self, service: Watched) -> None:
-        """A container that somebody gave another name goes by that from now on, so that its old one is free."""
+        """A container that somebody gave another name goes by that from now on, so that its old one
+        is free."""
         container = service.container
         if service.key in (container.key, container.name, own_key(container)):
             return
@@ -4681,7 +4760,8 @@ class Looks:
                 self.services.show(service, container)
 
     def _is_copy(self, container: Container, known: Watched) -> bool:
-        """Whether a container only looks like that of a service which is there: two that live share no key."""
+        """Whether a container only looks like that of a service which is there: two that live share
+        no key."""
         there = known.phase not in REMOVED and not self.lives.vanished(known)
         there = there and known.container.id not in self.link.listed.missed
         return there and not container.replaces(known.container)
@@ -4796,7 +4876,8 @@ class Looks:
     def back_if_restarted(
         self, sight: Sight, service: Watched, before: Container, now: float
     ) -> None:
-        """It was restarted; or it is still the sick run that is known, or the one without a network."""
+        """It was restarted; or it is still the sick run that is known, or the one without a
+        network."""
         same_run = service.container.started_time == before.started_time
         if not (same_run and (service.container.sick or self.services.adrift(service))):
             self.back(sight, service, before, now)
@@ -4819,8 +4900,8 @@ class Looks:
         self.lives.judge(service, before, now)
 
     def prove(self, _: Sight, service: Watched, before: Container, now: float) -> None:
-        """It has lived long enough, and is healthy where it can tell: say so in green, if nobody else is waited
-        for."""
+        """It has lived long enough, and is healthy where it can tell: say so in green, if nobody
+        else is waited for."""
         if service.muted or now < service.back_at + service.budget.proof:
             return
         starting = service.container.health is Health.STARTING
@@ -4840,8 +4921,8 @@ class Looks:
             self.stories.back(service, incident, now)
 
     def fall_cant_start(self, _: Sight, service: Watched, before: Container, now: float) -> None:
-        """The engine could not start it. No event tells that, only State.Error; it is told when its words
-        change."""
+        """The engine could not start it. No event tells that, only State.Error; it is told when its
+        words change."""
         container = service.container
         run = service.run = self.runs.of(container)
         run.judged = True
@@ -4869,7 +4950,8 @@ class Looks:
         self.lives.judge(service, before, now)
 
     def docker_stopped(self, _: Sight, service: Watched, before: Container, now: float) -> None:
-        """Docker's own policy has stopped: as its limit is, or killed in its backoff, of which no event tells."""
+        """Docker's own policy has stopped: as its limit is, or killed in its backoff, of which no
+        event tells."""
         container = service.container
         if not container.kept_up:
             self.lives.wait(service, now)
@@ -4878,7 +4960,8 @@ class Looks:
         self.lives.suspect(service, run, service.policy.settle, now)
 
     def not_taken(self, _: Sight, service: Watched, before: Container, now: float) -> None:
-        """The death of this run is told already: the restart has not taken, unless it is still at work."""
+        """The death of this run is told already: the restart has not taken, unless it is still at
+        work."""
         if self.lives.call_pending(service, now):
             self.timers.set(Rule.PHASE, service.key, now + LOOK_RETRY)
         else:
@@ -4893,8 +4976,8 @@ class Looks:
     # What is due
 
     def unheard_due(self, service: Watched, now: float) -> None:
-        """A death that the stream did not tell: it may be deaf. It is opened anew, then the death judged without
-        it."""
+        """A death that the stream did not tell: it may be deaf. It is opened anew, then the death
+        judged without it."""
         container = service.container
         if service.phase not in STANDING or container.running:
             return
@@ -4943,7 +5026,8 @@ class Looks:
                 raise Unforeseen(f"{service.container.name}: {service.phase}, and it is due")
 
     def oom_due(self, container_id: str, now: float) -> None:
-        """A child was killed for memory and the container lives on: a note, at most one in ten minutes."""
+        """A child was killed for memory and the container lives on: a note, at most one in ten
+        minutes."""
         service = self.services.of(container_id)
         if service is None or service.phase not in STANDING or service.muted or service.death:
             return
@@ -5020,7 +5104,8 @@ class Events:
         self.services, self.runs, self.link = lives.services, lives.runs, lives.link
 
     def heard(self, event: Heard, now: float) -> None:
-        """Note an event's evidence, and act on it at once; a resumed stream's repeats are dropped."""
+        """Note an event's evidence, and act on it at once; a resumed stream's repeats are
+        dropped."""
         if event.action not in EVENT_STEPS or not self.link.stream.is_news(event):
             return
         self.link.heard_before(event)
@@ -5041,8 +5126,8 @@ class Events:
             )  # it may not have been judged before Sentinel went away
 
     def _passes_by(self, event: Heard) -> bool:
-        """Whether a new container is nobody's business, as its labels in the event tell: jobs may come by the
-        second."""
+        """Whether a new container is nobody's business, as its labels in the event tell: jobs may
+        come by the second."""
         labels = event.attributes
         if event.action not in ("create", "start") or self.services.of(event.id):
             return False
@@ -5151,7 +5236,8 @@ EVENT_STEPS: Mapping[str, EventStep] = {
 
 
 class Silences:
-    """Mutes as they begin and end. What one hid is told when it is over: what has changed in all."""
+    """Mutes as they begin and end. What one hid is told when it is over: what has changed in
+    all."""
 
     def __init__(self, lives: Lives, mutes: Mutes) -> None:
         self.lives, self.mutes = lives, mutes
@@ -5254,8 +5340,8 @@ def titles_of(services: Iterable[Watched]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is to be remembered, beside services and outages: the engine's id and its newest event, the highest
-    number told, when to remind, and an end of the engine that is not settled."""
+    """What is to be remembered, beside services and outages: the engine's id and its newest event,
+    the highest number told, when to remind, and an end of the engine that is not settled."""
 
     engine: str = ""
     position: float = 0.0
@@ -5265,8 +5351,8 @@ class Record:
 
 
 class Watchdog:
-    """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due. It only
-    conducts: each observation goes to the part that knows what to make of it."""
+    """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due.
+    It only conducts: each observation goes to the part that knows what to make of it."""
 
     def __init__(self, settings: Settings) -> None:
         self.calendar = Calendar()
@@ -5296,7 +5382,8 @@ class Watchdog:
     # What the daemon calls
 
     def begin(self) -> list[Action]:
-        """What to do first: subscribe, and list once that is answered, so that nothing falls in between."""
+        """What to do first: subscribe, and list once that is answered, so that nothing falls in
+        between."""
         return [Subscribe(0.0)]
 
     def observe(self, seen: Observation, now: float) -> list[Action]:
@@ -5361,8 +5448,8 @@ class Watchdog:
         now: float,
         now_time: float,
     ) -> None:
-        """Take up what the ledger remembers: services with their due times. A restart that was cut short is
-        looked at."""
+        """Take up what the ledger remembers: services with their due times. A restart that was cut
+        short is looked at."""
         self.calendar.begin(now, now_time)
         self.link.remember(record.engine, min(record.position, now_time))
         self.lives.runs.was_away(self.link.stream.position, now_time)
@@ -5467,8 +5554,8 @@ class Watchdog:
                 self.looks.oom_due(key, now)
 
     def _do_for(self, service: Watched, rule: Rule, due: float, now: float) -> None:
-        """Do one thing that is due for a service, unless that has to wait for a look, or for the end of a
-        mute."""
+        """Do one thing that is due for a service, unless that has to wait for a look, or for the
+        end of a mute."""
         self.services.changed(service)
         if rule is not Rule.UNHEARD and self._waits(service, rule):
             self.timers.park(rule, service.key, due)
@@ -5501,7 +5588,8 @@ class Watchdog:
             self.silences.begin(now)
 
     def _look_after(self, error: Unforeseen, container_id: str) -> None:
-        """What nobody thought of ends nothing: it is said, and things are taken as they are seen next."""
+        """What nobody thought of ends nothing: it is said, and things are taken as they are seen
+        next."""
         self.orders.log("error", f"unforeseen, please report it: {error}; looking at it anew")
         if container_id:
             self.orders.look(container_id)
@@ -5509,7 +5597,8 @@ class Watchdog:
     # The engine's own story
 
     def _tell_engine_down(self, now: float) -> None:
-        """Too long without the engine: tell, unless it was never there (then Sentinel just started first)."""
+        """Too long without the engine: tell, unless it was never there (then Sentinel just started
+        first)."""
         if self.link.presence is not Presence.AWAY:
             return
         muted_until = self.mutes.all_until
@@ -5520,7 +5609,8 @@ class Watchdog:
         self.stories.engine_down(self.link.away_at or now, self.link.why, plan)
 
     def _engine_settles(self, now: float) -> None:
-        """Once nothing starts any more, what the engine took with it and did not bring back is down."""
+        """Once nothing starts any more, what the engine took with it and did not bring back is
+        down."""
         back_at = self.link.settled(now)
         if back_at is None:
             return
@@ -5561,9 +5651,12 @@ def container_of_observation(seen: Observation) -> str:
 
 
 # ─── Telling ────────────────────────────────────────────────────────────────────────────────────
-# The fate of a message: notices wait in an outbox; a posting of the first of them is in flight, arrives, or is
-# repeated. One that tells of what still goes on is kept (`Message`). When that changes (`Outbox.amend`), an edit of it
-# becomes due, is in flight, and arrives, waits, or is given up (`Outbox._edited`). Where a message can't be edited,
+# The fate of a message: notices wait in an outbox; a posting of the first of them is in flight,
+# arrives, or is
+# repeated. One that tells of what still goes on is kept (`Message`). When that changes
+# (`Outbox.amend`), an edit of it
+# becomes due, is in flight, and arrives, waits, or is given up (`Outbox._edited`). Where a message
+# can't be edited,
 # what is worth it waits to be told again.
 
 BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' worth is told in so many
@@ -5580,8 +5673,9 @@ EDIT_SOON, EDIT_LATER = (
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A message of the first `size` notices that wait: in flight, or to be repeated as it was, so that Discord can
-    tell a repeat. `notices`: what it says, empty where it was in flight in another life of Sentinel's."""
+    """A message of the first `size` notices that wait: in flight, or to be repeated as it was, so
+    that Discord can tell a repeat. `notices`: what it says, empty where it was in flight in another
+    life of Sentinel's."""
 
     size: int
     notices: tuple[Notice, ...] = ()
@@ -5601,7 +5695,8 @@ class Editing:
 
 @dataclass(slots=True)
 class Message:
-    """A message that may still change: the notices that it should tell of, and how it came to be sent."""
+    """A message that may still change: the notices that it should tell of, and how it came to be
+    sent."""
 
     notices: list[Notice]
     sent_at: float
@@ -5609,7 +5704,8 @@ class Message:
     plain: str  # the word PLAIN, or empty
 
     def swap(self, notice: Notice) -> Notice | None:
-        """Have it tell this of its notice: what it told of that before, None where that is the same."""
+        """Have it tell this of its notice: what it told of that before, None where that is the
+        same."""
         for index, old in enumerate(self.notices):
             if old.id == notice.id and old != notice:
                 self.notices[index] = notice
@@ -5702,8 +5798,8 @@ def pause_after(seen: Delivered, failures: int) -> float:
 
 
 class Outbox:
-    """What waits to be told through one channel, in order; one message at a time. Nothing new waits for company:
-    what waits together goes together."""
+    """What waits to be told through one channel, in order; one message at a time. Nothing new waits
+    for company: what waits together goes together."""
 
     def __init__(self, channel: str, edits: bool = False, chained: bool = False) -> None:
         self.channel, self.edits, self.chained = channel, edits, chained
@@ -5837,7 +5933,8 @@ class Outbox:
         )
 
     def _flood_size(self) -> int:
-        """How many notices go into one message: more, where more than a flood waits, until all is told."""
+        """How many notices go into one message: more, where more than a flood waits, until all is
+        told."""
         if len(self.waiting) > BATCH * FLOOD:
             self.size = max(self.size, -(-len(self.waiting) // FLOOD))
         return self.size
@@ -5861,8 +5958,8 @@ class Outbox:
     # What becomes of it
 
     def settle(self, seen: Delivered, now: float) -> tuple[list[Notice], list[Log]]:
-        """The message in flight arrived, is to be sent again, or never will be: what is done with, and log
-        lines."""
+        """The message in flight arrived, is to be sent again, or never will be: what is done with,
+        and log lines."""
         flight, self.flight = self.flight, None
         if isinstance(flight, Editing):
             return [], self._edited(flight, seen, now)
@@ -5918,7 +6015,8 @@ class Outbox:
     def _keep_message(
         self, flight: Posting, done: list[Notice], message_id: str, now: float
     ) -> None:
-        """A message that tells of what still goes on, or already reads otherwise, is kept in mind."""
+        """A message that tells of what still goes on, or already reads otherwise, is kept in
+        mind."""
         numbers = "".join(f"{notice.id}-" for notice in done)
         key = numbers
         if self.edits and message_id:  # a yes that does not name the message is one all the same
@@ -5934,8 +6032,8 @@ class Outbox:
                 self._reads_otherwise(key, old, new, now)
 
     def _edited(self, flight: Editing, seen: Delivered, now: float) -> list[Log]:
-        """An edit arrived, has to wait, or can't be made any more. What was refused is not said in another
-        form."""
+        """An edit arrived, has to wait, or can't be made any more. What was refused is not said in
+        another form."""
         if seen.fate in (Fate.UNSENT, Fate.UNCLEAR):  # what is new does not wait for that
             again_at = now + self.trouble.edit_failed(seen)
             self.edits_due[flight.message] = now
@@ -6031,7 +6129,8 @@ def escalate(chain: list[Outbox], now: float) -> None:
 
 
 # ─── Cards ──────────────────────────────────────────────────────────────────────────────────────
-# A card is what a notice says in words; Discord's embeds and the terminal's boxes are drawn from it.
+# A card is what a notice says in words; Discord's embeds and the terminal's boxes are drawn from
+# it.
 
 EMBED_TITLE = 256  # Discord's limit, in code points
 LATE = 60.0  # an alert that is told later than this says when it happened
@@ -6111,8 +6210,8 @@ def cause_words(notice: Notice) -> str:
 
 
 def consequence_words(consequence: Consequence, moment: Moment) -> tuple[str, str]:
-    """The chain down to the root, and what became of the service: `DEAD, exit 1, 14 s ago; waits for
-    genesis`."""
+    """The chain down to the root, and what became of the service: `DEAD, exit 1, 14 s ago; waits
+    for genesis`."""
     what = str(consequence.verdict)
     if consequence.verdict is Verdict.RESTARTED:
         what = "restarted with it"
@@ -6152,8 +6251,8 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as chain and text
-    under a word of their own, the command to paste, log lines."""
+    """A notice in words: what kind it is (`[DEAD]`), lines of label and text, the consequences as
+    chain and text under a word of their own, the command to paste, log lines."""
 
     kind: str
     title: str
@@ -6173,7 +6272,8 @@ class Card:
 
 
 def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
-    """What a notice says, in the order in which a red one is read. `late`: why it is told long after."""
+    """What a notice says, in the order in which a red one is read. `late`: why it is told long
+    after."""
     notice = shown(notice)
     manner = VERDICTS[notice.verdict]
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
@@ -6249,8 +6349,8 @@ def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
 
 
 def late_words(notice: Notice, now: float, why: str) -> str:
-    """`12m ago; Discord could not be reached`, empty where it is told in time. A green one may have waited for
-    others."""
+    """`12m ago; Discord could not be reached`, empty where it is told in time. A green one may have
+    waited for others."""
     decided_at = notice.at if notice.decided_at is None else notice.decided_at
     ago = now - decided_at
     return f"{span(ago)} ago; {why or 'Sentinel was away'}" if ago >= LATE else ""
@@ -6350,7 +6450,8 @@ def line_text(label: str, text: str) -> str:
 
 
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
-    """A Discord embed of at most so many characters in all; `bare` leaves out all that could be refused."""
+    """A Discord embed of at most so many characters in all; `bare` leaves out all that could be
+    refused."""
     parts = [card.headline if card.foreign else as_code(card.headline)]
     parts += [line_text(label, text) for label, text in card.lines]
     parts += consequence_lines(card, min(CONSEQUENCE_ROOM, most // 2))
@@ -6382,7 +6483,8 @@ def digests_of(cards: list[Card], total: int) -> list[dict[str, Any]]:
 
 
 def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
-    """Many cards of one colour as one embed: a line for each, as many as fit; the count is always whole."""
+    """Many cards of one colour as one embed: a line for each, as many as fit; the count is always
+    whole."""
     title = digest_title(cards)
     late = [card.line("Late") for card in cards if card.line("Late")][:1]
     room = min(most, EMBED_TEXT) - len(title) - DIGEST_REST
@@ -6409,8 +6511,8 @@ def digest_title(cards: list[Card]) -> str:
 
 
 def digest_line(card: Card, most: int) -> str:
-    """One card in at most so many characters: name and end first, then whom it took with it, the command, the last
-    log line."""
+    """One card in at most so many characters: name and end first, then whom it took with it, the
+    command, the last log line."""
     took = card.line("Services")
     if card.consequences:
         names = ", ".join(chain.partition(" ")[0] for chain, _ in card.consequences)
@@ -6427,9 +6529,9 @@ LEAST_EXTRA, SEPARATOR = 15, 5  # characters of what is worth adding to a digest
 
 
 def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, Any]:
-    """A Discord message within every limit: an embed a notice, or digests, worst first, where that is too many.
-    Only `content` can ping, and only whom `allowed_mentions` names. `calendar_offset` turns moments into calendar
-    time."""
+    """A Discord message within every limit: an embed a notice, or digests, worst first, where that
+    is too many. Only `content` can ping, and only whom `allowed_mentions` names. `calendar_offset`
+    turns moments into calendar time."""
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
     told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came
@@ -6508,8 +6610,8 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
 
 
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which has its
-    own."""
+    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which
+    has its own."""
     text = clean(redact(clip(text, LOG_TEXT))).replace("\n", " ")
     if form == "journal":
         return PRIORITIES.get(level, "<6>") + text
@@ -6560,7 +6662,8 @@ def state_of(service: Watched, watchdog: Watchdog) -> State:
 
 
 def running_words(container: Container) -> tuple[str, int, str] | None:
-    """State, severity and reason of a container that runs, or is about to; None of one that does not."""
+    """State, severity and reason of a container that runs, or is about to; None of one that does
+    not."""
     match container.status:
         case "running" if container.sick:
             probe = shown_lines(container.probe_output.splitlines())
@@ -6616,7 +6719,8 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
 
 
 def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
-    """What a Nagios plugin prints: one line with the bad ones and figures, then one for each service."""
+    """What a Nagios plugin prints: one line with the bad ones and figures, then one for each
+    service."""
     bad = list(trouble)
     for state in states:
         if state.severity:
@@ -6643,7 +6747,8 @@ LABEL_WIDTH = 15
 def greeting(
     watchdog: Watchdog, channels: list[str], degraded: str, now: float, now_time: float
 ) -> Notice:
-    """What is said at the start: what is watched, what is already down, where alerts go, what does not work."""
+    """What is said at the start: what is watched, what is already down, where alerts go, what does
+    not work."""
     services = list(watchdog.services.values())
     projects = {service.container.project for service in services} - {""}
     states = [state_of(service, watchdog) for service in services]
@@ -6972,8 +7077,8 @@ def deliveries_of(
 def incidents_of(
     notices: Mapping[int, Notice], deliveries: Mapping[str, JSON], outboxes: Mapping[str, JSON]
 ) -> list[JSON]:
-    """The ledger's notices as incidents, oldest first, with what became of each through every channel. Their
-    moments are Unix seconds."""
+    """The ledger's notices as incidents, oldest first, with what became of each through every
+    channel. Their moments are Unix seconds."""
     fates = deliveries_of(deliveries, outboxes)
     found: dict[str, dict[str, JSON]] = {}
     for number, notice in sorted(notices.items()):
@@ -7066,7 +7171,8 @@ def history_cause(incident: JSON) -> str:
 # ─── The line of purity: nothing above uses a clock, socket, thread, file, logger or random source ────
 
 # ─── Codec ──────────────────────────────────────────────────────────────────────────────────────
-# Values to JSON and back, by their dataclasses. Moments (`at`, `…_at`) are written as calendar time. What can't be
+# Values to JSON and back, by their dataclasses. Moments (`at`, `…_at`) are written as calendar
+# time. What can't be
 # read back is a ValueError that says which part of it makes no sense.
 
 KEPT_LABELS = re.compile(
@@ -7143,8 +7249,8 @@ def encoded(value: Any, moment: bool, offset: float) -> JSON:
 
 
 class Reader:
-    """JSON back to values. `offset` is that with which it was written; `outages` are those that incidents are part
-    of: one that has no record any more is made up for."""
+    """JSON back to values. `offset` is that with which it was written; `outages` are those that
+    incidents are part of: one that has no record any more is made up for."""
 
     def __init__(self, offset: float, outages: dict[int, Outage] | None = None) -> None:
         self.offset = offset
@@ -7259,8 +7365,10 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
 
 # ─── Ledger ─────────────────────────────────────────────────────────────────────────────────────
 
-# One table: service (a watched service), outage (what is going on), notice (what was told), delivery (that a channel
-# took it), outbox (what waits for a channel), mute (who is left alone, until when), meta. `at` is calendar time,
+# One table: service (a watched service), outage (what is going on), notice (what was told),
+# delivery (that a channel
+# took it), outbox (what waits for a channel), mute (who is left alone, until when), meta. `at` is
+# calendar time,
 # `value` JSON.
 CREATE = """CREATE TABLE record
 (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
@@ -7283,9 +7391,10 @@ Saved = tuple[float, str]  # when it was written, by the calendar, and its JSON
 
 
 class Ledger:
-    """The durable memory: one SQLite file, written by the main thread alone, one transaction a decision.
-    What can't be written (a full or read-only disk, a folder that is gone) stays in memory and is written once
-    the disk takes it; a file that SQLite can't read is set aside, and everything alive is written to a new one."""
+    """The durable memory: one SQLite file, written by the main thread alone, one transaction a
+    decision. What can't be written (a full or read-only disk, a folder that is gone) stays in
+    memory and is written once the disk takes it; a file that SQLite can't read is set aside, and
+    everything alive is written to a new one."""
 
     def __init__(self, folder: str, mask: Callable[[str], str] = str) -> None:
         """`mask`: takes out of every record what must not be written."""
@@ -7300,8 +7409,9 @@ class Ledger:
         self.odd: list[str] = []
 
     def open(self) -> str:
-        """Open, lock and if need be make the file. A warning where there is reason for one. LedgerError: it is not ours.
-        What can be read but not written is read: its writes will fail, and be kept."""
+        """Open, lock and if need be make the file. A warning where there is reason for one.
+        LedgerError: it is not ours. What can be read but not written is read: its writes will fail,
+        and be kept."""
         self.trouble = ""
         emptied = os.path.exists(self.path) and not os.path.getsize(self.path)
         warning = f"{self.path} was empty; what it held is lost" if emptied else ""
@@ -7418,7 +7528,8 @@ class Ledger:
         return before != self.version
 
     def newest(self) -> float:
-        """When the position, which moves with all that is written, was written last, by the calendar."""
+        """When the position, which moves with all that is written, was written last, by the
+        calendar."""
         written_at, _ = self.alive.get(("meta", "position"), (0.0, ""))
         sane = isinstance(written_at, float) and written_at < UNTIL_TIME
         return written_at if sane else 0.0
@@ -7433,7 +7544,8 @@ class Ledger:
             self.unsaved[kind, key] = None
 
     def commit(self, now: float) -> str:
-        """Write what is unsaved, all or nothing. What has changed about the ledger's state, in words, if anything has."""
+        """Write what is unsaved, all or nothing. What has changed about the ledger's state, in
+        words, if anything has."""
         if not self.unsaved or now < self.retry_at:
             return ""
         before = self.trouble
@@ -7450,7 +7562,8 @@ class Ledger:
         return ""
 
     def _write_or_renew(self, before: str) -> str:
-        """Write; a file that turns out to be unusable is set aside, and a new one written, at once."""
+        """Write; a file that turns out to be unusable is set aside, and a new one written, at
+        once."""
         words = ""
         for _ in range(2):
             failed = self.trouble
@@ -7482,8 +7595,8 @@ class Ledger:
             self._give_up(error)
 
     def prune(self, before_time: float, now_time: float) -> None:
-        """Forget notices and deliveries that are older, and no longer wait; and mutes that are over. One
-        transaction: each costs a sync of the disk."""
+        """Forget notices and deliveries that are older, and no longer wait; and mutes that are
+        over. One transaction: each costs a sync of the disk."""
         if not self.database:
             return
         try:
@@ -7528,7 +7641,8 @@ class Ledger:
 
     @classmethod
     def beside(cls, folder: str) -> Ledger | None:
-        """The ledger of a folder, to be read beside the daemon that writes it; None where there is none."""
+        """The ledger of a folder, to be read beside the daemon that writes it; None where there is
+        none."""
         made = cls(folder)
         place = urllib.parse.quote(made.path)
         try:
@@ -7595,7 +7709,8 @@ def hang_up(sock: socket.socket | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have arrived."""
+    """An HTTP answer, or why there is none: `status` 0, and `sent` if the request may have
+    arrived."""
 
     status: int
     headers: Headers = field(default_factory=dict)
@@ -7622,8 +7737,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked. `patience`: seconds for the whole of it, from the connection to the last byte; `limit`: bytes
-    of an answer."""
+    """What is asked. `patience`: seconds for the whole of it, from the connection to the last byte;
+    `limit`: bytes of an answer."""
 
     method: str
     path: str
@@ -7634,8 +7749,8 @@ class Request:
 
 
 class Deadline:
-    """A moment at which a connection is hung up: its own timeout counts for each read, and an answer that drips
-    would take for ever."""
+    """A moment at which a connection is hung up: its own timeout counts for each read, and an
+    answer that drips would take for ever."""
 
     def __init__(self, connection: http.client.HTTPConnection, patience: float) -> None:
         self.connection = connection
@@ -7662,8 +7777,8 @@ class Deadline:
 
 
 def exchange(connection: http.client.HTTPConnection, request: Request) -> Answer:
-    """One request and its answer, over a connection that is closed afterwards. Raises what `HTTP_ERRORS` names;
-    an error's `sent` says whether the request may have arrived."""
+    """One request and its answer, over a connection that is closed afterwards. Raises what
+    `HTTP_ERRORS` names; an error's `sent` says whether the request may have arrived."""
     sent = False
     with Deadline(connection, request.patience) as deadline:
         try:
@@ -7741,8 +7856,8 @@ def read_setting_file(path: str) -> str:
 
 
 def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
-    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there; SettingError for
-    nonsense."""
+    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there;
+    SettingError for nonsense."""
     home = environment.get("HOME", "/")
     config = environment.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
     host, name = settings.docker_host, settings.context
@@ -7795,8 +7910,8 @@ def is_tcp(host: str) -> bool:
 
 
 def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
-    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they can't be
-    used."""
+    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they
+    can't be used."""
     authority = os.path.join(folder, "ca.pem")
     certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
     own = os.path.exists(authority)
@@ -7866,7 +7981,8 @@ def connection_help(host: str, error: Exception) -> str:
 
 
 def error_text(status: int, body: bytes) -> str:
-    """The message of an engine's error answer: JSON's `message`, else the text; a proxy's HTML shortened."""
+    """The message of an engine's error answer: JSON's `message`, else the text; a proxy's HTML
+    shortened."""
     text = body[:ERROR_LIMIT].decode(errors="replace")
     text = text_at(json_in(body), "message")[:ERROR_LIMIT] or text
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
@@ -7877,7 +7993,8 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\S+ ?")
 
 
 def frames_of(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """The frames of a log without a TTY: an 8-byte header (stream, three zeros, length), then the payload."""
+    """The frames of a log without a TTY: an 8-byte header (stream, three zeros, length), then the
+    payload."""
     position = 0
     while re.match(rb"[\0-\2]\0\0\0.{4}", body[position : position + 8], re.S):
         size = int.from_bytes(body[position + 4 : position + 8], "big")
@@ -7886,8 +8003,8 @@ def frames_of(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def framed_texts(body: bytes) -> list[str]:
-    """The texts of a log's frames, those of one line joined: over 16 KiB it comes in several, each with a stamp of
-    its own."""
+    """The texts of a log's frames, those of one line joined: over 16 KiB it comes in several, each
+    with a stamp of its own."""
     texts: list[str] = []
     unfinished: dict[int, int] = {}
     for stream, payload in frames_of(body):
@@ -7904,8 +8021,8 @@ def framed_texts(body: bytes) -> list[str]:
 
 
 def log_lines(body: bytes, tty: bool) -> list[str]:
-    """Log lines of an answer, in the order of their time stamps, which are cut off.
-    20.10 does not say in a header whether there are frames, so the bytes themselves are checked too."""
+    """Log lines of an answer, in the order of their time stamps, which are cut off. 20.10 does not
+    say in a header whether there are frames, so the bytes themselves are checked too."""
     texts = [] if tty else framed_texts(body)
     lines: list[str] = []
     for text in texts or [body.decode(errors="replace")]:
@@ -7923,8 +8040,8 @@ def path_of(container_id: str, call: str) -> str:
 
 
 class Engine:
-    """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own newest
-    version."""
+    """The Docker Engine's API, as far as Sentinel needs it. Unversioned paths: each engine's own
+    newest version."""
 
     def __init__(self, host: str, tls: ssl.SSLContext | None = None, heals: bool = False) -> None:
         """`heals`: it is to be asked whether restarts are let through."""
@@ -7994,7 +8111,8 @@ class Engine:
         return tuple(filter(None, found))
 
     def logs(self, container: Container) -> tuple[str, ...]:
-        """The last lines of its last run; none where the log driver can't be read (501) or it is gone."""
+        """The last lines of its last run; none where the log driver can't be read (501) or it is
+        gone."""
         query = f"logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}"
         if container.started_time:
             query += f"&since={container.started_time - LOG_MARGIN:.3f}"
@@ -8017,7 +8135,8 @@ class Engine:
         return Looked(container_id, container, logs)
 
     def list_all(self) -> Listed | ListFailed:
-        """A listing, with Sentinel's own container and the engine's name, which the first one finds out."""
+        """A listing, with Sentinel's own container and the engine's name, which the first one finds
+        out."""
         try:
             rows = self.list()
             if self.identity is None:
@@ -8031,8 +8150,8 @@ class Engine:
         return Listed(seen, me, host, engine, self.podman, self.tell_only)
 
     def forbids_restarts(self) -> str:
-        """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403 or 405 to
-        it."""
+        """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403
+        or 405 to it."""
         try:
             self.ask("POST", f"/containers/{'0' * 64}/start", ASK_TIMEOUT)
         except EngineError as error:
@@ -8048,10 +8167,10 @@ class Engine:
         return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
 
     def restart(self, job: Restart) -> Restarted:
-        """Bring a container back, if it still stands as it was judged: it is looked at again just before. One that
-        is down is started, never restarted: that can't take down one that somebody has just started. The call for a
-        running one blocks for its stop timeout and a little more. A 404 may mean a network, and a 304 or a lost
-        answer says nothing."""
+        """Bring a container back, if it still stands as it was judged: it is looked at again just
+        before. One that is down is started, never restarted: that can't take down one that somebody
+        has just started. The call for a running one blocks for its stop timeout and a little more.
+        A 404 may mean a network, and a 304 or a lost answer says nothing."""
         try:
             container = self.inspect(job.id)
         except EngineError as error:  # which says nothing of restarts
@@ -8087,8 +8206,9 @@ class Engine:
     def events(
         self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]
     ) -> StreamClosed:
-        """Put every event of the stream into the inbox until it ends. A reader that pauses would lose events
-        without notice and slow the whole engine, so nothing else is done here. `clock` gives Unix seconds."""
+        """Put every event of the stream into the inbox until it ends. A reader that pauses would
+        lose events without notice and slow the whole engine, so nothing else is done here. `clock`
+        gives Unix seconds."""
         start = since or clock() - REPLAYED
         connection = self.connect(ASK_TIMEOUT)
         opened = False
@@ -8142,9 +8262,9 @@ MOUNTED = re.compile(
 
 
 def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
-    """The id of the container that this process may run in, empty outside of one. Files that Docker and Podman mount
-    into it name it, also with private namespaces; the cgroup's path does on v1; the hostname does unless it was
-    set."""
+    """The id of the container that this process may run in, empty outside of one. Files that Docker
+    and Podman mount into it name it, also with private namespaces; the cgroup's path does on v1;
+    the hostname does unless it was set."""
     mounted = MOUNTED.search(mountinfo)
     if mounted:
         return mounted[1]
@@ -8176,8 +8296,8 @@ START_TICKS = 19  # its place in /proc/PID/stat, behind the name
 
 
 def own_container(engine: Engine) -> str:
-    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that started with
-    us."""
+    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that
+    started with us."""
     mountinfo, cgroup = read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup")
     candidate = own_candidate(mountinfo, cgroup, socket.gethostname())
     container = engine.inspect(candidate) if candidate else None
@@ -8197,7 +8317,8 @@ def own_container(engine: Engine) -> str:
 # ─── Discord ────────────────────────────────────────────────────────────────────────────────────
 
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
-# Unknown channel, message target or webhook; no access, no permission, wrong token; a channel without messages.
+# Unknown channel, message target or webhook; no access, no permission, wrong token; a channel
+# without messages.
 GONE_CODES = (10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027)
 FORUM_WANTS_NAME, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL, TOO_MANY_EDITS = 220001, 10008, 10003, 30046
 UNAUTHORIZED, FORBIDDEN_STATUS, TIMED_OUT, TOO_MANY = 401, 403, 408, 429
@@ -8220,7 +8341,8 @@ SIMPLE_FOR = 3600.0  # so long a bridge is believed to have no channels of its o
 
 
 def proxies_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """The proxies that variables name, by scheme, as urllib.request has them; `no` names those without."""
+    """The proxies that variables name, by scheme, as urllib.request has them; `no` names those
+    without."""
     proxies: dict[str, str] = {}
     for lower in (
         False,
@@ -8237,8 +8359,8 @@ def proxies_in(environment: Mapping[str, str]) -> dict[str, str]:
 def proxy_of(
     url: urllib.parse.SplitResult, proxies: Mapping[str, str]
 ) -> urllib.parse.SplitResult | None:
-    """The proxy for a URL, unless `no` names its host, host:port, or a domain above. ValueError: it makes no
-    sense."""
+    """The proxy for a URL, unless `no` names its host, host:port, or a domain above. ValueError: it
+    makes no sense."""
     proxy = proxies.get(url.scheme, "")
     place = f"{url.hostname}:{url.port or PORTS[url.scheme]}"
     passes_by = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
@@ -8254,7 +8376,8 @@ def proxy_of(
 
 
 class Web:
-    """HTTP requests to the outside: certificates verified, proxies honoured, one connection a request."""
+    """HTTP requests to the outside: certificates verified, proxies honoured, one connection a
+    request."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.proxies = proxies_in(environment)
@@ -8328,8 +8451,8 @@ def network_words(host: str, error: Exception) -> str:
 
 
 def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
-    """What the answer of Discord, or of a bridge to it, means for a message. Only Discord's own codes say that a
-    channel takes nothing any more: a proxy's or a bridge's 404 may pass."""
+    """What the answer of Discord, or of a bridge to it, means for a message. Only Discord's own
+    codes say that a channel takes nothing any more: a proxy's or a bridge's 404 may pass."""
     status = answer.status
     if not status:
         return Delivered(channel, Fate.UNCLEAR if answer.sent else Fate.UNSENT, why=answer.why)
@@ -8371,14 +8494,15 @@ def stored(channel: str, answer: Answer) -> Delivered:
 
 
 def by_the_edge(answer: Answer, who: str) -> bool:
-    """Whether an answer comes from Discord's edge and not from its API, since it has no JSON or no `Via`."""
+    """Whether an answer comes from Discord's edge and not from its API, since it has no JSON or no
+    `Via`."""
     api = isinstance(answer.document, dict) and answer.headers.get("Via") is not None
     return who == "Discord" and answer.status in (FORBIDDEN_STATUS, TOO_MANY) and not api
 
 
 def pause_asked(answer: Answer, who: str) -> float:
-    """For how many seconds an answer asks to be left alone, 0 if it does not. A 429 counts from Retry-After or
-    retry_after, never from Reset-After."""
+    """For how many seconds an answer asks to be left alone, 0 if it does not. A 429 counts from
+    Retry-After or retry_after, never from Reset-After."""
     if by_the_edge(answer, who):
         return EDGE_PAUSE
     if answer.status != TOO_MANY:
@@ -8397,7 +8521,8 @@ def pause_words(answer: Answer, who: str) -> str:
 
 
 def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
-    """What the answer means for an edit: what can't be edited (deleted, too old, another token) stays as it is."""
+    """What the answer means for an edit: what can't be edited (deleted, too old, another token)
+    stays as it is."""
     verdict = verdict_on(channel, answer)
     if verdict.fate in (Fate.DEAD, Fate.MALFORMED) or answer.code in (
         TOO_MANY_EDITS,
@@ -8408,7 +8533,8 @@ def verdict_on_edit(channel: str, answer: Answer) -> Delivered:
 
 
 def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
-    """The verdict where a channel to post into could not be had: nothing was sent, whatever the answer says."""
+    """The verdict where a channel to post into could not be had: nothing was sent, whatever the
+    answer says."""
     if answer.ok:
         why = f"{who} names no channel (HTTP {answer.status})"
         return Delivered(channel, Fate.UNSENT, why=why)
@@ -8416,7 +8542,8 @@ def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
 
 
 class Webhook:
-    """A Discord webhook. `wait=true`, since without it a message that was not stored gives no error."""
+    """A Discord webhook. `wait=true`, since without it a message that was not stored gives no
+    error."""
 
     name, edits = "webhook", True
 
@@ -8424,8 +8551,8 @@ class Webhook:
         self.url, self.web, self.made_thread = url, web, ""
 
     def keep_to(self, thread: str) -> None:
-        """Post into this thread, which was made for a forum's webhook; an address that names one stays as it
-        is."""
+        """Post into this thread, which was made for a forum's webhook; an address that names one
+        stays as it is."""
         if thread and "thread_id=" not in self.url.bare:
             self.made_thread = thread
 
@@ -8455,7 +8582,8 @@ THREAD_NAME = 100  # characters, at most
 
 
 class Bot:
-    """A Discord bot, by REST alone. A repeat with the same nonce makes no second message for some minutes."""
+    """A Discord bot, by REST alone. A repeat with the same nonce makes no second message for some
+    minutes."""
 
     name, edits = "bot", True
 
@@ -8484,7 +8612,8 @@ class Bot:
         return verdict_on(self.name, answer)
 
     def ensure(self) -> Delivered | None:
-        """Find the channel by its name, as Discord writes it, or create it; the verdict where neither can be."""
+        """Find the channel by its name, as Discord writes it, or create it; the verdict where
+        neither can be."""
         url = f"{self.settings.api_url}/guilds/{self.settings.guild_id}/channels"
         wanted = re.sub(r"\s+", "-", self.settings.channel.strip().lstrip("#").lower())
         answer = self.web.ask("GET", url, headers=self.headers)
@@ -8505,8 +8634,8 @@ TEXT_CHANNELS = (0, 5)  # kinds of channels: text, and announcements
 
 
 class Bridge:
-    """A bot service that posts for others. What it does not have (404) is done the simpler way, by /notify, and
-    tried again after an hour: a 404 may come from a proxy while the bridge is away."""
+    """A bot service that posts for others. What it does not have (404) is done the simpler way, by
+    /notify, and tried again after an hour: a 404 may come from a proxy while the bridge is away."""
 
     name, edits = "bridge", False
 
@@ -8588,7 +8717,8 @@ class Drop:
         return Delivered(self.name, Fate.SENT, where=self.folder)
 
     def write(self, notice: Notice, job: Deliver) -> None:
-        """One alert; the same alert again writes the same file again, so its name goes by one clock."""
+        """One alert; the same alert again writes the same file again, so its name goes by one
+        clock."""
         at_time = notice.at + self.offset
         document = message_of(replace(job, notices=(notice,)), notice.at, self.offset)
         document |= {
@@ -8738,8 +8868,8 @@ class Journal:
 
 
 def health_files(settings: Settings, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Where it is noted that all goes on: beside the ledger, or where that can't be written, in a passing
-    place."""
+    """Where it is noted that all goes on: beside the ledger, or where that can't be written, in a
+    passing place."""
     folder = state_folder(settings, environment)
     mark = hashlib.sha256(folder.encode()).hexdigest()[:12]
     passing = f"sentinel-{os.getuid()}-{mark}"
@@ -8748,7 +8878,8 @@ def health_files(settings: Settings, environment: Mapping[str, str]) -> tuple[st
 
 
 def write_health(files: tuple[str, ...], text: str) -> None:
-    """Note it in the first file that can be written, whole or not at all, never through somebody else's link."""
+    """Note it in the first file that can be written, whole or not at all, never through somebody
+    else's link."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     for path in files:
         with contextlib.suppress(OSError):
@@ -8809,8 +8940,9 @@ class Done:
 
 
 class Lanes:
-    """Workers in lanes, so that a slow stop holds up neither looks nor starts. Each takes one job, does one
-    blocking thing, and puts one value into the inbox. A job past its limit is given up; its worker is replaced."""
+    """Workers in lanes, so that a slow stop holds up neither looks nor starts. Each takes one job,
+    does one blocking thing, and puts one value into the inbox. A job past its limit is given up;
+    its worker is replaced."""
 
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.inbox = inbox
@@ -8910,7 +9042,8 @@ class Books:
             self.journal.log("warning", f"ledger: {warning}")
 
     def follow_calendar(self, watchdog: Watchdog, now: float) -> None:
-        """Follow the calendar clock, but not from one tick to the next: no record shall change by that alone."""
+        """Follow the calendar clock, but not from one tick to the next: no record shall change by
+        that alone."""
         offset = time.time() - now
         if abs(offset - self.offset) > OFFSET_ERROR:
             self.offset = offset
@@ -8954,7 +9087,8 @@ class Books:
         return self._revived("notice", Reader(offset), Notice)
 
     def _revived(self, kind: str, reader: Reader, made: type[Any]) -> dict[int, Any]:
-        """What the records of a kind stand for, by number; one that makes no sense is left out, which is said."""
+        """What the records of a kind stand for, by number; one that makes no sense is left out,
+        which is said."""
         found: dict[int, Any] = {}
         for key, document in self.ledger.records(kind).items():
             try:
@@ -9052,8 +9186,8 @@ class Books:
 
 
 class Post:
-    """What is told: each notice gets a number and a place in the ledger, and goes through every channel, or through
-    the first of a chain that can tell it."""
+    """What is told: each notice gets a number and a place in the ledger, and goes through every
+    channel, or through the first of a chain that can tell it."""
 
     def __init__(
         self,
@@ -9132,7 +9266,8 @@ class Post:
     # What is told
 
     def tell(self, notice: Notice, now: float, but: str = "") -> None:
-        """Number a notice, and put it into the outbox of each channel `but` one, or of the first of a chain."""
+        """Number a notice, and put it into the outbox of each channel `but` one, or of the first of
+        a chain."""
         self._newest += 1
         notice = self._keep(notice, self._newest)
         if notice.open:
@@ -9209,7 +9344,8 @@ class Post:
         return min((due for due in dues if due is not None), default=None)
 
     def delivered(self, seen: Delivered, now: float) -> list[Log]:
-        """A message's fate: note who has been told, and tell the others of a channel that is lost."""
+        """A message's fate: note who has been told, and tell the others of a channel that is
+        lost."""
         seen = replace(seen, why=self.journal.mask(seen.why))  # a bridge may well quote its token
         outbox = self.outboxes[seen.channel]
         flight, retired_before = outbox.flight, outbox.retired
@@ -9249,7 +9385,8 @@ class Post:
 
 
 class Pulse:
-    """Whether all goes on, for those who watch Sentinel: a file, the service manager, a dead-man's switch."""
+    """Whether all goes on, for those who watch Sentinel: a file, the service manager, a dead-man's
+    switch."""
 
     def __init__(
         self,
@@ -9272,8 +9409,8 @@ class Pulse:
         self._listed_at = now
 
     def stuck(self, now: float) -> str:
-        """Who does not get on with its work, empty for nobody; an engine or Discord that is away is no trouble of
-        ours."""
+        """Who does not get on with its work, empty for nobody; an engine or Discord that is away is
+        no trouble of ours."""
         late = sorted(self.lanes.overdue)
         if now - self._listed_at > self.settings.poll_interval + LISTING_LIMIT:
             late.append("listing")
@@ -9332,7 +9469,8 @@ Reply = tuple[int, str, str]  # HTTP status, kind of content, text
 
 
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
-    """Serve /healthz, /metrics, /status, /notify in threads; the main thread decides. OSError: no such address."""
+    """Serve /healthz, /metrics, /status, /notify in threads; the main thread decides. OSError: no
+    such address."""
     import socketserver
     from http.server import (
         ThreadingHTTPServer,
@@ -9411,7 +9549,8 @@ def take_words(
     token: str,
     ask: Callable[[str, Notice], Reply],
 ) -> Reply:
-    """`POST /notify`: the answer to somebody's own words. Without a token there is no such place."""
+    """`POST /notify`: the answer to somebody's own words. Without a token there is no such
+    place."""
     length = headers.get("Content-Length", "")
     if path.partition("?")[0] != "/notify" or not token:
         return 404, PLAIN_TEXT, "not found\n"
@@ -9571,7 +9710,8 @@ class Daemon:
     # One turn
 
     def turn(self, batch: list[Observation | Done]) -> int | None:
-        """Take what has come, decide, make it durable, do it. The exit code where that is the end."""
+        """Take what has come, decide, make it durable, do it. The exit code where that is the
+        end."""
         now = time.monotonic()
         self.books.read_mutes(self.watchdog, now)
         actions: list[Action] = []
@@ -9674,7 +9814,8 @@ class Daemon:
             self.figures.keep(self.watchdog.services.values())
 
     def figure_detection(self, notice: Notice) -> None:
-        """How long it took to see a death; what was before Sentinel's time, or while it was away, says nothing."""
+        """How long it took to see a death; what was before Sentinel's time, or while it was away,
+        says nothing."""
         container = notice.container
         if container is None or notice.uptime is None or not container.finished_time:
             return
@@ -9682,7 +9823,8 @@ class Daemon:
             self.figures.detection.add(time.time() - container.finished_time)
 
     def held(self, now: float) -> bool:
-        """Whether alerts still wait for company: what happened while Sentinel was away is told in one message."""
+        """Whether alerts still wait for company: what happened while Sentinel was away is told in
+        one message."""
         return self.watchdog.catching_up and now < self.watchdog.began_at + CATCH_UP
 
     def perform(self, actions: Iterable[Action]) -> None:
@@ -9711,7 +9853,8 @@ class Daemon:
     # How it begins and ends
 
     def greet(self) -> list[Action]:
-        """Once it is known how things stand: one summary, unless the same was said just before a restart."""
+        """Once it is known how things stand: one summary, unless the same was said just before a
+        restart."""
         now, now_time = time.monotonic(), time.time()
         waits = self._greeting is Greeting.WAITS
         if not waits or not self.watchdog.link.listed.done or self.held(now):
@@ -9742,7 +9885,8 @@ class Daemon:
         return ExitCode.CRASHED
 
     def leave(self, actions: list[Action]) -> int:
-        """End within two seconds, what waits sent if the channels are quick; the ledger keeps the rest."""
+        """End within two seconds, what waits sent if the channels are quick; the ledger keeps the
+        rest."""
         self.journal.log("info", "asked to stop")
         self.pulse.manager.say("STOPPING=1")
         self.decided(actions)
@@ -9759,7 +9903,8 @@ class Daemon:
         return ExitCode.OK
 
     def hear(self, until: float, kinds: tuple[type[Any], ...], once: bool = False) -> None:
-        """A last look at the inbox: an engine that shuts down stops Sentinel's own container with all others."""
+        """A last look at the inbox: an engine that shuts down stops Sentinel's own container with
+        all others."""
         while (left := until - time.monotonic()) > 0:
             try:
                 seen = self.inbox.get(timeout=left)
@@ -9830,8 +9975,8 @@ check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables 
 
 
 def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Container]) -> Watchdog:
-    """A watchdog that has taken in all containers as they are, and the engine's recent events; it decides
-    nothing."""
+    """A watchdog that has taken in all containers as they are, and the engine's recent events; it
+    decides nothing."""
     now, now_time = time.monotonic(), time.time()
     watchdog = Watchdog(settings)
     watchdog.calendar.set(now, now_time)
@@ -9842,7 +9987,8 @@ def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Contai
 
 
 def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
-    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3 unknown."""
+    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3
+    unknown."""
     states: list[State] = []
     try:
         states, trouble = states_now(engine_of(settings, environment), settings, wanted)
@@ -9867,8 +10013,8 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str],
 def states_now(
     engine: Engine, settings: Settings, wanted: list[str]
 ) -> tuple[list[State], list[str]]:
-    """How what is watched stands, worst first, as far as it is wanted by its names; and what could not be
-    found."""
+    """How what is watched stands, worst first, as far as it is wanted by its names; and what could
+    not be found."""
     watchdog = watchdog_now(engine, settings, engine.containers())
     services = list(watchdog.services.values())
     known: set[str] = set()
@@ -9954,8 +10100,8 @@ def unmute_command(settings: Settings, names: list[str]) -> int:
 def mute(
     settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float
 ) -> int:
-    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at once. 1 if it can't
-    be."""
+    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at
+    once. 1 if it can't be."""
     path = os.path.join(state_folder(settings, environment), "sentinel.db")
     until_time = time.time() + seconds
     try:
@@ -10020,7 +10166,8 @@ def known_names(database: sqlite3.Connection) -> set[str]:
 
 
 def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
-    """For each container what is done about it and why, then the settings; 1 if the engine can't be asked."""
+    """For each container what is done about it and why, then the settings; 1 if the engine can't be
+    asked."""
     engine = engine_of(settings, environment)
     try:
         containers = engine.containers()
@@ -10175,12 +10322,14 @@ def refuse_settings(error: SettingError, command: str, form: str) -> int:
     return UNKNOWN if command == "check" else ExitCode.BAD_SETTINGS
 
 
-# Running this file compiles it, and CPython keeps the syntax tree for as long as it runs: a third of the daemon's
+# Running this file compiles it, and CPython keeps the syntax tree for as long as it runs: a third
+# of the daemon's
 # memory. So the daemon is run from its compiled form, where a folder takes that.
 
 
 def run_compiled(settings: Settings) -> None:
-    """Become the same process run from the compiled file, `sentinel.pyc`; go on as we are where that can't be."""
+    """Become the same process run from the compiled file, `sentinel.pyc`; go on as we are where
+    that can't be."""
     source = os.path.abspath(__file__)
     if source.endswith("c") or not sys.executable:
         return
