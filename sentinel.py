@@ -5350,6 +5350,9 @@ class Record:
     gap: Gap | None = None
 
 
+UNFORESEEN_LOOK = 30.0  # after what nobody thought of
+
+
 class Watchdog:
     """Decides. `observe` takes what happened and gives what to do; `tick` does what has become due.
     It only conducts: each observation goes to the part that knows what to make of it."""
@@ -5392,7 +5395,7 @@ class Watchdog:
         try:
             self._dispatch(seen, now)
         except Unforeseen as error:
-            self._look_after(error, container_of_observation(seen))
+            self._look_after(error, container_of_observation(seen), now)
         return self._take_actions(now)
 
     def tick(self, now: float) -> list[Action]:
@@ -5412,7 +5415,7 @@ class Watchdog:
             self._do(rule, key, due, now)
         except Unforeseen as error:
             service = self.services.get(key)
-            self._look_after(error, service.container.id if service else key)
+            self._look_after(error, service.container.id if service else key, now)
 
     def next_due_at(self) -> float | None:
         """When `tick` is wanted next."""
@@ -5587,12 +5590,12 @@ class Watchdog:
         if due is not None and due <= now:
             self.silences.begin(now)
 
-    def _look_after(self, error: Unforeseen, container_id: str) -> None:
+    def _look_after(self, error: Unforeseen, container_id: str, now: float) -> None:
         """What nobody thought of ends nothing: it is said, and things are taken as they are seen
         next."""
-        self.orders.log("error", f"unforeseen, please report it: {error}; looking at it anew")
+        self.orders.log("error", f"unforeseen, please report it: {error}; looking at it anew soon")
         if container_id:
-            self.orders.look(container_id)
+            self.timers.set(Rule.LOOK, container_id, now + UNFORESEEN_LOOK)
 
     # The engine's own story
 

@@ -10,7 +10,7 @@ from support.cast import HOUR, ONE, check_peace, child, greens, reds
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
-from sentinel import Cause, Phase
+from sentinel import Cause, Phase, Verdict
 
 # ─── The stream ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -347,3 +347,43 @@ def test_a_stop_that_was_heard_to_begin_and_ended_while_the_engine_was_out_of_re
     play(world, (0, "web stop"), (1, "engine gone"), (8, "forgets"), (9, lambda world: world.engine("back")))
     world.advance(START + 100.0)
     assert [line for line in world.done if line.startswith(("start", "DEAD"))] == []
+
+
+@pytest.mark.parametrize("members", [False, True])
+def test_the_loss_of_a_new_engine_is_told(members: bool) -> None:
+    """The ledger is about another engine, whose ENGINE DOWN is open."""
+    watchdog = sentinel.Watchdog(sentinel.Settings())
+    notice = sentinel.Notice(Verdict.ENGINE_DOWN, "old", START - 100)
+    outage = sentinel.Outage(7, START - 100, standing=sentinel.Standing.TOLD, notice=notice)
+    services = []
+    if members:
+        container = service("web")
+        policy, _ = sentinel.policy_of(container, sentinel.Settings(), "")
+        watched = sentinel.Watched(container.key, container, policy, Phase.BACKOFF)
+        watched.incident = sentinel.Incident(outage, START - 50, sentinel.Notice(Verdict.DEAD, "web", START - 50))
+        outage.members.append(watched.key)
+        services.append((watched, None))
+    record = sentinel.Record("engine-1", EPOCH, 7)
+    watchdog.restore(services, {7: outage}, record, START, EPOCH + START)
+    watchdog.observe(sentinel.StreamOpened(0.0, EPOCH + START), START)
+    actions = watchdog.observe(sentinel.Listed((), host="new", engine="engine-2"), START + 1)
+    assert [action.notice.open for action in actions if isinstance(action, sentinel.Amend)] == [False], "the old red is over"
+    for second in range(2, 120):
+        watchdog.tick(START + second)
+    actions = watchdog.observe(sentinel.StreamClosed("refused"), START + 200)
+    actions += watchdog.observe(sentinel.ListFailed("refused"), START + 200)
+    for second in range(201, 300):
+        actions += watchdog.tick(START + second)
+    told = [action.notice.verdict for action in actions if isinstance(action, sentinel.Tell)]
+    assert told == [Verdict.ENGINE_DOWN]
+
+
+def test_nothing_is_asked_twice_a_second_while_the_engine_is_away() -> None:
+    """What waits for the engine wakes nobody: only the listing that looks for it does, and the stream."""
+    world = World("db", "web")
+    play(world, (0, "db exits 1", "DEAD db", "start db"), (1, "engine gone"), (2, "", "ENGINE DOWN box"), (60, ""))
+    ticks = []
+    tick = world.watchdog.tick
+    world.watchdog.tick = lambda now: ticks.append(now) or tick(now)  # type: ignore[method-assign]
+    world.advance(START + 3660)
+    assert len(ticks) <= 3600 + 720 + 10

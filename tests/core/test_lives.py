@@ -627,3 +627,71 @@ def test_no_note_says_that_a_container_lives_on_that_has_died() -> None:
     world.happen("web oom")
     world.advance(START + 10.0)
     assert [line for line in world.done if line.startswith("OUT OF MEMORY")] == []
+
+
+def test_a_refused_restart_of_what_was_muted_meanwhile_ends_nothing() -> None:
+    world = World(service("vpn"), service("app", network_mode="container:vpn-1"), remind=0.0)
+    world.begin()
+    world.advance(START + 60)
+    world.restart_delay = 8.0
+    world.restart("vpn")
+    while world.watchdog.services["shop/app/1"].phase is not Phase.RESTARTING:
+        world.advance(world.now + 0.5)
+    world.broken["app"] = "cannot join network of a non running container"
+    world.mute("app", 3600.0)
+    world.advance(world.now + 120)
+    assert world.phase("app") is Phase.STOPPED and "DEAD app" not in " ".join(world.done)
+
+
+def test_what_nobody_thought_of_is_said_and_looked_at_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World("web")
+    world.begin()
+    monkeypatch.setattr(sentinel, "MOVES", {phase: frozenset() for phase in Phase})
+    world.happen("web exits 3")
+    world.settle()
+    assert any("unforeseen" in thing.text and "web" in thing.text and "from up to" in thing.text
+               for _, _, thing in world.log if isinstance(thing, sentinel.Log))
+    monkeypatch.undo()
+    world.advance(START + 90)
+    assert "start web" in world.done and world.phase("web") is Phase.UP
+
+
+@pytest.mark.parametrize("after", [40, 4000])
+def test_who_vanished_with_its_project_is_not_reminded_of_for_ever(after: int) -> None:
+    world = World("web", "db", remind=4 * 3600.0)
+    world.begin()
+    world.advance(START + 1)
+    world.recreate("web", "lost")
+    world.advance(START + after)
+    assert "VANISHED web" in " ".join(world.done)
+    world.remove("db")
+    world.advance(world.now + 200)
+    told = len(world.notices)
+    world.advance(START + 30 * 86400)
+    assert len(world.notices) == told and not insides.outages(world.watchdog)
+
+
+def test_a_renamed_container_and_the_one_that_took_its_name_are_both_watched() -> None:
+    """docker rename web web-old; docker run --name web: two containers that live never share a key."""
+    bare = replace(service("web"), labels={})
+    world = World(bare, watch="all")
+    world.begin()
+    world.change("web-1", name="web-old")
+    world.event("rename", "web-1")
+    world.settle()
+    new = world.create("web", like=bare)
+    world.run(new.id)
+    world.advance(START + 60)
+    assert sorted(world.watchdog.services) == ["web", "web-old"]
+    play(world, (100, "web-old exits 3", "DEAD web-old exit 3", "start web", "Recovered web-old"), (110, ""))
+
+
+def test_a_copy_that_carries_composes_labels_takes_nobodys_place() -> None:
+    """docker commit, docker run: the copy has the labels, and a name of its own."""
+    world = World("web")
+    world.begin()
+    copy = world.create("web", named="copy")
+    world.run(copy.id)
+    world.advance(START + 60)
+    assert {watched.container.name for watched in world.watchdog.services.values()} == {"web", "copy"}
+    play(world, (100, "web exits 3", "DEAD web exit 3", "start web", "Recovered web"), (110, ""))
