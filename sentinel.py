@@ -7377,6 +7377,7 @@ CREATE = """CREATE TABLE record
 (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
 MIGRATIONS = ((CREATE,),)
 LEDGER_RETRY = 10.0
+SQLITE_HEADER = 100  # bytes
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
 
 
@@ -7416,7 +7417,8 @@ class Ledger:
         LedgerError: it is not ours. What can be read but not written is read: its writes will fail,
         and be kept."""
         self.trouble = ""
-        emptied = os.path.exists(self.path) and not os.path.getsize(self.path)
+        # SQLite takes a file that is shorter than its header for an empty one.
+        emptied = os.path.exists(self.path) and os.path.getsize(self.path) < SQLITE_HEADER
         warning = f"{self.path} was empty; what it held is lost" if emptied else ""
         try:
             self._lock()
