@@ -105,13 +105,18 @@ def made(target: Target, seed: str, index: int) -> Any:
 
 
 def tried(target: Target, case: Any) -> BaseException | None:
-    """What an input breaks, if anything."""
-    try:
-        with limited(SLOW if target.slow else QUICK):
-            target.check(case)
-    except (Exception, Hang) as error:
-        return error
-    return None
+    """What an input breaks, if anything. What takes too long has a second try with more time: a machine may be busy."""
+    error: BaseException | None = None
+    for patience in (1, 5):
+        try:
+            with limited((SLOW if target.slow else QUICK) * patience):
+                target.check(case)
+            return None
+        except Hang as hang:
+            error = hang
+        except Exception as problem:
+            return problem
+    return error
 
 
 def one(target: Target, seed: str, index: int, old: Iterable[str] = ()) -> Finding | None:
