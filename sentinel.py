@@ -3414,6 +3414,7 @@ class Stories:
         """A service is restarted with the root of an outage, and is told of there."""
         service.incident = Incident(outage, now, notice)
         outage.members.append(service.key)
+        self.services.changed(service)
 
     def gather(self, service: Watched, now: float) -> None:
         """Make one outage of what has one cause: a death in the shadow of what it depends on, or
@@ -3600,6 +3601,10 @@ class Stories:
         back_at = self._back_at(outage)
         if back_at is None or outage.number not in self.outages:
             return
+        root = self.root_of(outage)
+        if root and root.phase is Phase.STOPPED and root.container.status != "paused":
+            self.left(root, "It ended while it was paused.", now)
+            return
         until = max([now, *self.waits_for(outage, back_at, now).values()])
         if until > now:
             self.timers.set(Rule.OUTAGE, str(outage.number), until)
@@ -3620,8 +3625,8 @@ class Stories:
         for member in self.members(outage):
             waits[member.key] = self._patience(member, outage, back_at, now)
         root = self.root_of(outage)
-        if root and root.muted:
-            waits[root.key] = now + OUTAGE_PATIENCE  # the end of its mute asks again
+        if root and (root.muted or root.phase is Phase.STOPPED):
+            waits[root.key] = now + OUTAGE_PATIENCE  # the end of its mute or pause asks again
         if outage.flaps:
             waits[outage.root] = max(waits.get(outage.root, now), back_at + FLAP_SPAN)
         return {key: until for key, until in waits.items() if until > now}
@@ -4511,6 +4516,7 @@ class Dependants:
         else:
             self.stories.tell_apart(child, Verdict.RESTARTED, now, cause)
         child.move(Phase.BACKOFF)
+        self.services.changed(child)
         self.lives.attempt(child, now)
 
     # Networks that containers share
@@ -4924,8 +4930,9 @@ class Looks:
         """The engine could not start it. No event tells that, only State.Error; it is told when its
         words change."""
         container = service.container
-        run = service.run = self.runs.of(container)
-        run.judged = True
+        if container.started_time:  # else there was no run that could have ended
+            service.run = self.runs.death_in(container, now)
+            service.run.settle()
         service.known_error = container.error
         death = no_death(now, container.exit_code)
         self.lives.fall(service, Fall(Verdict.DEAD, Cause.CANT_START, death), now)

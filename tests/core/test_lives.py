@@ -695,3 +695,27 @@ def test_a_copy_that_carries_composes_labels_takes_nobodys_place() -> None:
     world.advance(START + 60)
     assert {watched.container.name for watched in world.watchdog.services.values()} == {"web", "copy"}
     play(world, (100, "web exits 3", "DEAD web exit 3", "start web", "Recovered web"), (110, ""))
+
+
+def test_what_could_not_start_and_runs_unseen_is_stopped_by_an_operator_for_good() -> None:
+    """Found by a random walk of the core: a run was taken for one that had been judged, and the stop was undone."""
+    world = World("web", "db")
+    world.begin()
+    world.advance(START + 1)
+    world.broken["web"] = "no such device"
+    world.happen("web rm")
+    world.advance(START + 60)
+    world.compose_up("web")
+    world.advance(START + 90)
+    assert "DEAD web" in " ".join(world.done)
+    del world.broken["web"]
+    world.happen("stream refused")
+    world.happen("start web")
+    world.advance(START + 300)
+    world.happen("stream allowed")
+    world.advance(START + 400)
+    mark = len(world.done)
+    world.happen("stop web")
+    world.advance(START + 500)
+    assert not [line for line in world.done[mark:] if line.startswith(("start", "restart", "DEAD"))], world.done[mark:]
+    assert world.phase("web") is Phase.STOPPED

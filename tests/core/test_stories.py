@@ -318,3 +318,21 @@ def test_the_first_reminder_comes_as_long_after_the_red_as_is_set() -> None:
     play(world, (0, "mute all 1200"), (1, "engine gone"))
     world.advance(START + 1500.0)
     assert [str(notice.verdict) for notice in world.notices] == [Verdict.ENGINE_DOWN]
+
+
+def test_a_root_that_is_paused_while_its_consequences_are_waited_for_is_not_called_back() -> None:
+    """Found by a random walk of the core: a green that is not true."""
+    world = World("db", child("api", "db"), max_restarts=2)
+    world.doom["api"] = (1.0, 1)
+    play(world, (0, "db exits 1, api exits 1", "DEAD db", "start db"))
+    world.advance(START + 7)
+    world.pause("db")
+    world.advance(START + 2000)
+    assert not [line for line in world.done if line.startswith("Recovered")]
+    world.doom.clear()
+    world.unpause("db")
+    world.advance(START + 2100)
+    if world.find("api").status != "running":
+        world.start("api")
+    world.advance(START + 4000)
+    assert [line for line in world.done if line.startswith("Recovered")]
