@@ -2796,15 +2796,25 @@ class Flow(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Lull:
+    """A while that the engine was back for, in its own time."""
+
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all
     containers in good order, and brings back itself what nobody had stopped before. `noticed`: its
-    loss was seen itself."""
+    loss was seen itself. `lulls`: where it went again before all was clear, the times between, when
+    it was back and told what others did."""
 
     begin: float
     end: float | None = None  # it is not back yet
     goodbye: bool = False
     noticed: bool = True
+    lulls: tuple[Lull, ...] = ()
 
     @property
     def closed(self) -> bool:
@@ -2813,7 +2823,16 @@ class Gap:
 
     def holds(self, time: float) -> bool:
         """Whether something was in this gap."""
+        if any(lull.begin < time <= lull.end for lull in self.lulls):
+            return False
         return self.begin < time and (self.end is None or time <= self.end)
+
+    def again(self, begin: float, in_order: bool) -> Gap:
+        """It goes once more, before all was clear."""
+        lulls = self.lulls
+        if self.end is not None and self.end < begin:
+            lulls = (*lulls, Lull(self.end, begin))
+        return Gap(min(self.begin, begin), goodbye=self.goodbye and in_order, lulls=lulls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -2976,8 +2995,8 @@ class Link:
         stream.open(now)
         lives = self.presence in (Presence.HERE, Presence.UNMET)
         if stream.was_cut and (lives or (self.settling and self.gap and self.gap.closed)):
-            begin = self.gap.begin if self.settling and self.gap else stream.position
-            self.gap = Gap(begin, seen.time)  # it may be another one
+            gap = self._gap_from(stream.position, in_order=False)  # it may be another engine
+            self.gap = replace(gap, end=seen.time)
             stream.expects_repeats()
         elif self.gap and not self.gap.closed:
             self.gap = replace(self.gap, end=seen.time)
@@ -3072,7 +3091,9 @@ class Link:
             self.presence = Presence.ABSENT
             self._since_at = now
         elif not self.is_away:
-            self.gap = self._gap_from(self.goodbye())
+            goodbye = self.goodbye()
+            begin = min(self.stream.position, goodbye)
+            self.gap = self._gap_from(begin, in_order=goodbye < math.inf)
             self.presence = Presence.AWAY
             self._since_at = now
             self.timers.set(Rule.ENGINE, "", now + ENGINE_PATIENCE)
@@ -3083,12 +3104,9 @@ class Link:
             self.orders.log("warning", f"waiting for the engine: {why}")
             self._why = why
 
-    def _gap_from(self, goodbye: float) -> Gap:
-        begin = min(self.stream.position, goodbye)
-        in_order = goodbye < math.inf
-        if self.settling and self.gap:  # it goes again before all was clear
-            begin = min(begin, self.gap.begin)
-            in_order = in_order and self.gap.goodbye
+    def _gap_from(self, begin: float, in_order: bool) -> Gap:
+        if self.settling and self.gap:
+            return self.gap.again(begin, in_order)
         return Gap(begin, goodbye=in_order)
 
     def _found(self, now: float) -> None:

@@ -280,6 +280,14 @@ def test_an_engine_killed_and_back_at_once_is_noticed_by_what_it_ended() -> None
                                     "start db", "Recovered 2 services"), (HOUR, ""))
 
 
+def test_what_an_operator_stops_between_two_ends_of_the_engine_stays_stopped() -> None:
+    """Found by a random walk of the core: the second end is no reason to doubt what was told before it."""
+    world = World("web", "db")
+    play(world, (0, "crash"), (2, "returns"), (5, "web start"), (6, "web stop"),
+         (10, "stream cut", "DEAD db exit 137 not brought back by the engine", "start db", "Recovered db", "Stopped web"),
+         (HOUR, ""))
+
+
 def test_all_that_somebody_stops_while_the_stream_is_cut_stays_stopped() -> None:
     world = World(service("web", "unless-stopped"), service("db", "unless-stopped"))
     play(world, (1, "update web"), (5, lambda w: unseen(w, "web", "db"), "Stopped web", "Stopped db"), (HOUR, ""))
