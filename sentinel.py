@@ -2009,9 +2009,8 @@ class Timers:
         return any(each is rule for each, _ in self._due)
 
     def ripe(self, now: float) -> list[Timer]:
-        """What is due now, mutes first."""
-        ripe = [timer for timer, when in self._due.items() if when <= now and self._wakes(timer)]
-        return sorted(ripe, key=lambda timer: timer[0] not in FIRST_RULES)
+        """What is due now."""
+        return [timer for timer, when in self._due.items() if when <= now and self._wakes(timer)]
 
     def next_at(self) -> float | None:
         """When something is due next."""
@@ -2323,7 +2322,11 @@ class Services(Mapping[str, Watched]):
 
     def roots_first(self, services: Iterable[Watched]) -> list[Watched]:
         """Services, what others depend on first."""
-        return sorted(services, key=lambda service: len(self.above(service)))
+        return sorted(services, key=self.depth)
+
+    def depth(self, service: Watched) -> int:
+        """How many services are to run before it."""
+        return len(self.above(service))
 
     def chain(self, service: Watched, root: str) -> tuple[str, ...]:
         """Names from a service to the root of its outage, along what depends on what."""
@@ -5427,13 +5430,21 @@ class Watchdog:
         """Do what has become due, and what that has released."""
         done: set[Timer] = set()
         while ripe := [timer for timer in self.timers.ripe(now) if timer not in done]:
-            for rule, key in ripe:
+            for rule, key in sorted(ripe, key=self._depth):
                 done.add((rule, key))
                 due = self.timers.at(rule, key)
                 if due is not None and due <= now:  # no other rule has ended it, or put it off
                     self._try(rule, key, due, now)
             self.timers.hold(self.link.rules_that_wait())
         return self._take_actions(now)
+
+    def _depth(self, timer: Timer) -> int:
+        """Mutes come first, and what others depend on before them: a project settles as a whole."""
+        rule, key = timer
+        if rule in FIRST_RULES:
+            return -1
+        service = self.services.get(key)
+        return self.services.depth(service) if service else 0
 
     def _try(self, rule: Rule, key: str, due: float, now: float) -> None:
         try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB
+from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB, child
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
@@ -209,6 +209,13 @@ def test_a_service_that_was_replaced_unseen_can_be_stopped_later_without_red() -
                          [("ignore", []), ("alert", [f"DEAD web exit 0 {Cause.OPERATOR}", "start web"])])
 def test_operator_stops_are_told_as_the_setting_says(stops: str, wanted: list[str]) -> None:
     play(World(service("web", "unless-stopped"), stops=stops), (0, "stop web"), (30, "", *wanted))
+
+
+def test_a_project_whose_stop_is_an_alarm_comes_back_root_first_in_one_story() -> None:
+    """compose stops what depends on others first, and all of a project is settled in the same moment."""
+    world = World(child("api", "db"), service("db"), stops="alert")
+    play(world, (0, "stop api"), (1, "stop db"), (31, "", f"DEAD db exit 0 {Cause.OPERATOR}", "start db"),
+         (36, "", "start api"), (41, "", "Recovered db"))
 
 
 def looping(world: World) -> World:
