@@ -1,52 +1,56 @@
 #!/usr/bin/env python3
-"""Sentinel watches the containers of a Docker Engine, and tells Discord when one that should live does not.
+"""Sentinel watches the containers of a Docker Engine, and tells Discord when one is down.
 
-It finds every compose container by itself, sees a death the moment it happens, says why in red, brings the
-container back, proves that it stays, and says so in green. One file, Python 3.11 or newer, standard library
-only: nothing that it watches can take it down.
+It finds every compose container by itself, sees a death the moment it happens, says why in red,
+brings the container back, proves that it stays, and says so in green. One file, Python 3.11 or
+newer, standard library only: nothing that it watches can take it down.
 
-    python3 sentinel.py            watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
-    python3 sentinel.py check      look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
-    python3 sentinel.py test       a red and a green sample through every channel
-    python3 sentinel.py explain    what is done about each container, and why; mute and unmute change that
+    python3 sentinel.py           watch; DISCORD_WEBHOOK_URL says where alerts go, else the terminal
+    python3 sentinel.py check     look once: a table, and 0, 1, 2 or 3 as Nagios plugins exit
+    python3 sentinel.py test      a red and a green sample through every channel
+    python3 sentinel.py explain   what is done about each container, and why
 
-  event stream ──┐                                                   ┌─> engine workers: list, look, restart
-  engine workers ┼─> inbox (SimpleQueue) ─> decide (pure) ─> actions ┼─> ledger: one SQLite transaction
-  couriers ──────┤         ^                                         ├─> couriers, one a channel
-  signals, HTTP ─┘         └── get(timeout = next deadline)          └─> log, service manager, heartbeat
+  event stream ──┐                                                ┌─> workers: list, look, restart
+  engine workers ┼─> inbox (a queue) ─> decide (pure) ─> actions ─┼─> ledger: one SQLite transaction
+  couriers ──────┤     ^                                          ├─> couriers, one a channel
+  signals, HTTP ─┘     └── get(timeout = next deadline)           └─> log, supervisor, heartbeat
 
-Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in the inbox.
-Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once what the next listing
-would say late. What breaks unexpectedly ends the process with a reason, and its supervisor starts it again.
+Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in
+the inbox. Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once
+what the next listing would say late. What breaks unexpectedly ends the process with a reason, and
+its supervisor starts it again.
 
 An observation goes one way through the deciding sections:
 
-  observation ─> Engine link, Runs    is it news, and what does it prove?
-              ─> Services             whose is it, and who needs whom?
+  observation ─> Stream, Engine link  is it news, and is the engine there?
+              ─> Runs                 what does it prove of this life of the container?
+              ─> Services, Roster     whose is it, and who needs whom?
               ─> Sights               what does it show, and which step is that in this phase?
               ─> Lives                what becomes of the service?
-              ─> Stories              what is to be told?
+              ─> Stories, Outages     what is to be told?
               ─> Orders               what is to be done at the edges?
   a due time  ─> Watchdog.tick ─> the part whose rule it is
 
 The machines, their states, and where each is kept:
 
-  a service's life    Phase: up, suspect, restarting, proving, backoff, held, left to docker, gave up, stopped,
-                      missing, gone. `Watched.phase`, moved by Lives along MOVES.
+  a service's life    Phase: up, suspect, restarting, proving, backoff, held, left to docker,
+                      gave up, stopped, missing, gone. `Watched.phase`, moved along MOVES.
   an end of a run     unknown, pending, judged. `Run.end` and `Run.judged`; Lives judges.
-  a deploy            none, a successor seen, the successor lost. `Watched.deploy`, by Sights.
-  a mute              Hush: none, standing, down, died. `Watched.hush`, begun by Mutes, ended by Silences.
-  an outage           Standing: untold, told, carried. `Outage.standing`, by Stories.
-  the engine          Presence: unmet, absent, here, away, settling. `Link.presence`, by Engine link.
+  a deploy            none, a successor seen, the successor lost. `Watched.deploy`, by Roster.
+  a mute              Hush: none, standing, down, died. `Watched.hush`, begun by Mutes, ended by
+                      Silences.
+  an outage           Standing: untold, told, carried. `Outage.standing`, by Outages.
+  the engine          Presence: unmet, absent, here, away, settling. `Link.presence`, by its link.
   its event stream    Flow: closed, open, refused. `Stream.flow`, by Engine link.
   a message           waits, in flight, to be repeated, told, to be edited. `Outbox`, in Telling.
 
-Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text, Memory, Timers,
-Services, Runs, Mutes, Engine link, Stories, Healing, Lives, Dependants, Sights, Events, Silences, Watchdog,
-Telling, Cards, Discord's form, Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec,
-Ledger, HTTP, Engine, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command line.
-Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one ending in
-`_time` is calendar time, as the engine writes it (Unix seconds).
+Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
+Memory, Timers, Services, Runs, Mutes, Stream, Engine link, Outages, Stories, Healing, Lives,
+Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's form, Terminal's
+form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger, HTTP, Engine,
+Discord, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command line.
+Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
+ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
 
 from __future__ import annotations
@@ -92,7 +96,7 @@ from typing import Any, NoReturn, Self
 
 __version__ = "0.1.0"
 
-# ─── Settings ───────────────────────────────────────────────────────────────────────────────────
+# ─── Settings ─────────────────────────────────────────────────────────────────────────────────────
 
 
 class SettingError(ValueError):
@@ -220,8 +224,8 @@ def docker_host(text: str) -> str:
     text = text.strip()
     if text.startswith("ssh://"):
         raise ValueError(
-            "ssh:// is not supported; forward the socket (ssh -L /tmp/docker.sock:/var/run/docker.sock"
-            " HOST) and use unix:///tmp/docker.sock"
+            "ssh:// is not supported; forward the socket"
+            " (ssh -L /tmp/docker.sock:/var/run/docker.sock HOST) and use unix:///tmp/docker.sock"
         )
     parts = urllib.parse.urlsplit(text)
     remote = parts.scheme in ("tcp", "http") and parts.hostname and not ODD.search(text)
@@ -234,7 +238,8 @@ def docker_host(text: str) -> str:
 
 
 WEBHOOK = re.compile(
-    r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?",
+    r"(?P<prefix>.*?)(?:/api)?(?:/v\d+)?"
+    r"/webhooks/(?P<id>\d+)/(?P<token>[\w-]+)(?:/(?:slack|github))?/?",
     re.ASCII,
 )
 
@@ -254,9 +259,8 @@ def webhook(text: str) -> Secret:
     host = re.sub(r"\bdiscordapp\.com$", "discord.com", parts.netloc)
     thread = urllib.parse.parse_qs(parts.query).get("thread_id", [""])[0]
     query = f"?thread_id={urllib.parse.quote(thread)}" if thread else ""
-    return Secret(
-        f"{parts.scheme}://{host}{match['prefix']}/api/v10/webhooks/{match['id']}/{match['token']}{query}"
-    )
+    path = f"{match['prefix']}/api/v10/webhooks/{match['id']}/{match['token']}"
+    return Secret(f"{parts.scheme}://{host}{path}{query}")
 
 
 def address(text: str) -> str:
@@ -519,7 +523,8 @@ def load_settings(
     settings = Settings(**values)
     if settings.bot_token and not settings.channel_id and not settings.guild_id:
         errors.append(
-            "DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID, to know where to post"
+            "DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID,"
+            " to know where to post"
         )
     if errors:
         raise SettingError(*errors)
@@ -599,20 +604,17 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-# ─── Vocabulary ─────────────────────────────────────────────────────────────────────────────────
-# service   what is watched: a compose project's service and number; containers come and go under
-# its key
-# run       one life of a container, from `start` to `die`; evidence of who ended it is kept for
-# each run
+# ─── Vocabulary ───────────────────────────────────────────────────────────────────────────────────
+# service   what is watched: a compose project's service and number; containers come and go under it
+# run       one life of a container, from `start` to `die`; who ended it is evidence of that run
 # incident  one service's story, from its first bad sign to its proven recovery
-# outage    incidents with one root cause: one red message that is kept current, one green when all
-# is back
+# outage    incidents with one root cause: one red that is kept current, one green when all is back
 # notice    one thing to tell people
-# attempt   one restart by Sentinel; relapse: a death before the service had proven that it stays
+# attempt   one restart by Sentinel
+# relapse   a death before the service had proven that it stays
 
-REPLACE_NAME = re.compile(
-    r"^([0-9a-f]{12})_"
-)  # before a replacement's name compose puts whom it replaces
+# before a replacement's name compose puts whom it replaces
+REPLACE_NAME = re.compile(r"^([0-9a-f]{12})_")
 
 
 class Phase(StrEnum):
@@ -767,8 +769,8 @@ class Cause(StrEnum):
     FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
     ENGINE = "not brought back by the engine"
     ORPHAN = (
-        "the container whose network it shares was recreated: its own network is gone, and a restart"
-        " can't help"
+        "the container whose network it shares was recreated: its own network is gone,"
+        " and a restart can't help"
     )
     STALE = "its network was gone: the container that it shares it with was restarted"
     TOGETHER = "what it depends on was restarted (depends_on: restart: true)"
@@ -941,7 +943,7 @@ class Dependency:
     direct: bool = True  # not only through others
 
 
-# ─── Messages ───────────────────────────────────────────────────────────────────────────────────
+# ─── Messages ─────────────────────────────────────────────────────────────────────────────────────
 # What passes between the edges and the deciding code. Observations, what the edges report: past
 # participles.
 
@@ -1250,7 +1252,7 @@ Observation = (
 )
 Action = Subscribe | CloseStream | List | Look | Restart | Log | Count | Tell | Amend | Deliver
 
-# ─── Reading ────────────────────────────────────────────────────────────────────────────────────
+# ─── Reading ──────────────────────────────────────────────────────────────────────────────────────
 # The engine's words to values. Tolerant: a missing or odd value becomes its default, never an
 # exception.
 
@@ -1343,11 +1345,8 @@ def health_of(text: str) -> Health:
     return Health(text) if text in tuple(Health) else Health.NONE
 
 
-STATUS_WORDS = {
-    "stopped": "exited",
-    "initialized": "created",
-    "configured": "created",
-}  # Podman's to Docker's
+# Podman's to Docker's
+STATUS_WORDS = {"stopped": "exited", "initialized": "created", "configured": "created"}
 
 
 def status_of(word: str) -> str:
@@ -1571,7 +1570,7 @@ def recovery_command(container: Container) -> str:
     return shlex.join([*words, *verbs, container.service])
 
 
-# ─── Text ───────────────────────────────────────────────────────────────────────────────────────
+# ─── Text ─────────────────────────────────────────────────────────────────────────────────────────
 # What others wrote, brought to a form that can be shown.
 
 LOG_LINE = 400  # characters of one log line that are shown
@@ -1582,7 +1581,8 @@ SIGNAL_CODES, LAST_SIGNAL = 128, 31  # an exit code of 128 and a signal's number
 SECRETS = (
     (
         re.compile(
-            r"(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)"
+            r"(?i)((?:passw(?:or)?d|passwd|pwd|secret|token|credential"
+            r"|api[_-]?key|access[_-]?key|private[_-]?key)"
             r"[\w.-]{0,40}[\"']?\s{0,8}(?:[:=]|=>)\s{0,8}[\"']?)([^\s\"',;&]{3,})"
         ),
         r"\1***",
@@ -1599,7 +1599,8 @@ SECRETS = (
     (re.compile(r"\b[\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}"), "***"),
     (
         re.compile(
-            r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
+            r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}"
+            r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}"
             r"|\beyJ[\w-]{10,300}\.[\w-]{5,}\.[\w-]*"
         ),
         "***",
@@ -1687,10 +1688,9 @@ def memory_words(size: int) -> str:
     return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.4g} MiB"
 
 
-# ─── Memory ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Memory ───────────────────────────────────────────────────────────────────────────────────────
 # All that is remembered of a service, in values that the ledger keeps. A name that is `at` or ends
-# in `_at`
-# holds moments of the monotonic clock, and is brought to calendar time when it is written.
+# in `_at` holds moments of the monotonic clock, and is brought to calendar time when it is written.
 
 FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0  # how long a service must live to be called back
 REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
@@ -1766,9 +1766,9 @@ class Outage:
     joined: Outage | None = None  # the outage that it was merged into
 
     @property
-    def now(self) -> Outage:
+    def current(self) -> Outage:
         """The outage that tells its story now."""
-        return self.joined.now if self.joined else self
+        return self.joined.current if self.joined else self
 
 
 @dataclass(slots=True)
@@ -1921,7 +1921,7 @@ def older(one: Watched, other: Watched) -> bool:
     return one.container.started_time < other.container.started_time
 
 
-# ─── Timers ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Timers ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class Rule(Enum):
@@ -2097,7 +2097,7 @@ class Calendar:
         return time - self.offset
 
 
-# ─── Services ───────────────────────────────────────────────────────────────────────────────────
+# ─── Services ─────────────────────────────────────────────────────────────────────────────────────
 
 Needs = list[tuple[Watched, Dependency]]  # services at one end of dependencies, and these
 
@@ -2129,9 +2129,8 @@ class Services(Mapping[str, Watched]):
         self._groups: dict[
             tuple[str, str], dict[str, None]
         ] = {}  # (project, compose service) → services
-        self._lodgers: set[str] = (
-            set()
-        )  # who share a network of which it is not known yet whose it is
+        # who share a network of which it is not known yet whose it is
+        self._lodgers: set[str] = set()
         self._graph: Graph | None = None  # worked out once after each change
         self._changed: set[str] = set()  # who may have changed since they were last saved
 
@@ -2406,26 +2405,22 @@ def groups_of(container: Container) -> set[tuple[str, str]]:
     return {(container.project, ""), (container.project, name)}
 
 
-# ─── Runs ───────────────────────────────────────────────────────────────────────────────────────
+# ─── Runs ─────────────────────────────────────────────────────────────────────────────────────────
 
-STOP_GRACE = (
-    1.5  # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
-)
-STOP_NEAR = (
-    2.0  # so near to a `die`, a `stop` is about it; and so long after its timeout a stop may take
-)
+# `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
+STOP_GRACE = 1.5
+# so near to a `die`, a `stop` is about it; and so long after its timeout a stop may take
+STOP_NEAR = 2.0
 KILL_NEAR = 12.0  # a kill that ended a run came so shortly before
 OOM_NEAR = 10.0
-SAME_START = (
-    1.0  # an event's time and inspect's of one start differ by less, or the start is another one
-)
+# an event's time and inspect's of one start differ by less, or the start is another one
+SAME_START = 1.0
 KILLS_KEPT = 8
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 KILLED_CODE = 137
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-REMOVED_UNSEEN = (
-    "removed unseen"  # the status of a container that was gone before anyone could look
-)
+# the status of a container that was gone before anyone could look
+REMOVED_UNSEEN = "removed unseen"
 
 
 def last_kill(run: Run, signals: Collection[int]) -> float | None:
@@ -2453,11 +2448,8 @@ def intent_of(run: Run, death: Death, container: Container, final: bool = False)
 def cause_of(
     run: Run, death: Death, before: Container, container: Container, code: int | None
 ) -> Cause:
-    """Why the run ended. OOM needs evidence: 137 alone is none. 20.10 keeps the OOMKilled flag
-    through the next run, so it counts only if it was not set before."""
-    if code and run.oom_time and death.time - run.oom_time < OOM_NEAR:
-        return Cause.OOM
-    if code and container.oom_killed and not before.oom_killed:
+    """Why the run ended. `before`: the container while it ran."""
+    if code and ran_out_of_memory(run, death, before, container):
         return Cause.OOM
     near = [number for number, when in run.kills if death.time - when < KILL_NEAR]
     if near and near[-1] == signal.SIGKILL:
@@ -2467,6 +2459,13 @@ def cause_of(
     if code in WORTHLESS_CODES and not death.heard:
         return Cause.UNSEEN
     return Cause.OUTSIDE if code == KILLED_CODE else Cause.EXIT
+
+
+def ran_out_of_memory(run: Run, death: Death, before: Container, container: Container) -> bool:
+    """Whether there is evidence of it: 137 alone is none. 20.10 keeps the OOMKilled flag through
+    the next run, so it counts only if it was not set before."""
+    told = run.oom_time > 0.0 and death.time - run.oom_time < OOM_NEAR
+    return told or (container.oom_killed and not before.oom_killed)
 
 
 def code_of(death: Death, container: Container) -> int | None:
@@ -2666,7 +2665,7 @@ def begins(run: Run, start_time: float) -> bool:
     return start_time > run.started_time + SAME_START
 
 
-# ─── Mutes ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Mutes ────────────────────────────────────────────────────────────────────────────────────────
 
 DAY_MINUTES = 1440
 DAY_SECONDS = 86400.0
@@ -2758,36 +2757,15 @@ class Mutes:
         return max(now + INSTANT, min(moments)) if moments else None
 
 
-# ─── Engine link ────────────────────────────────────────────────────────────────────────────────
+# ─── Stream ───────────────────────────────────────────────────────────────────────────────────────
 
-ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
-ENGINE_GRACE, GRACE_LIMIT = (
-    10.0,
-    60.0,
-)  # of quiet after its return, until its own policies are done; at most
-GRACE_STEP = 1.0
-BURST = (
-    1.0  # an engine that shuts down signals all containers within 0.1 s; a loaded one takes longer
-)
 MEMORY_OF_EVENTS = 4096
-RESUME_BEFORE = 2.0  # the newest event: time stamps are not in the stream's order
 SHORTEST_RETRY, LONGEST_RETRY = 0.05, 5.0  # until the stream is opened anew
 LONG_STREAM = 10.0  # one that lived so long is opened anew at once
 REFUSED_RETRY = 60.0
-LIST_RETRY = 1.0
 REOPEN_EVERY = 30.0  # a stream that seems to be deaf is opened anew, not more often
 REOPEN_TIME = 2.0  # in which that is done
 REPLAY_TIME = 0.5  # in which what a new stream replays is heard
-
-
-class Presence(Enum):
-    """Whether the engine is there."""
-
-    UNMET = auto()  # nothing is known yet
-    ABSENT = auto()  # it does not answer, and never has: Sentinel was just started first
-    HERE = auto()
-    AWAY = auto()
-    SETTLING = auto()  # it is back, and its own policies are at work
 
 
 class Flow(Enum):
@@ -2798,57 +2776,6 @@ class Flow(Enum):
     REFUSED = auto()  # a proxy lets no events through: ends are found by listing
 
 
-@dataclass(frozen=True, slots=True)
-class Lull:
-    """A while that the engine was back for, in its own time."""
-
-    begin: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all
-    containers in good order, and brings back itself what nobody had stopped before. `noticed`: its
-    loss was seen itself. `lulls`: where it went again before all was clear, the times between, when
-    it was back and told what others did."""
-
-    begin: float
-    end: float | None = None  # it is not back yet
-    goodbye: bool = False
-    noticed: bool = True
-    lulls: tuple[Lull, ...] = ()
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is back."""
-        return self.end is not None
-
-    def holds(self, time: float) -> bool:
-        """Whether something was in this gap."""
-        if any(lull.begin < time <= lull.end for lull in self.lulls):
-            return False
-        return self.begin < time and (self.end is None or time <= self.end)
-
-    def again(self, begin: float, in_order: bool) -> Gap:
-        """It goes once more, before all was clear."""
-        lulls = self.lulls
-        if self.end is not None and self.end < begin:
-            lulls = (*lulls, Lull(self.end, begin))
-        return Gap(min(self.begin, begin), goodbye=self.goodbye and in_order, lulls=lulls)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFacts:
-    """What is known of the engine; only the link replaces it."""
-
-    host: str = ""
-    engine: str = ""  # its lasting id
-    me: str = ""  # Sentinel's own container
-    podman: bool = False
-    forbidden: str = ""  # why nothing can be restarted
-
-
 class Stream:
     """The event stream: open or not, what it has told, and when it is to be opened anew."""
 
@@ -2856,9 +2783,8 @@ class Stream:
         self.flow = Flow.CLOSED
         self.position = 0.0  # engine's time of the newest event
         self.was_cut = False  # it was open before
-        self.repeats = (
-            True  # what was heard before it was cut; an engine that was killed has forgotten that
-        )
+        # what was heard before it was cut; an engine that was killed has forgotten that
+        self.repeats = True
         self._seen: dict[tuple[int, str, str], None] = {}  # the last events
         self._opened_at = 0.0
         self._reopened_at: float | None = None
@@ -2927,6 +2853,79 @@ class Stream:
         return max(now, reopened, self._opened_at + REPLAY_TIME)
 
 
+# ─── Engine link ──────────────────────────────────────────────────────────────────────────────────
+
+ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
+# of quiet after its return, until its own policies are done; at most
+ENGINE_GRACE, GRACE_LIMIT = 10.0, 60.0
+GRACE_STEP = 1.0
+# an engine that shuts down signals all containers within 0.1 s; a loaded one takes longer
+BURST = 1.0
+RESUME_BEFORE = 2.0  # the newest event: time stamps are not in the stream's order
+LIST_RETRY = 1.0
+
+
+class Presence(Enum):
+    """Whether the engine is there."""
+
+    UNMET = auto()  # nothing is known yet
+    ABSENT = auto()  # it does not answer, and never has: Sentinel was just started first
+    HERE = auto()
+    AWAY = auto()
+    SETTLING = auto()  # it is back, and its own policies are at work
+
+
+@dataclass(frozen=True, slots=True)
+class Lull:
+    """A while that the engine was back for, in its own time."""
+
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all
+    containers in good order, and brings back itself what nobody had stopped before. `noticed`: its
+    loss was seen itself. `lulls`: where it went again before all was clear, the times between, when
+    it was back and told what others did."""
+
+    begin: float
+    end: float | None = None  # it is not back yet
+    goodbye: bool = False
+    noticed: bool = True
+    lulls: tuple[Lull, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is back."""
+        return self.end is not None
+
+    def holds(self, time: float) -> bool:
+        """Whether something was in this gap."""
+        if any(lull.begin < time <= lull.end for lull in self.lulls):
+            return False
+        return self.begin < time and (self.end is None or time <= self.end)
+
+    def again(self, begin: float, in_order: bool) -> Gap:
+        """It goes once more, before all was clear."""
+        lulls = self.lulls
+        if self.end is not None and self.end < begin:
+            lulls = (*lulls, Lull(self.end, begin))
+        return Gap(min(self.begin, begin), goodbye=self.goodbye and in_order, lulls=lulls)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What is known of the engine; only the link replaces it."""
+
+    host: str = ""
+    engine: str = ""  # its lasting id
+    me: str = ""  # Sentinel's own container
+    podman: bool = False
+    forbidden: str = ""  # why nothing can be restarted
+
+
 class Link:
     """The engine: whether it is there, what it is, and what it took with it when it went."""
 
@@ -2944,7 +2943,7 @@ class Link:
         self.facts = EngineFacts(host=settings.host)
         self.presence = Presence.UNMET
         self.gap: Gap | None = None
-        self.listed = FirstListing()
+        self.listed = Listings()
         self._since_at = 0.0  # of this presence
         self._why = ""  # it is away
         self._moved_at = 0.0  # when a container was last seen to start
@@ -3005,6 +3004,8 @@ class Link:
             self.gap = replace(self.gap, end=seen.time)
         if stream.begins_at(seen.time):
             self.runs.replays(seen.since, seen.time)
+        elif was_refused:  # the listings have shown what was before
+            self.runs.replays(seen.since, seen.time - (now - self.listed.last_at))
         self.facts = replace(self.facts, forbidden="")  # a proxy that was changed cuts the stream
         if was_refused:
             self.orders.log("info", "the engine's events can be read again")
@@ -3045,14 +3046,14 @@ class Link:
 
     def list_failed(self, seen: ListFailed, now: float) -> None:
         """It could not be asked."""
-        self.listed.answered()
+        self.listed.failed()
         self.timers.set(Rule.LIST, "", now + LIST_RETRY)
         self._lost(seen.why, now)
 
     def answered(self, seen: Listed, now: float) -> bool:
         """It has listed its containers. Whether it is another engine than the one that is
         remembered."""
-        self.listed.answered()
+        self.listed.answered(now)
         self.timers.set(Rule.LIST, "", now + self.settings.poll_interval)
         known = self.facts.engine
         another = bool(known and seen.engine and seen.engine != known and not self.listed.done)
@@ -3253,14 +3254,14 @@ def first_of_burst(moments: Iterable[float]) -> float:
 
 
 @dataclass(slots=True)
-class FirstListing:
-    """What the first listing found, and what the last ones showed."""
+class Listings:
+    """What the first listing found, and what the last one showed."""
 
     asked: bool = False  # one is on its way
+    last_at: float = 0.0
     found: set[str] | None = None  # by the first
-    missed: set[str] = field(
-        default_factory=set
-    )  # what the ledger knew, and the first did not find
+    # what the ledger knew, and the first did not find
+    missed: set[str] = field(default_factory=set)
     grown: set[str] = field(default_factory=set)  # up for minutes at the last one
     ignored: set[str] = field(default_factory=set)  # containers that are not to be watched
 
@@ -3276,8 +3277,13 @@ class FirstListing:
         self.asked = True
         return True
 
-    def answered(self) -> None:
-        """It has come, or will not come."""
+    def answered(self, now: float) -> None:
+        """It has come."""
+        self.asked = False
+        self.last_at = now
+
+    def failed(self) -> None:
+        """It will not come."""
         self.asked = False
 
     def grew(self, rows: Iterable[Row]) -> None:
@@ -3294,76 +3300,43 @@ class FirstListing:
         return ids
 
 
-# ─── Stories ────────────────────────────────────────────────────────────────────────────────────
-# Flapping: an incident's end is noted (`Watched.incident_ends_at`, by `Stories.end_told`). Whoever
-# falls for the
-# third time within an hour of such ends begins an outage that flaps (`Watched.recent_incidents`):
-# its green waits
-# until its root has been back for an hour (`Stories.waits_for`), and a relapse meanwhile goes on
-# with it.
-
-SHADOW = 120.0  # a dependant that died so long before what it depends on died of the same cause
-OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
-LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
+# ─── Outages ──────────────────────────────────────────────────────────────────────────────────────
 
 
-class Stories:
-    """Incidents with one cause are told as one outage: one red that is kept current by edits, one
-    green."""
+class Outages(Mapping[int, Outage]):
+    """What goes on, by number: which services an outage has, and what is told of it now."""
 
     def __init__(
-        self,
-        settings: Settings,
-        timers: Timers,
-        orders: Orders,
-        services: Services,
-        link: Link,
+        self, settings: Settings, timers: Timers, orders: Orders, services: Services
     ) -> None:
         self.settings = settings
-        self.timers, self.orders, self.services, self.link = timers, orders, services, link
-        self.outages: dict[int, Outage] = {}
+        self.timers, self.orders, self.services = timers, orders, services
         self.engine: Outage | None = None  # the engine's own
-        self._news: dict[int, Outage] = {}  # outages of which something new is to be told
+        self._by_number: dict[int, Outage] = {}
+        self._news: dict[int, Outage] = {}  # of which something new is to be told
         self._numbered = 0  # the highest number that was told
 
-    # What is told of a service
+    def __getitem__(self, number: int) -> Outage:
+        return self._by_number[number]
 
-    def notice(
-        self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any
-    ) -> Notice:
-        """What there is to tell of a service."""
-        container = service.container
-        notice = Notice(
-            verdict,
-            container.title,
-            at,
-            container,
-            cause,
-            container.project,
-            mention=service.policy.mention,
-            **facts,
-        )
-        return shown(notice)
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._by_number)
 
-    def tell_apart(
-        self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any
-    ) -> None:
-        """Tell people of a service, beside what is told of its outage."""
-        incident = service.incident
-        notice = self.notice(service, verdict, at, cause, **facts)
-        if incident:
-            number = incident.outage.number
-            notice = replace(
-                notice, incident=number, deaths=incident.deaths, attempts=incident.attempts
-            )
-        if not service.muted:
-            self.tell(notice)
+    def __len__(self) -> int:
+        return len(self._by_number)
 
-    def tell(self, notice: Notice) -> None:
-        """Tell something, as an incident of its own where it belongs to none."""
-        if not notice.incident:
-            notice = replace(notice, incident=self._take_number())
-        self.orders.add(Tell(shown(notice)))
+    # Which there are
+
+    def begin(self, root: str, at: float, flaps: int = 0) -> Outage:
+        """A new outage, told once something is told of it; its number is taken then."""
+        outage = Outage(self._next_number(), at, root, flaps=flaps)
+        self._by_number[outage.number] = outage
+        return outage
+
+    def begin_engine(self, at: float) -> Outage:
+        """The engine's own outage."""
+        self.engine = self.begin("", at)
+        return self.engine
 
     @property
     def numbered(self) -> int:
@@ -3375,7 +3348,15 @@ class Stories:
         return self._numbered
 
     def _next_number(self) -> int:
-        return 1 + max([self._numbered, *self.outages])
+        return 1 + max([self._numbered, *self._by_number])
+
+    def members(self, outage: Outage) -> list[Watched]:
+        """Its services, in the order in which they fell."""
+        return [self.services[key] for key in outage.members]
+
+    def root_of(self, outage: Outage) -> Watched | None:
+        """The service that it began with, None where it began with none."""
+        return self.services.get(outage.root)
 
     def restore(self, outages: Iterable[Outage], numbered: int, now: float) -> None:
         """Take up the outages that the ledger remembers, as far as their services are there."""
@@ -3387,7 +3368,7 @@ class Stories:
                 continue
             if outage.root not in outage.members:
                 outage.root = "" if outage.notice else outage.members[0]
-            self.outages[outage.number] = outage
+            self._by_number[outage.number] = outage
             self.timers.set(Rule.OUTAGE, str(outage.number), now)
             if outage.notice and outage.notice.verdict is Verdict.ENGINE_DOWN:
                 self.engine = outage
@@ -3398,81 +3379,12 @@ class Stories:
 
     def rename(self, before: str, key: str) -> None:
         """A service goes by another key from now on."""
-        for outage in self.outages.values():
+        for outage in self._by_number.values():
             outage.members = [key if member == before else member for member in outage.members]
             if outage.root == before:
                 outage.root = key
 
-    # How an outage begins and grows
-
-    def begin(self, root: str, at: float, flaps: int = 0) -> Outage:
-        """A new outage, told once something is told of it; its number is taken then."""
-        outage = Outage(self._next_number(), at, root, flaps=flaps)
-        self.outages[outage.number] = outage
-        return outage
-
-    def fell(
-        self, service: Watched, notice: Notice, outage: Outage | None, times: int, now: float
-    ) -> Incident:
-        """A service is down: begin its incident, in this outage where one is given, or go on with
-        it."""
-        incident = service.incident
-        if incident is None:
-            if outage is None:
-                outage = self.begin(service.key, notice.at, service.recent_incidents(now))
-            incident = service.incident = Incident(outage, notice.at, notice)
-            outage.members.append(service.key)
-        else:
-            total = incident.deaths + times
-            name = service.container.name
-            self.orders.log("warning", f"{name} died again ({total} times)")
-        incident.deaths += times
-        incident.back_at = None
-        self.services.changed(service)
-        return incident
-
-    def joins(self, service: Watched, outage: Outage, notice: Notice, now: float) -> None:
-        """A service is restarted with the root of an outage, and is told of there."""
-        service.incident = Incident(outage, now, notice)
-        outage.members.append(service.key)
-        self.services.changed(service)
-
-    def gather(self, service: Watched, now: float) -> None:
-        """Make one outage of what has one cause: a death in the shadow of what it depends on, or
-        shortly before that's."""
-        assert service.incident
-        fallen = [child for child, _ in self.services.below(service) if child.incident]
-        for child in sorted(fallen, key=number_of):
-            outage = service.incident.outage
-            assert child.incident
-            near = now - child.incident.notice.at <= SHADOW
-            if near and self._leads_another(child, outage):
-                self._merge(child.incident.outage, outage, outage.root)
-        for parent, _ in self.services.above(service):
-            outage = service.incident.outage
-            above = parent.incident.outage if parent.incident else None
-            if above is None or not self._leads_another(service, above):
-                continue
-            if not (parent.is_back and above.flaps):
-                self._merge(outage, above, above.root)
-        self._resume(service, service.incident.outage)
-
-    def _resume(self, service: Watched, outage: Outage) -> None:
-        """Somebody fell: what a green has left out is told anew; as its own story, where its root
-        is muted."""
-        if outage.standing is Standing.CARRIED:
-            outage.standing = Standing.UNTOLD
-        root = self.root_of(outage)
-        if outage.standing is Standing.UNTOLD and root and root.muted:
-            outage.root = service.key
-
-    def _leads_another(self, service: Watched, outage: Outage) -> bool:
-        if service.incident is None or service.is_back:
-            return False
-        mine = service.incident.outage
-        return mine is not outage and mine.root == service.key
-
-    def _merge(self, one: Outage, other: Outage, root: str) -> None:
+    def merge(self, one: Outage, other: Outage, root: str) -> None:
         """Make two outages one. The one that was told first goes on; what was told of the other
         points to it."""
         keep, drop = sorted(
@@ -3499,9 +3411,71 @@ class Stories:
             plan = f"It is a consequence of {name}: see incident {keep.number}."
             folded = replace(told, verdict=Verdict.FOLDED, open=False, consequences=(), logs=())
             self.orders.add(Amend(replace(folded, plan=plan)))
-        self._news[keep.number] = keep
+        self.changed(keep)
 
-    # How it stands
+    def carry_on(self, outage: Outage, missing: list[Watched]) -> None:
+        """Some are not back, as the green says. Their story goes on, and is told in a new red when
+        something happens."""
+        outage.members = [member.key for member in missing]
+        outage.standing = Standing.CARRIED
+        outage.flaps = 0
+        outage.root = self.services.roots_first(missing)[0].key
+        outage.notice = None
+        self._by_number[outage.number] = outage
+
+    def drop_empty(self, outage: Outage) -> None:
+        """An outage that was begun for several ends where all of them had incidents of their
+        own."""
+        if outage.number in self and outage is not self.engine and not outage.members:
+            self.end(outage)
+
+    def end(self, outage: Outage) -> None:
+        for member in self.members(outage):
+            self.services.changed(member)
+        self._forget(outage)
+        if not any(other.standing is Standing.TOLD for other in self._by_number.values()):
+            self.timers.cancel("", Rule.REMIND)
+        if outage is self.engine:
+            self.engine = None
+
+    def _forget(self, outage: Outage) -> None:
+        self._by_number.pop(outage.number, None)
+        self._news.pop(outage.number, None)
+        self.timers.cancel(str(outage.number), Rule.OUTAGE)
+
+    def abandon(self, why: str, now: float) -> None:
+        """Nobody watches any of this any more: what stands in red is over."""
+        for outage in list(self._by_number.values()):
+            if outage.standing is Standing.TOLD:
+                story = self.story(outage)
+                self.orders.add(Amend(replace(story, plan=why, open=False, over_at=now)))
+            self.end(outage)
+
+    # What is told
+
+    def tell(self, notice: Notice) -> None:
+        """Tell something, as an incident of its own where it belongs to none."""
+        if not notice.incident:
+            notice = replace(notice, incident=self._take_number())
+        self.orders.add(Tell(shown(notice)))
+
+    def tell_apart(
+        self, service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any
+    ) -> None:
+        """Tell people of a service, beside what is told of its outage."""
+        incident = service.incident
+        notice = notice_of(service, verdict, at, cause, **facts)
+        if incident:
+            number = incident.outage.number
+            notice = replace(
+                notice, incident=number, deaths=incident.deaths, attempts=incident.attempts
+            )
+        if not service.muted:
+            self.tell(notice)
+
+    def changed(self, outage: Outage) -> None:
+        """Something new is to be told of an outage."""
+        self._news[outage.number] = outage
 
     def update(self, service: Watched, plan: str) -> None:
         """Something new is to be told of a service's incident: what is done about it."""
@@ -3509,15 +3483,7 @@ class Stories:
         incident = service.incident
         if incident:
             incident.notice = replace(incident.notice, plan=redact(plan))
-            self._news[incident.outage.number] = incident.outage
-
-    def members(self, outage: Outage) -> list[Watched]:
-        """Its services, in the order in which they fell."""
-        return [self.services[key] for key in outage.members]
-
-    def root_of(self, outage: Outage) -> Watched | None:
-        """The service that it began with, None where it began with none."""
-        return self.services.get(outage.root)
+            self.changed(incident.outage)
 
     def story(self, outage: Outage) -> Notice:
         """All that there is to tell of an outage now: its root cause, and the consequences."""
@@ -3570,11 +3536,117 @@ class Stories:
             self.timers.set(Rule.REMIND, "", now + self.settings.remind)
         return Tell(story)
 
+
+def notice_of(service: Watched, verdict: Verdict, at: float, cause: Cause, **facts: Any) -> Notice:
+    """What there is to tell of a service."""
+    container = service.container
+    notice = Notice(
+        verdict,
+        container.title,
+        at,
+        container,
+        cause,
+        container.project,
+        mention=service.policy.mention,
+        **facts,
+    )
+    return shown(notice)
+
+
+def number_of(service: Watched) -> int:
+    """The number of a service's outage, 0 for none."""
+    return service.incident.outage.number if service.incident else 0
+
+
+# ─── Stories ──────────────────────────────────────────────────────────────────────────────────────
+# Flapping: an incident's end is noted (`Watched.incident_ends_at`, by `Stories.end_told`). Whoever
+# falls for the third time within an hour of such ends begins an outage that flaps
+# (`Watched.recent_incidents`): its green waits until its root has been back for an hour
+# (`Stories.waits_for`), and a relapse meanwhile goes on with it.
+
+SHADOW = 120.0  # a dependant that died so long before what it depends on died of the same cause
+OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequences
+LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
+
+
+class Stories:
+    """How an outage begins, grows and ends: incidents with one cause are one red, kept current by
+    edits, and one green."""
+
+    def __init__(self, settings: Settings, outages: Outages, link: Link) -> None:
+        self.settings, self.outages, self.link = settings, outages, link
+        self.timers, self.orders, self.services = outages.timers, outages.orders, outages.services
+
+    # How an outage begins and grows
+
+    def fell(
+        self, service: Watched, notice: Notice, outage: Outage | None, times: int, now: float
+    ) -> Incident:
+        """A service is down: begin its incident, in this outage where one is given, or go on with
+        it."""
+        incident = service.incident
+        if incident is None:
+            if outage is None:
+                outage = self.outages.begin(service.key, notice.at, service.recent_incidents(now))
+            incident = service.incident = Incident(outage, notice.at, notice)
+            outage.members.append(service.key)
+        else:
+            total = incident.deaths + times
+            name = service.container.name
+            self.orders.log("warning", f"{name} died again ({total} times)")
+        incident.deaths += times
+        incident.back_at = None
+        self.services.changed(service)
+        return incident
+
+    def joins(self, service: Watched, outage: Outage, notice: Notice, now: float) -> None:
+        """A service is restarted with the root of an outage, and is told of there."""
+        service.incident = Incident(outage, now, notice)
+        outage.members.append(service.key)
+        self.services.changed(service)
+
+    def gather(self, service: Watched, now: float) -> None:
+        """Make one outage of what has one cause: a death in the shadow of what it depends on, or
+        shortly before that's."""
+        assert service.incident
+        fallen = [child for child, _ in self.services.below(service) if child.incident]
+        for child in sorted(fallen, key=number_of):
+            outage = service.incident.outage
+            assert child.incident
+            near = now - child.incident.notice.at <= SHADOW
+            if near and self._leads_another(child, outage):
+                self.outages.merge(child.incident.outage, outage, outage.root)
+        for parent, _ in self.services.above(service):
+            outage = service.incident.outage
+            above = parent.incident.outage if parent.incident else None
+            if above is None or not self._leads_another(service, above):
+                continue
+            if not (parent.is_back and above.flaps):
+                self.outages.merge(outage, above, above.root)
+        self._resume(service, service.incident.outage)
+
+    def _resume(self, service: Watched, outage: Outage) -> None:
+        """Somebody fell: what a green has left out is told anew; as its own story, where its root
+        is muted."""
+        if outage.standing is Standing.CARRIED:
+            outage.standing = Standing.UNTOLD
+        root = self.outages.root_of(outage)
+        if outage.standing is Standing.UNTOLD and root and root.muted:
+            outage.root = service.key
+
+    def _leads_another(self, service: Watched, outage: Outage) -> bool:
+        if service.incident is None or service.is_back:
+            return False
+        mine = service.incident.outage
+        return mine is not outage and mine.root == service.key
+
+    # How it stands
+
     def back(self, service: Watched, incident: Incident, now: float) -> None:
         """A service is proven to be back."""
         outage = incident.outage
         outage.moved_at = now
-        self.update(service, "It is back.")
+        self.outages.update(service, "It is back.")
         self.check_over(outage, now)
 
     # How it ends
@@ -3588,13 +3660,13 @@ class Stories:
         self.services.changed(service)
         outage = incident.outage
         outage.members.remove(service.key)
-        missing = [member for member in self.members(outage) if not member.is_back]
+        missing = [member for member in self.outages.members(outage) if not member.is_back]
         if outage.root == service.key and missing:
             outage.root = self.services.roots_first(missing)[0].key
-        elif outage.root == service.key or not (outage.members or outage is self.engine):
+        elif outage.root == service.key or not (outage.members or outage is self.outages.engine):
             self._end_without(service, incident, why, now)
             return
-        self._news[outage.number] = outage
+        self.outages.changed(outage)
         self.check_over(outage, now)
 
     def _end_without(self, service: Watched, incident: Incident, why: str, now: float) -> None:
@@ -3611,9 +3683,9 @@ class Stories:
         if outage.standing is Standing.TOLD:
             self.orders.add(Amend(story))
         elif outage.standing is Standing.UNTOLD and not service.muted:
-            self.tell(story)
-        self._end(outage)
-        for member in self.members(outage):
+            self.outages.tell(story)
+        self.outages.end(outage)
+        for member in self.outages.members(outage):
             member.incident = None
 
     def check_over(self, outage: Outage, now: float) -> None:
@@ -3622,7 +3694,7 @@ class Stories:
         back_at = self._back_at(outage)
         if back_at is None or outage.number not in self.outages:
             return
-        root = self.root_of(outage)
+        root = self.outages.root_of(outage)
         if root and root.phase is Phase.STOPPED and root.container.status != "paused":
             self.left(root, "It ended while it was paused.", now)
             return
@@ -3631,21 +3703,21 @@ class Stories:
             self.timers.set(Rule.OUTAGE, str(outage.number), until)
             return
         self._tell_over(outage, back_at, now)
-        members = self.members(outage)
-        self._end(outage)
+        members = self.outages.members(outage)
+        self.outages.end(outage)
         for member in members:
             if member.is_back:
                 self._note_end(member, now)
         missing = [member for member in members if not member.is_back]
         if missing:
-            self._carry_on(outage, missing)
+            self.outages.carry_on(outage, missing)
 
     def waits_for(self, outage: Outage, back_at: float, now: float) -> dict[str, float]:
         """Whom the green of an outage waits for, and until when, its root being back."""
         waits: dict[str, float] = {}
-        for member in self.members(outage):
+        for member in self.outages.members(outage):
             waits[member.key] = self._patience(member, outage, back_at, now)
-        root = self.root_of(outage)
+        root = self.outages.root_of(outage)
         if root and (root.muted or root.phase is Phase.STOPPED):
             waits[root.key] = now + OUTAGE_PATIENCE  # the end of its mute or pause asks again
         if outage.flaps:
@@ -3668,13 +3740,13 @@ class Stories:
     def _back_at(self, outage: Outage) -> float | None:
         """Since when the root of an outage is back. One that is no service is, when all that it
         took is, or given up."""
-        root = self.root_of(outage)
+        root = self.outages.root_of(outage)
         if root and root.incident:
             return root.incident.back_at
-        if outage is self.engine:
+        if outage is self.outages.engine:
             return outage.back_at
         backs: list[float] = []
-        for member in self.members(outage):
+        for member in self.outages.members(outage):
             if member.incident is None or member.phase is Phase.GAVE_UP:
                 continue
             if member.incident.back_at is None:
@@ -3683,8 +3755,8 @@ class Stories:
         return max(backs, default=outage.back_at)
 
     def _tell_over(self, outage: Outage, back_at: float, now: float) -> None:
-        story = self.story(outage)
-        root = self.root_of(outage)
+        story = self.outages.story(outage)
+        root = self.outages.root_of(outage)
         began_at = root.incident.began_at if root and root.incident else outage.began_at
         downtime = back_at - began_at
         late = now > back_at + LATE_GREEN and not self.link.catching_up
@@ -3713,57 +3785,17 @@ class Stories:
         service.incident_ends_at = [*service.incident_ends_at, now][-FLAPS:]
         self.services.changed(service)
 
-    def _carry_on(self, outage: Outage, missing: list[Watched]) -> None:
-        """Some are not back, as the green says. Their story goes on, and is told in a new red when
-        something happens."""
-        outage.members = [member.key for member in missing]
-        outage.standing = Standing.CARRIED
-        outage.flaps = 0
-        outage.root = self.services.roots_first(missing)[0].key
-        outage.notice = None
-        self.outages[outage.number] = outage
-
-    def drop_empty(self, outage: Outage) -> None:
-        """An outage that was begun for several ends where all of them had incidents of their
-        own."""
-        if outage.number in self.outages and outage is not self.engine and not outage.members:
-            self._end(outage)
-
-    def _end(self, outage: Outage) -> None:
-        for member in self.members(outage):
-            self.services.changed(member)
-        self._forget(outage)
-        if not any(other.standing is Standing.TOLD for other in self.outages.values()):
-            self.timers.cancel("", Rule.REMIND)
-        if outage is self.engine:
-            self.engine = None
-
-    def _forget(self, outage: Outage) -> None:
-        self.outages.pop(outage.number, None)
-        self._news.pop(outage.number, None)
-        self.timers.cancel(str(outage.number), Rule.OUTAGE)
-
     def outage_due(self, number: str, now: float) -> None:
         """Somebody's time is up."""
         outage = self.outages.get(int(number))
         if outage:
             self.check_over(outage, now)
 
-    def abandon(self, why: str, now: float) -> None:
-        """Nobody watches any of this any more: what stands in red is over."""
-        for outage in list(self.outages.values()):
-            if outage.standing is Standing.TOLD:
-                story = self.story(outage)
-                self.orders.add(Amend(replace(story, plan=why, open=False, over_at=now)))
-            self._end(outage)
-
     # The engine's own
 
     def engine_down(self, at: float, why: str, plan: str) -> Outage:
         """Begin, or go on with, the engine's own outage."""
-        outage = self.engine
-        if outage is None:
-            outage = self.engine = self.begin("", at)
+        outage = self.outages.engine or self.outages.begin_engine(at)
         outage.back_at = None
         known = outage.notice.error if outage.notice else ""
         outage.notice = Notice(
@@ -3774,12 +3806,12 @@ class Stories:
             plan=plan,
             mention=self.settings.mention,
         )
-        self._news[outage.number] = outage
+        self.outages.changed(outage)
         return outage
 
     def engine_back(self, at: float, now: float) -> None:
         """The engine is back, and what it took with it is known."""
-        outage = self.engine
+        outage = self.outages.engine
         if outage:
             outage.back_at = at
             self.check_over(outage, now)
@@ -3787,12 +3819,12 @@ class Stories:
     def left_behind(self, services: list[Watched], at: float) -> Outage | None:
         """The outage of what the engine did not bring back: its own, if that was told; else one for
         all of them, None for a single one."""
-        if self.engine and services:
+        if self.outages.engine and services:
             plan = "It answers again; what it did not bring back is restarted."
             return self.engine_down(at, self.link.why, plan)
         if len(services) < 2:
             return None
-        outage = self.begin("", at)
+        outage = self.outages.begin("", at)
         outage.notice = Notice(
             Verdict.DEAD,
             counted(len(services), "service"),
@@ -3809,7 +3841,7 @@ class Stories:
         """Say what is still down, all of it in one message; nothing is said of what is muted."""
         away_at = self.link.away_at
         lines: list[tuple[str, float]] = []
-        if away_at is not None and self.engine and not all_muted:
+        if away_at is not None and self.outages.engine and not all_muted:
             lines.append((self.link.facts.host, away_at))
         else:
             for service in self.services.values():
@@ -3818,7 +3850,7 @@ class Stories:
         if self.outages:
             self.timers.set(Rule.REMIND, "", now + self.settings.remind)
         if lines:
-            self.tell(self._still_down(lines, now))
+            self.outages.tell(self._still_down(lines, now))
 
     def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
         names = tuple(f"{name} ({span(now - began_at)})" for name, began_at in lines)
@@ -3833,12 +3865,7 @@ class Stories:
         )
 
 
-def number_of(service: Watched) -> int:
-    """The number of a service's outage, 0 for none."""
-    return service.incident.outage.number if service.incident else 0
-
-
-# ─── Healing ────────────────────────────────────────────────────────────────────────────────────
+# ─── Healing ──────────────────────────────────────────────────────────────────────────────────────
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
 POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
@@ -3993,7 +4020,7 @@ def delay_before(attempts: int) -> float:
     return float(min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempts - 1)))
 
 
-# ─── Lives ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Lives ────────────────────────────────────────────────────────────────────────────────────────
 
 FORGET_AFTER = 600.0  # who is gone
 UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
@@ -4034,6 +4061,7 @@ class Lives:
         self.settings = settings
         self.timers, self.orders, self.services, self.runs = timers, orders, services, runs
         self.link, self.stories, self.healing = link, stories, healing
+        self.outages = stories.outages
 
     # Deaths
 
@@ -4084,7 +4112,7 @@ class Lives:
     def _tell_failed(self, service: Watched, fall: Fall, exit_code: int | None, now: float) -> None:
         if service.incident is None and not service.muted:
             notice = self._red(service, fall, fall.verdict, exit_code, now)
-            self.stories.tell(replace(notice, plan="Not restarted: it is a job."))
+            self.outages.tell(replace(notice, plan="Not restarted: it is a job."))
 
     def _end_job(self, service: Watched, now: float) -> None:
         self.rest(service)
@@ -4102,8 +4130,8 @@ class Lives:
         self.refund_if_proven(service, death.at)
         if cause not in (Cause.CANT_START, Cause.ORPHAN):
             service.budget = service.budget.died(now, death.times)
-        notice = self.stories.notice(service, fall.verdict, death.at, cause)
-        joined = outage.now if outage else None
+        notice = notice_of(service, fall.verdict, death.at, cause)
+        joined = outage.current if outage else None
         incident = self.stories.fell(service, notice, joined, death.times, now)
         if fall.hopeless is not None:
             incident.hopeless = fall.hopeless
@@ -4147,7 +4175,7 @@ class Lives:
         lived = bool(began) and ended >= began and fall.cause not in NO_END
         cant_start = fall.cause is Cause.CANT_START
         probe = tuple(container.probe_output.splitlines())
-        notice = self.stories.notice(
+        notice = notice_of(
             service,
             verdict,
             death.at,
@@ -4176,7 +4204,7 @@ class Lives:
         that is due is made."""
         plan = self.healing.plan(service, now)
         service.move(plan.phase)
-        self.stories.update(service, plan.words)
+        self.outages.update(service, plan.words)
         if plan.phase is Phase.GAVE_UP:
             self._give_up(service, plan.words, now)
         elif plan.due <= now:
@@ -4209,7 +4237,7 @@ class Lives:
         if incident:
             incident.attempts += 1
         tries = f"attempt {service.budget.attempts} of {service.policy.max_restarts}"
-        self.stories.update(service, f"Restarting it now ({tries}).")
+        self.outages.update(service, f"Restarting it now ({tries}).")
         service.move(Phase.RESTARTING)
         service.call = Call(container.id)
         self.timers.cancel(service.key, Rule.PHASE)
@@ -4254,9 +4282,8 @@ class Lives:
             return
         self.services.changed(service)
         service.call = None
-        if (
-            service.container.id != seen.id
-        ):  # it was replaced: what became of the new one, the look tells
+        if service.container.id != seen.id:
+            # It was replaced: what became of the new one, the look tells.
             self.came_back(service, now, ours=False)
             self.orders.look(service.container.id)
             return
@@ -4321,7 +4348,7 @@ class Lives:
         if not replaced:
             proof = service.budget.proof
             self.timers.set(Rule.PHASE, service.key, max(now, service.back_at + proof))
-            self.stories.update(
+            self.outages.update(
                 service, f"It runs again; it has to live for {span(proof)} to be called back."
             )
 
@@ -4367,7 +4394,7 @@ class Lives:
             return
         if self.settings.stops != "ignore":
             exit_code = service.container.exit_code if cause is Cause.STOP else None
-            self.stories.tell_apart(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
+            self.outages.tell_apart(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
         if service.phase in REMOVED:
             self._be_gone(service, now)
         self.stories.left(service, f"It was {cause}.", now)
@@ -4438,7 +4465,7 @@ class Lives:
             self.services.forget(service)
 
 
-# ─── Dependants ─────────────────────────────────────────────────────────────────────────────────
+# ─── Dependants ───────────────────────────────────────────────────────────────────────────────────
 
 
 class Dependants:
@@ -4448,7 +4475,7 @@ class Dependants:
     def __init__(self, lives: Lives) -> None:
         self.lives = lives
         self.timers, self.services = lives.timers, lives.services
-        self.stories, self.healing = lives.stories, lives.healing
+        self.outages, self.stories, self.healing = lives.outages, lives.stories, lives.healing
 
     def wake(self, parent: Watched, now: float) -> None:
         """A service lives again: what waited for it goes on, as does what waited for it and for
@@ -4528,14 +4555,14 @@ class Dependants:
             if cause is Cause.STALE:
                 self._fall_adrift(child, cause, now)
             return
-        notice = self.stories.notice(child, Verdict.RESTARTED, now, cause)
+        notice = notice_of(child, Verdict.RESTARTED, now, cause)
         incident = child.incident
         if incident:
             incident.back_at = None
         elif parent.incident:
             self.stories.joins(child, parent.incident.outage, notice, now)
         else:
-            self.stories.tell_apart(child, Verdict.RESTARTED, now, cause)
+            self.outages.tell_apart(child, Verdict.RESTARTED, now, cause)
         child.move(Phase.BACKOFF)
         self.services.changed(child)
         self.lives.attempt(child, now)
@@ -4566,126 +4593,23 @@ class Dependants:
         self.lives.fall(child, Fall(Verdict.ORPHANED, cause, no_death(now, times=0)), now)
 
 
-# ─── Sights ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Roster ───────────────────────────────────────────────────────────────────────────────────────
 
-PROOF_STEP = 5.0  # how often it is asked whether what has lived long enough is healthy, too
-LOOK_RETRY = 2.0  # after a look that failed, or a restart whose answer was lost
-NOTE_EVERY = 600.0
-UNHEARD_WAIT = 1.0  # until an end that was seen has surely been told, too
+LAST_LOOK = 1.0  # before it is said that nothing has been started
 
 
-class Sight(Enum):
-    """What a look shows, beside what was believed."""
+class Roster:
+    """Whose a container is: services are found, get another container or another name, and go."""
 
-    PAUSED = auto()
-    ENDED = auto()  # as the stream told, and that is not judged yet
-    RUNS = auto()
-    SICK = auto()  # it runs, and its health check fails
-    RAN_UNSEEN = auto()  # it runs, and has ended and been restarted since, which no event told
-    CANT_START = auto()  # the engine says so, in new words
-    DOCKER_TRIES = auto()  # it waits for Docker's own restart policy
-    DOCKER_STOPPED = auto()  # it does not any more
-    NOT_TAKEN = auto()  # it is still down, as is known
-    ENDED_UNHEARD = auto()
-    NOTHING_NEW = auto()
-
-
-def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
-    """What a look at a service's container shows. `missed_start`: no event told of the start of its
-    run."""
-    before = believed.container
-    if seen.status == "paused":
-        return Sight.PAUSED
-    if believed.lives and believed.run.pending and believed.phase is not Phase.SUSPECT:
-        return Sight.ENDED
-    if seen.running:
-        return sight_of_running(before, seen, missed_start)
-    if seen.error and seen.error != believed.known_error and believed.phase is not Phase.RESTARTING:
-        return Sight.CANT_START
-    if believed.phase in WAITING and before.status == "restarting" and seen.status != "restarting":
-        return Sight.DOCKER_STOPPED
-    if seen.status == "restarting":
-        return Sight.DOCKER_TRIES
-    if believed.phase not in STANDING:
-        return Sight.NOTHING_NEW
-    if believed.run.judged:
-        return Sight.NOT_TAKEN
-    return Sight.ENDED_UNHEARD if seen.status != "created" else Sight.NOTHING_NEW
-
-
-def sight_of_running(before: Container, seen: Container, missed_start: bool) -> Sight:
-    """What a look at a container that runs shows."""
-    if seen.sick:
-        return Sight.SICK
-    restarted = seen.id == before.id and seen.restart_count > before.restart_count
-    return Sight.RAN_UNSEEN if restarted and missed_start else Sight.RUNS
-
-
-class Looks:
-    """What is done about what is seen, of whom, and about what is not there any more."""
-
-    def __init__(
-        self, settings: Settings, lives: Lives, dependants: Dependants, mutes: Mutes
-    ) -> None:
-        self.settings, self.mutes = settings, mutes
-        self.lives, self.dependants = lives, dependants
+    def __init__(self, settings: Settings, lives: Lives, mutes: Mutes) -> None:
+        self.settings, self.mutes, self.lives = settings, mutes, lives
         self.timers, self.orders = lives.timers, lives.orders
         self.services, self.runs = lives.services, lives.runs
-        self.link, self.stories = lives.link, lives.stories
+        self.link, self.outages = lives.link, lives.outages
 
-    # A listing, and a look
+    # Who is found
 
-    def listed(self, rows: tuple[Row, ...], now: float) -> None:
-        """Compare a listing, which is the truth, with what is believed; look where they differ."""
-        listing = self.link.listed
-        ids = listing.note(rows, self.services.containers())
-        differing = [row.id for row in rows if self._differs(row)]
-        lost = [each for each in self.services.containers() if each not in ids]
-        for container_id in [*differing, *lost]:
-            self.orders.look(container_id)
-        for service in list(self.services.values()):
-            if service.container.network_target and service.alive:
-                self.services.find_network(service)
-                self.dependants.check_network(service, now)
-        listing.grew(rows)
-        known = ids.union(self.services.containers())
-        self.runs.keep(lambda each: each in known or self.orders.looking(each))
-
-    def _differs(self, row: Row) -> bool:
-        """Whether a row tells something that is not known. Age tells of restarts that no event
-        told."""
-        if row.id in self.link.listed.ignored:
-            return False
-        service = self.services.of(row.id)
-        known = service.container if service else None
-        if service and service.container.id != row.id:
-            known = service.deploy.successor if service.deploy else None
-        if known is None or known.status != row.status or row.status == "created":
-            return True
-        if row.status == "running" and known.health != row.health:
-            return True
-        deaf = self.link.stream.flow is not Flow.OPEN
-        return row.young and (deaf or row.id in self.link.listed.grown)
-
-    def looked(self, seen: Looked, now: float) -> None:
-        """Reconcile a service with its container as it really is. A look that something overtook is
-        repeated."""
-        service = self._owner(seen)
-        if service:
-            self.timers.release(Rule.PHASE, service.key)
-        if self.orders.looked(seen.id):
-            if service or seen.container:
-                self.orders.look(seen.id)
-        elif seen.why:
-            self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
-        elif seen.container is None:
-            self.gone(seen.id, now)
-        else:
-            service = service or self.adopt(seen.container, now)
-            if service:
-                self._see(service, seen.container, seen.logs, now)
-
-    def _owner(self, seen: Looked) -> Watched | None:
+    def owner(self, seen: Looked) -> Watched | None:
         """Whose container this is; nobody's, where it was taken for a replacement, and has another
         name now."""
         service, container = self.services.of(seen.id), seen.container
@@ -4695,58 +4619,6 @@ class Looks:
             return service
         self.services.unlink(seen.id)
         return None
-
-    def _see(self, service: Watched, seen: Container, logs: tuple[str, ...], now: float) -> None:
-        before = service.container
-        self.services.changed(service)
-        if seen.id != before.id and not self._succeeds(service, seen, now):
-            return
-        missed_start = self.runs.missed_start(seen)
-        run = self.runs.of(seen)
-        if service.lives and not service.run.pending:
-            service.run = run
-        started = before.health is Health.STARTING and seen.health is not Health.STARTING
-        if started and service.phase in STANDING:
-            self.timers.sooner(Rule.DEPENDANTS, service.key, now)  # they may wait for that
-        sight = sight_of(service, seen, missed_start)
-        self.services.show(service, seen)
-        service.logs = logs or service.logs
-        if seen.running and service.deploy and not service.deploy.successor:
-            service.deploy = None  # the replacement runs
-        self._rekey(service)
-        self._act(sight, service, before, now)
-
-    def _act(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
-        step = STEPS[sight].get(service.phase)
-        if step:
-            step(self, sight, service, before, now)
-
-    def _rekey(self, service: Watched) -> None:
-        """A container that somebody gave another name goes by that from now on, so that its old one
-        is free."""
-        container = service.container
-        if service.key in (container.key, container.name, own_key(container)):
-            return
-        key = self._free_key(container)
-        self._move_timers(service.key, key)
-        self.stories.rename(service.key, key)
-        self.services.rename(service, key)
-
-    def _free_key(self, container: Container) -> str:
-        """A key that no other service has: two containers that live never share one."""
-        for key in (container.key, container.name):
-            if key not in self.services:
-                return key
-        return own_key(container)
-
-    def _move_timers(self, old: str, new: str) -> None:
-        for rule in SERVICE_RULES:
-            due = self.timers.at(rule, old)
-            self.timers.cancel(old, rule)
-            if due is not None:
-                self.timers.set(rule, new, due)
-
-    # Whose a container is
 
     def adopt(self, container: Container, now: float) -> Watched | None:
         """Begin to watch a container, or learn that it is not to be watched."""
@@ -4798,13 +4670,14 @@ class Looks:
         if service.policy.quiet:  # its label may have windows that nobody has looked at yet
             self.timers.sooner(Rule.MUTE, "", now)
 
-    def _succeeds(self, service: Watched, seen: Container, now: float) -> bool:
+    # Another container, another name
+
+    def succeeds(self, service: Watched, seen: Container, now: float) -> bool:
         """A second container under the same key: true if it is now the service's container."""
         ours = service.container
         if seen.status == "created" and service.phase not in REMOVED:
-            if (
-                service.phase is Phase.SUSPECT and not service.deploy
-            ):  # an update begins: it has its time, too
+            if service.phase is Phase.SUSPECT and not service.deploy:
+                # An update begins: it has its time, too.
                 self.timers.set(Rule.PHASE, service.key, now + service.policy.settle)
             service.deploy = Deploy(seen)
             return False
@@ -4822,6 +4695,33 @@ class Looks:
         if came_after and seen.status == "exited":  # it ran, while nobody looked
             self.lives.came_back(service, now, ours=False, started_time=seen.started_time)
         return True
+
+    def rekey(self, service: Watched) -> None:
+        """A container that somebody gave another name goes by that from now on, so that its old one
+        is free."""
+        container = service.container
+        if service.key in (container.key, container.name, own_key(container)):
+            return
+        key = self._free_key(container)
+        self._move_timers(service.key, key)
+        self.outages.rename(service.key, key)
+        self.services.rename(service, key)
+
+    def _free_key(self, container: Container) -> str:
+        """A key that no other service has: two containers that live never share one."""
+        for key in (container.key, container.name):
+            if key not in self.services:
+                return key
+        return own_key(container)
+
+    def _move_timers(self, old: str, new: str) -> None:
+        for rule in SERVICE_RULES:
+            due = self.timers.at(rule, old)
+            self.timers.cancel(old, rule)
+            if due is not None:
+                self.timers.set(rule, new, due)
+
+    # Who goes
 
     def gone(self, container_id: str, now: float) -> None:
         """A container no longer exists: removed, or replaced by its successor."""
@@ -4843,12 +4743,19 @@ class Looks:
             service.refund()
             if service.phase is not Phase.SUSPECT:  # that is about the end of the one before
                 service.run = self.runs.of(successor)
+            if service.phase in STANDING and successor.status == "created":
+                self._await_start(service, now)
         elif self.lives.vanished(service) and service.container.status != "created":
-            self.lives.end_vanished(
-                service, now
-            )  # it was gone before, and its replacement never came
+            # It was gone before, and its replacement never came.
+            self.lives.end_vanished(service, now)
         else:
             self._removed(service, container_id, now)
+
+    def _await_start(self, service: Watched, now: float) -> None:
+        """No event tells of a deploy: see once more whether its replacement has been started."""
+        settle = service.policy.settle
+        self.timers.set(Rule.LOOK, service.container.id, now + settle)
+        self.lives.be_missing(service, settle + LAST_LOOK, now)
 
     def _judge_removed(self, service: Watched, run: Run, now: float) -> None:
         """Judge a death that was removed before anyone could look at it."""
@@ -4875,6 +4782,169 @@ class Looks:
         missed = container_id in self.link.listed.missed
         away_for = self.runs.away_for if missed else 0.0
         self.lives.be_missing(service, max(0.0, service.policy.settle - away_for), now)
+
+
+def own_key(container: Container) -> str:
+    """A key that no other container can have."""
+    return f"{container.name}@{container.id[:12]}"
+
+
+# ─── Sights ───────────────────────────────────────────────────────────────────────────────────────
+
+PROOF_STEP = 5.0  # how often it is asked whether what has lived long enough is healthy, too
+LOOK_RETRY = 2.0  # after a look that failed, or a restart whose answer was lost
+NOTE_EVERY = 600.0
+UNHEARD_WAIT = 1.0  # until an end that was seen has surely been told, too
+
+
+class Sight(Enum):
+    """What a look shows, beside what was believed."""
+
+    PAUSED = auto()
+    ENDED = auto()  # as the stream told, and that is not judged yet
+    RUNS = auto()
+    SICK = auto()  # it runs, and its health check fails
+    RAN_UNSEEN = auto()  # it runs, and has ended and been restarted since, which no event told
+    CANT_START = auto()  # the engine says so, in new words
+    DOCKER_TRIES = auto()  # it waits for Docker's own restart policy
+    DOCKER_STOPPED = auto()  # it does not any more
+    NOT_TAKEN = auto()  # it is still down, as is known
+    ENDED_UNHEARD = auto()
+    NOTHING_NEW = auto()
+
+
+def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
+    """What a look at a service's container shows. `missed_start`: no event told of the start of its
+    run."""
+    if seen.status == "paused":
+        return Sight.PAUSED
+    if has_unjudged_end(believed):
+        return Sight.ENDED
+    if seen.running:
+        return sight_of_running(believed.container, seen, missed_start)
+    if has_new_error(believed, seen):
+        return Sight.CANT_START
+    if seen.status == "restarting":
+        return Sight.DOCKER_TRIES
+    if believed.phase in WAITING and believed.container.status == "restarting":
+        return Sight.DOCKER_STOPPED
+    return sight_of_down(believed, seen)
+
+
+def has_unjudged_end(believed: Watched) -> bool:
+    """Whether an event has told of an end of what was alive, and no look has judged it."""
+    pending = believed.lives and believed.run.pending is not None
+    return pending and believed.phase is not Phase.SUSPECT
+
+
+def has_new_error(believed: Watched, seen: Container) -> bool:
+    """Whether the engine says in new words why it can't start it, no restart being at work."""
+    new = seen.error not in ("", believed.known_error)
+    return new and believed.phase is not Phase.RESTARTING
+
+
+def sight_of_down(believed: Watched, seen: Container) -> Sight:
+    """What a look at a container that is down shows, where no policy of Docker's is at work."""
+    if believed.phase not in STANDING:
+        return Sight.NOTHING_NEW
+    if believed.run.judged:
+        return Sight.NOT_TAKEN
+    return Sight.NOTHING_NEW if seen.status == "created" else Sight.ENDED_UNHEARD
+
+
+def sight_of_running(before: Container, seen: Container, missed_start: bool) -> Sight:
+    """What a look at a container that runs shows."""
+    if seen.sick:
+        return Sight.SICK
+    restarted = seen.id == before.id and seen.restart_count > before.restart_count
+    return Sight.RAN_UNSEEN if restarted and missed_start else Sight.RUNS
+
+
+class Looks:
+    """What is done about what is seen, of whom, and about what is not there any more."""
+
+    def __init__(self, lives: Lives, dependants: Dependants, roster: Roster) -> None:
+        self.lives, self.dependants, self.roster = lives, dependants, roster
+        self.timers, self.orders = lives.timers, lives.orders
+        self.services, self.runs = lives.services, lives.runs
+        self.link, self.outages, self.stories = lives.link, lives.outages, lives.stories
+
+    # A listing, and a look
+
+    def listed(self, rows: tuple[Row, ...], now: float) -> None:
+        """Compare a listing, which is the truth, with what is believed; look where they differ."""
+        listing = self.link.listed
+        ids = listing.note(rows, self.services.containers())
+        differing = [row.id for row in rows if self._differs(row)]
+        lost = [each for each in self.services.containers() if each not in ids]
+        for container_id in [*differing, *lost]:
+            self.orders.look(container_id)
+        for service in list(self.services.values()):
+            if service.container.network_target and service.alive:
+                self.services.find_network(service)
+                self.dependants.check_network(service, now)
+        listing.grew(rows)
+        known = ids.union(self.services.containers())
+        self.runs.keep(lambda each: each in known or self.orders.looking(each))
+
+    def _differs(self, row: Row) -> bool:
+        """Whether a row tells something that is not known. Age tells of restarts that no event
+        told."""
+        if row.id in self.link.listed.ignored:
+            return False
+        service = self.services.of(row.id)
+        known = service.container if service else None
+        if service and service.container.id != row.id:
+            known = service.deploy.successor if service.deploy else None
+        if known is None or known.status != row.status or row.status == "created":
+            return True
+        if row.status == "running" and known.health != row.health:
+            return True
+        deaf = self.link.stream.flow is not Flow.OPEN
+        return row.young and (deaf or row.id in self.link.listed.grown)
+
+    def looked(self, seen: Looked, now: float) -> None:
+        """Reconcile a service with its container as it really is. A look that something overtook is
+        repeated."""
+        service = self.roster.owner(seen)
+        if service:
+            self.timers.release(Rule.PHASE, service.key)
+        if self.orders.looked(seen.id):
+            if service or seen.container:
+                self.orders.look(seen.id)
+        elif seen.why:
+            self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
+        elif seen.container is None:
+            self.roster.gone(seen.id, now)
+        else:
+            service = service or self.roster.adopt(seen.container, now)
+            if service:
+                self._see(service, seen.container, seen.logs, now)
+
+    def _see(self, service: Watched, seen: Container, logs: tuple[str, ...], now: float) -> None:
+        before = service.container
+        self.services.changed(service)
+        if seen.id != before.id and not self.roster.succeeds(service, seen, now):
+            return
+        missed_start = self.runs.missed_start(seen)
+        run = self.runs.of(seen)
+        if service.lives and not service.run.pending:
+            service.run = run
+        started = before.health is Health.STARTING and seen.health is not Health.STARTING
+        if started and service.phase in STANDING:
+            self.timers.sooner(Rule.DEPENDANTS, service.key, now)  # they may wait for that
+        sight = sight_of(service, seen, missed_start)
+        self.services.show(service, seen)
+        service.logs = logs or service.logs
+        if seen.running and service.deploy and not service.deploy.successor:
+            service.deploy = None  # the replacement runs
+        self.roster.rekey(service)
+        self._act(sight, service, before, now)
+
+    def _act(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
+        step = STEPS[sight].get(service.phase)
+        if step:
+            step(self, sight, service, before, now)
 
     # Steps: what is done about a sight. `before` is the container as it was seen last.
 
@@ -5063,12 +5133,7 @@ class Looks:
         if self.runs.newest(container_id).oom_time and not lately:
             service.noted_at = now
             self.services.changed(service)
-            self.stories.tell_apart(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
-
-
-def own_key(container: Container) -> str:
-    """A key that no other container can have."""
-    return f"{container.name}@{container.id[:12]}"
+            self.outages.tell_apart(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
 
 
 Step = Callable[[Looks, Sight, Watched, Container, float], None]
@@ -5109,7 +5174,7 @@ STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
 }
 
 
-# ─── Events ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Events ───────────────────────────────────────────────────────────────────────────────────────
 
 START_LOOK = 0.5  # a start that fails sends no event at all: look after so long
 OOM_LOOK = 3.0  # so long after an `oom` it is clear whether the container lives on
@@ -5126,8 +5191,8 @@ def begins_anew(container: Container, event: Heard) -> bool:
 class Events:
     """What an event says at once, and the next listing would say late."""
 
-    def __init__(self, settings: Settings, lives: Lives, looks: Looks) -> None:
-        self.settings, self.lives, self.looks = settings, lives, looks
+    def __init__(self, settings: Settings, lives: Lives, roster: Roster) -> None:
+        self.settings, self.lives, self.roster = settings, lives, roster
         self.timers, self.orders = lives.timers, lives.orders
         self.services, self.runs, self.link = lives.services, lives.runs, lives.link
 
@@ -5149,9 +5214,8 @@ class Events:
         if not self.runs.is_evidence_only(event):
             EVENT_STEPS[event.action](self, event, run, service, now)
         elif event.action == "die" and self.runs.away_since_time:
-            self.died(
-                event, run, None, now
-            )  # it may not have been judged before Sentinel went away
+            # It may not have been judged before Sentinel went away.
+            self.died(event, run, None, now)
 
     def _passes_by(self, event: Heard) -> bool:
         """Whether a new container is nobody's business, as its labels in the event tell: jobs may
@@ -5239,7 +5303,7 @@ class Events:
     def destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """Its container is no more."""
         self.orders.looked(event.id)
-        self.looks.gone(event.id, now)
+        self.roster.gone(event.id, now)
 
 
 EventStep = Callable[[Events, Heard, Run, Watched | None, float], None]
@@ -5260,7 +5324,7 @@ EVENT_STEPS: Mapping[str, EventStep] = {
 }
 
 
-# ─── Silences ───────────────────────────────────────────────────────────────────────────────────
+# ─── Silences ─────────────────────────────────────────────────────────────────────────────────────
 
 
 class Silences:
@@ -5270,7 +5334,7 @@ class Silences:
     def __init__(self, lives: Lives, mutes: Mutes) -> None:
         self.lives, self.mutes = lives, mutes
         self.settings, self.timers = lives.settings, lives.timers
-        self.services, self.stories = lives.services, lives.stories
+        self.services, self.outages = lives.services, lives.outages
 
     def begin(self, now: float) -> None:
         """See who is muted from now on, and when that changes next."""
@@ -5340,10 +5404,10 @@ class Silences:
         )
         outage = None
         if any(service.incident is None for service in died):
-            outage = self.stories.begin("", now)
+            outage = self.outages.begin("", now)
             outage.notice = notice
         elif stopped or gone:
-            self.stories.tell(notice)
+            self.outages.tell(notice)
         for service in self.services.roots_first(died):
             self.lives.fall(service, self._hidden_fall(service, now), now, outage)
 
@@ -5363,7 +5427,7 @@ def titles_of(services: Iterable[Watched]) -> str:
     return listed(service.container.title for service in services)
 
 
-# ─── Watchdog ───────────────────────────────────────────────────────────────────────────────────
+# ─── Watchdog ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -5393,7 +5457,8 @@ class Watchdog:
         self.mutes = Mutes(self.calendar)
         runs = Runs(self.calendar)
         self.link = Link(settings, self.timers, self.orders, self.services, runs)
-        self.stories = Stories(settings, self.timers, self.orders, self.services, self.link)
+        self.outages = Outages(settings, self.timers, self.orders, self.services)
+        self.stories = Stories(settings, self.outages, self.link)
         healing = Healing(self.services, self.link)
         self.lives = Lives(
             settings,
@@ -5406,8 +5471,9 @@ class Watchdog:
             healing,
         )
         self.dependants = Dependants(self.lives)
-        self.looks = Looks(settings, self.lives, self.dependants, self.mutes)
-        self.events = Events(settings, self.lives, self.looks)
+        self.roster = Roster(settings, self.lives, self.mutes)
+        self.looks = Looks(self.lives, self.dependants, self.roster)
+        self.events = Events(settings, self.lives, self.roster)
         self.silences = Silences(self.lives, self.mutes)
 
     # What the daemon calls
@@ -5494,8 +5560,8 @@ class Watchdog:
         self.lives.runs.was_away(self.link.stream.position, now_time)
         for service, due in services:
             self._restore_service(service, due, now)
-        self.stories.restore(outages.values(), record.numbered, now)
-        engine = self.stories.engine
+        self.outages.restore(outages.values(), record.numbered, now)
+        engine = self.outages.engine
         if engine and engine.back_at is None:
             self.link.resume_loss(engine.began_at)
         if record.gap:
@@ -5525,7 +5591,7 @@ class Watchdog:
         return Record(
             self.link.facts.engine,
             self.link.stream.position,
-            self.stories.numbered,
+            self.outages.numbered,
             self.timers.at(Rule.REMIND, ""),
             self.link.unsettled_end(leaving),
         )
@@ -5552,7 +5618,7 @@ class Watchdog:
     def _listed(self, seen: Listed, now: float) -> None:
         first = not self.link.listed.done
         if self.link.answered(seen, now):
-            self.stories.abandon("It was another engine's: nobody watches that from here.", now)
+            self.outages.abandon("It was another engine's: nobody watches that from here.", now)
             self.services.clear()
             self.lives.runs.clear()
             self.timers.forget_keys()
@@ -5665,7 +5731,7 @@ class Watchdog:
             fall = Fall(Verdict.DEAD, Cause.ENGINE, death, run)
             self.lives.fall(service, fall, now, outage)
         if outage:
-            self.stories.drop_empty(outage.now)
+            self.outages.drop_empty(outage.current)
         self.stories.engine_back(back_at, now)
 
     # What is to be done
@@ -5673,7 +5739,7 @@ class Watchdog:
     def _take_actions(self, now: float) -> list[Action]:
         """Reds before all else, but for one that comes after the green that left it out."""
         self.timers.hold(self.link.rules_that_wait())
-        told = self.stories.take_news(now)
+        told = self.outages.take_news(now)
         actions = self.orders.take()
         over: set[int] = set()
         for action in actions:
@@ -5689,14 +5755,11 @@ def container_of_observation(seen: Observation) -> str:
     return seen.id if isinstance(seen, Heard | Looked | Restarted) else ""
 
 
-# ─── Telling ────────────────────────────────────────────────────────────────────────────────────
+# ─── Telling ──────────────────────────────────────────────────────────────────────────────────────
 # The fate of a message: notices wait in an outbox; a posting of the first of them is in flight,
-# arrives, or is
-# repeated. One that tells of what still goes on is kept (`Message`). When that changes
-# (`Outbox.amend`), an edit of it
-# becomes due, is in flight, and arrives, waits, or is given up (`Outbox._edited`). Where a message
-# can't be edited,
-# what is worth it waits to be told again.
+# arrives, or is repeated. One that tells of what still goes on is kept (`Message`). When that
+# changes (`Outbox.amend`), an edit of it becomes due, is in flight, and arrives, waits, or is given
+# up (`Outbox._edited`). Where a message can't be edited, what is worth it waits to be told again.
 
 BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' worth is told in so many
 PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
@@ -5704,10 +5767,8 @@ SLOWEST_RETRY = 60.0
 RETIRED_RETRY = 3600.0  # so often, and at each new red, a channel that takes nothing is tried again
 RETIRED_KEEPS = 100  # notices that wait for such a channel
 CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
-EDIT_SOON, EDIT_LATER = (
-    1.0,
-    6.0,
-)  # how long a change waits for company: one of the title, another one
+# how long a change waits for company: one of the title, another one
+EDIT_SOON, EDIT_LATER = 1.0, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -5848,9 +5909,8 @@ class Outbox:
         ] = {}  # by id, or by their notices' `1-2-`: those take no edits
         self.edits_due: dict[str, float] = {}  # messages that no longer read so → when to edit them
         self.flight: Posting | Editing | None = None
-        self.repeat: Posting | None = (
-            None  # what stood in flight and did not arrive, or may not have
-        )
+        # what stood in flight and did not arrive, or may not have
+        self.repeat: Posting | None = None
         self.trouble = Trouble()
         self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
         self.size = BATCH
@@ -6167,17 +6227,14 @@ def escalate(chain: list[Outbox], now: float) -> None:
             fallback.take_over(outbox, now)
 
 
-# ─── Cards ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Cards ────────────────────────────────────────────────────────────────────────────────────────
 # A card is what a notice says in words; Discord's embeds and the terminal's boxes are drawn from
 # it.
 
 EMBED_TITLE = 256  # Discord's limit, in code points
 LATE = 60.0  # an alert that is told later than this says when it happened
-HEADLINE_TEXT, LINE_TEXT, ERROR_TEXT = (
-    300,
-    600,
-    300,
-)  # characters of a headline, a line, an engine's words
+# characters of a headline, a line, an engine's words
+HEADLINE_TEXT, LINE_TEXT, ERROR_TEXT = 300, 600, 300
 
 Moment = Callable[[float], str]  # how a moment of the monotonic clock is written
 
@@ -6344,7 +6401,8 @@ def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str,
     """The lines of a card, label and text, as far as there is something to say."""
     flapping = ""
     if notice.flaps and notice.verdict is not Verdict.RECOVERED:
-        flapping = f"{notice.flaps} incidents within an hour; green comes once it has stayed up for an hour"
+        flapping = f"{notice.flaps} incidents within an hour"
+        flapping += "; green comes once it has stayed up for an hour"
     lines = (
         ("", status_words(notice, moment)),
         ("Late", late),
@@ -6423,7 +6481,7 @@ def samples(at: float) -> list[Notice]:
 SAMPLE_UPTIME, SAMPLE_DOWNTIME = 3600.0, 31.0
 
 
-# ─── Discord's form ─────────────────────────────────────────────────────────────────────────────
+# ─── Discord's form ───────────────────────────────────────────────────────────────────────────────
 
 EMBEDS, EMBED_TOTAL, EMBED_TEXT, CONTENT = 10, 6000, 4096, 2000  # Discord's limits, in code points
 MENTIONS = 100  # of a kind in one message
@@ -6612,7 +6670,7 @@ def allowed_mentions(pings: str) -> dict[str, Any]:
     }
 
 
-# ─── Terminal's form ────────────────────────────────────────────────────────────────────────────
+# ─── Terminal's form ──────────────────────────────────────────────────────────────────────────────
 
 ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 SEVERITY_ANSI = (32, 33, 31)
@@ -6671,7 +6729,7 @@ def aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-# ─── States ─────────────────────────────────────────────────────────────────────────────────────
+# ─── States ───────────────────────────────────────────────────────────────────────────────────────
 # How services stand at one look: the rows of `check`, and what a greeting names as down.
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)  # Nagios's scale
@@ -6777,7 +6835,7 @@ def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
     return "\n".join(lines)
 
 
-# ─── Explaining ─────────────────────────────────────────────────────────────────────────────────
+# ─── Explaining ───────────────────────────────────────────────────────────────────────────────────
 
 ALREADY_DOWN_TEXT = 1500
 LABEL_WIDTH = 15
@@ -6916,7 +6974,7 @@ def settings_lines(settings: Settings) -> list[str]:
     return lines
 
 
-# ─── Figures ────────────────────────────────────────────────────────────────────────────────────
+# ─── Figures ──────────────────────────────────────────────────────────────────────────────────────
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # seconds
 
@@ -7076,7 +7134,7 @@ def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: 
             }
         )
     outages: list[JSON] = []
-    for outage in watchdog.stories.outages.values():
+    for outage in watchdog.outages.values():
         began = round(outage.began_at + offset, 3)
         document = {"incident": outage.number, "root": outage.root, "began": began}
         outages.append(document | {"members": outage.members})
@@ -7093,7 +7151,7 @@ def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: 
     }
 
 
-# ─── History ────────────────────────────────────────────────────────────────────────────────────
+# ─── History ──────────────────────────────────────────────────────────────────────────────────────
 
 UNTIL_TIME = 1e11  # no moment of ours is later
 
@@ -7207,16 +7265,14 @@ def history_cause(incident: JSON) -> str:
     return "; took ".join(filter(None, (cause, took)))
 
 
-# ─── The line of purity: nothing above uses a clock, socket, thread, file, logger or random source ────
+# ─── The line of purity: no clock, socket, thread, file, logger or random source above ────────────
 
-# ─── Codec ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Codec ────────────────────────────────────────────────────────────────────────────────────────
 # Values to JSON and back, by their dataclasses. Moments (`at`, `…_at`) are written as calendar
-# time. What can't be
-# read back is a ValueError that says which part of it makes no sense.
+# time. What can't be read back is a ValueError that says which part of it makes no sense.
 
-KEPT_LABELS = re.compile(
-    r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\."
-)  # others may hold secrets
+# others may hold secrets
+KEPT_LABELS = re.compile(r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\.")
 UNSAVED: Mapping[
     type[Any], Collection[str]
 ] = {  # what is worked out anew, or is too long to be kept
@@ -7245,9 +7301,8 @@ def record_of(value: Any, offset: float) -> JSON:
     """A dataclass as JSON; `offset` turns moments into calendar time."""
     if isinstance(value, Container):
         value = kept_container(value)
-    elif (
-        isinstance(value, Run) and value.end is None
-    ):  # signals that end nothing are not worth a write
+    elif isinstance(value, Run) and value.end is None:
+        # Signals that end nothing are not worth a write.
         value = Run(value.started_time, follows_death=value.follows_death, judged=value.judged)
     document: dict[str, JSON] = {}
     kind: Any = type(value)
@@ -7402,13 +7457,11 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
     return record_of(service, offset) | {"due_at": encoded(due, True, offset)}
 
 
-# ─── Ledger ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Ledger ───────────────────────────────────────────────────────────────────────────────────────
 
 # One table: service (a watched service), outage (what is going on), notice (what was told),
-# delivery (that a channel
-# took it), outbox (what waits for a channel), mute (who is left alone, until when), meta. `at` is
-# calendar time,
-# `value` JSON.
+# delivery (that a channel took it), outbox (what waits for a channel), mute (who is left alone,
+# until when), meta. `at` is calendar time, `value` JSON.
 CREATE = """CREATE TABLE record
 (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
 MIGRATIONS = ((CREATE,),)
@@ -7733,7 +7786,7 @@ def state_folder(settings: Settings, environment: Mapping[str, str]) -> str:
     return os.path.join(states, "sentinel")
 
 
-# ─── HTTP ───────────────────────────────────────────────────────────────────────────────────────
+# ─── HTTP ─────────────────────────────────────────────────────────────────────────────────────────
 
 LONGEST_HOLD = 86400.0  # a channel or a proxy may ask to be left alone for so long
 HTTP_ERRORS = (OSError, http.client.HTTPException, ValueError, OverflowError)
@@ -7852,7 +7905,7 @@ def seconds_of(value: object) -> float:
     return min(seconds, LONGEST_HOLD) if seconds > 0 else 0.0
 
 
-# ─── Engine ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Engine ───────────────────────────────────────────────────────────────────────────────────────
 
 FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
 OVERLOADED = (502, 503, 504)  # a proxy gave up: the engine may still be at it
@@ -8004,8 +8057,8 @@ def default_docker_host(environment: Mapping[str, str]) -> str:
 CONNECTION_HELP: dict[type[Exception], str] = {
     FileNotFoundError: "no such socket; is Docker running? In a container, mount it; elsewhere, set"
     " DOCKER_HOST",
-    PermissionError: "no permission; add this user, or the container (group_add), to the group of the"
-    " socket",
+    PermissionError: "no permission; add this user, or the container (group_add),"
+    " to the group of the socket",
     ConnectionRefusedError: "nobody answers; is Docker running?",
     TimeoutError: "no answer in time; the engine may hang",
 }
@@ -8298,7 +8351,8 @@ def row_facts(row: dict[str, JSON]) -> dict[str, JSON]:
 
 
 MOUNTED = re.compile(
-    r"/(?:containers|overlay-containers)/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf)"
+    r"/(?:containers|overlay-containers)/([0-9a-f]{64})"
+    r"/(?:userdata/)?(?:hostname|hosts|resolv\.conf)"
 )
 
 
@@ -8355,7 +8409,7 @@ def own_container(engine: Engine) -> str:
     return container.id
 
 
-# ─── Discord ────────────────────────────────────────────────────────────────────────────────────
+# ─── Discord ──────────────────────────────────────────────────────────────────────────────────────
 
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
 # Unknown channel, message target or webhook; no access, no permission, wrong token; a channel
@@ -8385,10 +8439,8 @@ def proxies_in(environment: Mapping[str, str]) -> dict[str, str]:
     """The proxies that variables name, by scheme, as urllib.request has them; `no` names those
     without."""
     proxies: dict[str, str] = {}
-    for lower in (
-        False,
-        True,
-    ):  # lower case counts more, and HTTP_PROXY may be a header that a server made of
+    # Lower case counts more, and HTTP_PROXY may be a header that a server made of
+    for lower in (False, True):
         for name, value in environment.items():
             scheme = name.lower().removesuffix("_proxy")
             cased = name.islower() if lower else name != "HTTP_PROXY"
@@ -8556,8 +8608,8 @@ def pause_asked(answer: Answer, who: str) -> float:
 def pause_words(answer: Answer, who: str) -> str:
     """Why a channel is left alone."""
     if by_the_edge(answer, who):
-        status = answer.status
-        return f"Discord's edge blocks this address (HTTP {status}); wait, it ends by itself within hours"
+        blocked = f"Discord's edge blocks this address (HTTP {answer.status})"
+        return f"{blocked}; wait, it ends by itself within hours"
     return f"{who}'s rate limit"
 
 
@@ -8839,7 +8891,7 @@ def send(channel: Channel, job: Deliver) -> Delivered:
     return channel.send(job, message_of(job, now, time.time() - now))
 
 
-# ─── Supervision ────────────────────────────────────────────────────────────────────────────────
+# ─── Supervision ──────────────────────────────────────────────────────────────────────────────────
 # Who supervises Sentinel, and what it writes for people.
 
 
@@ -8851,10 +8903,8 @@ class ExitCode(IntEnum):
     BAD_SETTINGS = 78
 
 
-PULSE, PULSE_LIMIT = (
-    5.0,
-    30.0,
-)  # how often it is noted that all goes on, and how old that note may be
+# how often it is noted that all goes on, and how old that note may be
+PULSE, PULSE_LIMIT = 5.0, 30.0
 HEARTBEAT_EVERY = 60.0
 LISTING_LIMIT = 90.0  # how late a listing may be
 
@@ -8959,7 +9009,7 @@ def ping(web: Web, url: str) -> Pinged:
     return Pinged(answer.why or f"it answers HTTP {answer.status}")
 
 
-# ─── Lanes ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Lanes ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -9049,9 +9099,8 @@ class Lanes:
                     self.inbox.put(Done(job.number, seen))
                     if not wanted:
                         return  # somebody else has this place now
-            except (
-                BaseException
-            ):  # the top of a thread: whatever it is ends the process, with its reason
+            except BaseException:
+                # The top of a thread: whatever it is ends the process, with its reason.
                 self.inbox.put(Crashed(name, traceback.format_exc()))
 
         threading.Thread(target=loop, name=name, daemon=True).start()
@@ -9060,7 +9109,7 @@ class Lanes:
 GROWING_LANES = ("start", "restart")
 
 
-# ─── Books ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Books ────────────────────────────────────────────────────────────────────────────────────────
 
 OFFSET_ERROR = 0.01
 PRUNE_EVERY = 86400.0
@@ -9173,7 +9222,7 @@ class Books:
                 self.ledger.put("service", key, document, now_time)
             else:
                 self.ledger.drop("service", key)
-        self._save_outages(watchdog.stories.outages, now_time)
+        self._save_outages(watchdog.outages, now_time)
         self._save_post(post, now_time)
         self._save_record(watchdog, leaving, now_time)
         words = self.ledger.commit(now)
@@ -9223,7 +9272,7 @@ class Books:
             self.ledger.put("meta", "position", record.position, now_time)
 
 
-# ─── Post ───────────────────────────────────────────────────────────────────────────────────────
+# ─── Post ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Post:
@@ -9422,7 +9471,7 @@ class Post:
         return {name: outbox.retired for name, outbox in self.outboxes.items() if outbox.retired}
 
 
-# ─── Pulse ──────────────────────────────────────────────────────────────────────────────────────
+# ─── Pulse ────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Pulse:
@@ -9498,7 +9547,7 @@ class Pulse:
         return [Log("warning", f"heartbeat: {seen.why}")] if seen.why and news else []
 
 
-# ─── Front desk ─────────────────────────────────────────────────────────────────────────────────
+# ─── Front desk ───────────────────────────────────────────────────────────────────────────────────
 
 HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
 NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
@@ -9512,10 +9561,9 @@ Reply = tuple[int, str, str]  # HTTP status, kind of content, text
 def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
     """Serve /healthz, /metrics, /status, /notify in threads; the main thread decides. OSError: no
     such address."""
+    # Only for those who want it: they take time and memory.
     import socketserver
-    from http.server import (
-        ThreadingHTTPServer,
-    )  # only for those who want it: it takes time and memory
+    from http.server import ThreadingHTTPServer
 
     host, _, port = address.rpartition(":")
 
@@ -9675,18 +9723,13 @@ class FrontDesk:
 NOT_DURABLE: Reply = (503, PLAIN_TEXT, "the ledger can't be written, so nothing is promised\n")
 
 
-# ─── Daemon ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Daemon ───────────────────────────────────────────────────────────────────────────────────────
 
-LOOK_LIMIT, LIST_LIMIT, RESTART_LIMIT = (
-    90.0,
-    150.0,
-    120.0,
-)  # the last beyond a container's stop timeout
+# the last beyond a container's stop timeout
+LOOK_LIMIT, LIST_LIMIT, RESTART_LIMIT = 90.0, 150.0, 120.0
 COURIER_LIMIT = 150.0  # how long a message may take
-LAST_WORDS, LAST_MESSAGES = (
-    0.3,
-    1.5,
-)  # how long Sentinel listens, and sends, when it is asked to end
+# how long Sentinel listens, and sends, when it is asked to end
+LAST_WORDS, LAST_MESSAGES = 0.3, 1.5
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
 LONGEST_WAIT = 60.0
@@ -10000,7 +10043,7 @@ class Greeting(Enum):
 WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
 
 
-# ─── Command line ───────────────────────────────────────────────────────────────────────────────
+# ─── Command line ─────────────────────────────────────────────────────────────────────────────────
 
 LONGEST_MUTE = 366 * DAY_SECONDS
 EPILOGUE = """\
@@ -10011,7 +10054,8 @@ examples:
   sentinel.py test                             a red and a green sample through every channel
 
 exit codes: 0 asked to stop, 70 something broke (start it again), 78 settings that make no sense;
-check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never from flags.
+check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never
+from flags.
 """
 
 
@@ -10023,7 +10067,7 @@ def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Contai
     watchdog.calendar.set(now, now_time)
     watchdog.link.introduce(own_container(engine))
     watchdog.lives.runs.take_in(engine.recent_events(now_time), now)
-    watchdog.looks.adopt_all(containers, now)
+    watchdog.roster.adopt_all(containers, now)
     return watchdog
 
 
@@ -10218,7 +10262,7 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
         return 1
     now = time.monotonic()
     recall(watchdog, settings, environment)
-    watchdog.looks.adopt_all(containers, now)
+    watchdog.roster.adopt_all(containers, now)
     called: set[str] = set()
     for container in sorted(containers, key=lambda container: container.name):
         called |= container.called
@@ -10287,8 +10331,8 @@ def command_line() -> Parser:
         "names",
         nargs="*",
         metavar="NAME",
-        help="containers, services or projects: check and explain these alone; mute NAME… DURATION, unmute"
-        " NAME…, where `all` means all",
+        help="containers, services or projects: check and explain these alone;"
+        " mute NAME… DURATION, unmute NAME…, where `all` means all",
     )
     parser.add_argument("--json", action="store_true", help="check, history: as JSON")
     parser.add_argument(
@@ -10364,8 +10408,7 @@ def refuse_settings(error: SettingError, command: str, form: str) -> int:
 
 
 # Running this file compiles it, and CPython keeps the syntax tree for as long as it runs: a third
-# of the daemon's
-# memory. So the daemon is run from its compiled form, where a folder takes that.
+# of the daemon's memory. So the daemon is run from its compiled form, where a folder takes that.
 
 
 def run_compiled(settings: Settings) -> None:

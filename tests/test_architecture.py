@@ -14,8 +14,9 @@ TEXT = SOURCE.read_text(encoding="utf-8")
 TREE = ast.parse(TEXT)
 
 PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Timers", "Services", "Runs", "Mutes",
-        "Engine link", "Stories", "Healing", "Lives", "Dependants", "Sights", "Events", "Silences", "Watchdog", "Telling",
-        "Cards", "Discord's form", "Terminal's form", "States", "Explaining", "Figures", "History")
+        "Stream", "Engine link", "Outages", "Stories", "Healing", "Lives", "Dependants", "Roster", "Sights", "Events",
+        "Silences", "Watchdog", "Telling", "Cards", "Discord's form", "Terminal's form", "States", "Explaining", "Figures",
+        "History")
 IMPURE = ("Codec", "Ledger", "HTTP", "Engine", "Discord", "Supervision", "Lanes", "Books", "Post", "Pulse", "Front desk",
           "Daemon", "Command line")
 IMPURE_NAMES = {"time", "socket", "threading", "queue", "sqlite3", "http", "os", "sys", "open", "print", "input", "random",

@@ -136,7 +136,7 @@ def container(name: str, project: str = "shop", service: str = "", number: str =
 
 def watching(*containers: Container, **settings: Any) -> Watchdog:
     watchdog = Watchdog(Settings(**{"watch": "all", **settings}))
-    watchdog.looks.adopt_all(containers, NOW)
+    watchdog.roster.adopt_all(containers, NOW)
     assert len(watchdog.services) == len({made.key for made in containers})
     return watchdog
 

@@ -134,6 +134,19 @@ def test_without_events_restarts_that_a_label_asks_for_are_made() -> None:
          (10, "web exits 143", "DEAD web exit 143", "start web"), (31, ""))
 
 
+def test_without_events_half_a_deploy_is_told() -> None:
+    """The old container is gone, the new one was never started: no event told that anything ended."""
+    play(World("web", "db"), (0, "stream refused"), (10, "recreate web unstarted"), (60, "", "VANISHED web"), (HOUR, ""))
+
+
+def test_starts_that_are_told_long_after_are_no_news() -> None:
+    """What the last listing has shown is known: a start by somebody, told late, gives no new budget."""
+    world = World("web", **ONE)
+    world.doom["web"] = (1.0, 1)
+    play(world, (0, "stream refused"), (10, "web exits 1", "DEAD web", "start web", "GAVE UP web"),
+         (200, "start web"), (300, "stream allowed"), (HOUR, ""))
+
+
 def test_without_events_a_restart_by_hand_is_nothing_to_tell() -> None:
     play(World("web"), (0, "stream refused"), (10, "restart web"), (HOUR, "recreate web"), (2 * HOUR, ""))
 

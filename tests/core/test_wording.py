@@ -669,7 +669,7 @@ def greeted(*services: Container, degraded: str = "", channels: tuple[str, ...] 
     world = World(*services)
     watchdog = sentinel.Watchdog(Settings())
     insides.introduce(watchdog, host="box")
-    watchdog.looks.adopt_all(world.containers.values(), START)
+    watchdog.roster.adopt_all(world.containers.values(), START)
     return sentinel.greeting(watchdog, [*channels], degraded, START, EPOCH + START)
 
 

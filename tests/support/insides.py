@@ -43,18 +43,18 @@ def quiet(watchdog: Watchdog, windows: tuple[tuple[int, int], ...], now: float) 
 
 def outages(watchdog: Watchdog) -> dict[int, Outage]:
     """What goes on, by number."""
-    return watchdog.stories.outages
+    return watchdog.outages._by_number
 
 
 def told(watchdog: Watchdog) -> dict[int, Notice]:
     """What stands in red, and how it reads now."""
-    return {number: watchdog.stories.story(outage) for number, outage in outages(watchdog).items()
+    return {number: watchdog.outages.story(outage) for number, outage in outages(watchdog).items()
             if outage.standing is sentinel.Standing.TOLD}
 
 
 def engine_outage(watchdog: Watchdog) -> Outage | None:
     """The engine's own."""
-    return watchdog.stories.engine
+    return watchdog.outages.engine
 
 
 def looking(watchdog: Watchdog) -> bool:
@@ -85,9 +85,9 @@ def known_containers(watchdog: Watchdog) -> dict[str, set[str]]:
 
 def sizes(watchdog: Watchdog) -> dict[str, int]:
     """How much is remembered of what."""
-    services, stories, listed = watchdog.services, watchdog.stories, watchdog.link.listed
+    services, outages, listed = watchdog.services, watchdog.outages, watchdog.link.listed
     return {"services": len(services), "containers": len(services._keys), "runs": len(watchdog.lives.runs),
-            "lodgers": len(services._lodgers), "outages": len(stories.outages), "news": len(stories._news),
+            "lodgers": len(services._lodgers), "outages": len(outages), "news": len(outages._news),
             "mutes": len(watchdog.mutes._commanded), "ignored": len(listed.ignored), "looks": len(watchdog.orders._looks),
             "due": len(due(watchdog)), "grown": len(listed.grown), "missed": len(listed.missed),
             "actions": len(watchdog.orders._actions), "parked": len(watchdog.timers._parked)}
@@ -176,7 +176,8 @@ def streams(watchdog: Watchdog) -> bool:
 
 def set_settings(watchdog: Watchdog, **changes: Any) -> None:
     """Other settings, for those who come from now on."""
-    for part in (watchdog.lives, watchdog.looks, watchdog.events, watchdog.stories, watchdog.link, watchdog.silences):
+    for part in (watchdog.lives, watchdog.roster, watchdog.events, watchdog.outages, watchdog.stories, watchdog.link,
+                 watchdog.silences):
         part.settings = replace(part.settings, **changes)
 
 
@@ -187,4 +188,4 @@ def mutes(watchdog: Watchdog) -> dict[str, float]:
 
 def numbered(watchdog: Watchdog) -> int:
     """The highest number that was told."""
-    return watchdog.stories.numbered
+    return watchdog.outages.numbered
