@@ -1697,6 +1697,7 @@ REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
 LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 MEMORY_OF_DEATHS = 64
+SURVIVED = 120.0  # of health after a signal that asks it to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -1711,6 +1712,14 @@ class Death:
     times: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A signal that was sent through the engine's API."""
+
+    signal: int
+    time: float
+
+
 @dataclass(slots=True)
 class Run:
     """One run of a container: the evidence that the stream told from its start to after its end,
@@ -1718,10 +1727,11 @@ class Run:
     again."""
 
     started_time: float = 0.0
-    kills: list[tuple[int, float]] = field(default_factory=list)  # signal and when
+    kills: list[Kill] = field(default_factory=list)
     stop_time: float = 0.0
     oom_time: float = 0.0
-    asked_at: float | None = None  # when an operator's wish to end it was heard
+    # when an operator's wish to end it was heard, or its health check recovered after that
+    asked_at: float | None = None
     end: Death | None = None
     judged: bool = False
     follows_death: bool = False  # what it depends on did not want the restart that began it
@@ -1730,6 +1740,20 @@ class Run:
     def pending(self) -> Death | None:
         """Its end, if that has not been judged."""
         return None if self.judged else self.end
+
+    def be_asked(self, now: float) -> None:
+        """Somebody wants it to end."""
+        if self.asked_at is None or now >= self.asked_at + SURVIVED:
+            self.asked_at = now
+
+    def lives_on(self, was_sick: bool, sick: bool, now: float) -> None:
+        """It is seen to run. Who is well for minutes after a wish to end it has survived that."""
+        if self.asked_at is None:
+            return
+        if was_sick and not sick:
+            self.asked_at = now
+        elif not was_sick and now >= self.asked_at + SURVIVED:
+            self.asked_at = None
 
     def calm_down(self) -> None:
         """What depends on it has gone on."""
@@ -2413,6 +2437,7 @@ STOP_GRACE = 1.5
 STOP_NEAR = 2.0
 KILL_NEAR = 12.0  # a kill that ended a run came so shortly before
 OOM_NEAR = 10.0
+DRAIN_PATIENCE = 900.0  # for what runs on after it was asked to end, and is sick
 # an event's time and inspect's of one start differ by less, or the start is another one
 SAME_START = 1.0
 KILLS_KEPT = 8
@@ -2423,26 +2448,38 @@ ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 REMOVED_UNSEEN = "removed unseen"
 
 
-def last_kill(run: Run, signals: Collection[int]) -> float | None:
-    """When one of these signals was sent to a run last."""
-    return max((when for number, when in run.kills if number in signals), default=None)
+def last_kill(run: Run, signals: Collection[int]) -> Kill | None:
+    """The last of these signals that was sent to a run."""
+    sent = [kill for kill in run.kills if kill.signal in signals]
+    return max(sent, key=lambda kill: kill.time, default=None)
 
 
 def intent_of(run: Run, death: Death, container: Container, final: bool = False) -> Intent:
     """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On
     every Docker engine an end made through the API has its `kill` before its `die`; `stop` follows
-    on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end; KILL alone is `docker
-    kill`, unless `stop` or a removal follows. `final`: nothing is awaited."""
+    on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end, and what survived TERM,
+    INT or QUIT may crash later; KILL alone is `docker kill`, unless `stop` or a removal follows.
+    `final`: nothing is awaited."""
     if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
         return Intent.OPERATOR
     asked = last_kill(run, {*ASKING_SIGNALS, container.stop_signal} - {signal.SIGKILL})
-    if asked is not None and death.time - asked <= container.stop_timeout + STOP_NEAR:
+    if asked and obeyed(asked, death, container):
         return Intent.OPERATOR
     killed = last_kill(run, [signal.SIGKILL])
-    killed_near = killed is not None and death.time - killed <= KILL_NEAR
+    killed_near = killed is not None and death.time - killed.time <= KILL_NEAR
     if final or (asked is None and not killed_near):
         return Intent.NOBODY
     return Intent.UNCLEAR
+
+
+def obeyed(asked: Kill, death: Death, container: Container) -> bool:
+    """Whether an end is what a signal asked for, as far as that tells: soon after it, with its own
+    code or 0. Where the stream has not told of the end, no more than its time is asked for, since a
+    `stop` may be missing, too."""
+    if death.time - asked.time > container.stop_timeout + STOP_NEAR:
+        return False
+    code = code_of(death, container)
+    return not death.heard or code in (None, 0, SIGNAL_CODES + asked.signal)
 
 
 def cause_of(
@@ -2451,7 +2488,7 @@ def cause_of(
     """Why the run ended. `before`: the container while it ran."""
     if code and ran_out_of_memory(run, death, before, container):
         return Cause.OOM
-    near = [number for number, when in run.kills if death.time - when < KILL_NEAR]
+    near = [kill.signal for kill in run.kills if death.time - kill.time < KILL_NEAR]
     if near and near[-1] == signal.SIGKILL:
         return Cause.API_KILL
     if near and code == SIGNAL_CODES + near[-1]:
@@ -2583,7 +2620,7 @@ class Runs:
             case "start":
                 run = Run(started_time=event.time)
             case "kill" if event.signal is not None:
-                run.kills = [*run.kills, (event.signal, event.time)][-KILLS_KEPT:]
+                run.kills = [*run.kills, Kill(event.signal, event.time)][-KILLS_KEPT:]
             case "stop":
                 run.stop_time = event.time
             case "oom":
@@ -2630,12 +2667,12 @@ class Runs:
         return run
 
     def asked_until(self, container: Container) -> float:
-        """Until when a container may still be at the end that somebody asked for; -inf if nobody
-        did."""
+        """Until when a container is left alone since somebody asked it to end, which may take longer
+        than its own stop timeout: the time of a call is nowhere to be read. -inf if nobody did."""
         run = self._runs.get(container.id)
         if run is None or run.asked_at is None:
             return -math.inf
-        return run.asked_at + container.stop_timeout + STOP_NEAR
+        return run.asked_at + max(DRAIN_PATIENCE, container.stop_timeout + STOP_NEAR)
 
     def adopt(self, container_id: str, run: Run) -> None:
         """A run that the ledger remembers."""
@@ -3216,7 +3253,8 @@ class Link:
         return math.inf if unasked or not begin else begin - INSTANT
 
     def _asked_time(self, run: Run) -> float:
-        return last_kill(run, ASKING_SIGNALS) or 0.0
+        asked = last_kill(run, ASKING_SIGNALS)
+        return asked.time if asked else 0.0
 
     # What is remembered of it
 
@@ -3902,6 +3940,9 @@ class Healing:
         obstacle = self.obstacle(service)
         if obstacle:
             return self._not_restarted(obstacle)
+        until = self.link.runs.asked_until(container)
+        if container.running and now < until:
+            return Plan("It was asked to end, and is left alone meanwhile.", Phase.HELD, until)
         holders = self.holders(service, now)
         if holders:
             names = listed(parent.container.short for parent in holders)
@@ -4794,6 +4835,7 @@ def own_key(container: Container) -> str:
 PROOF_STEP = 5.0  # how often it is asked whether what has lived long enough is healthy, too
 LOOK_RETRY = 2.0  # after a look that failed, or a restart whose answer was lost
 NOTE_EVERY = 600.0
+ASKED_TO_END = "it was asked to end, and may be at it"
 UNHEARD_WAIT = 1.0  # until an end that was seen has surely been told, too
 
 
@@ -4933,6 +4975,8 @@ class Looks:
         started = before.health is Health.STARTING and seen.health is not Health.STARTING
         if started and service.phase in STANDING:
             self.timers.sooner(Rule.DEPENDANTS, service.key, now)  # they may wait for that
+        if seen.running:
+            run.lives_on(before.sick, seen.sick, now)
         sight = sight_of(service, seen, missed_start)
         self.services.show(service, seen)
         service.logs = logs or service.logs
@@ -4985,7 +5029,8 @@ class Looks:
         if now < until:
             self.timers.set(Rule.LOOK, service.container.id, until)
             return
-        fall = Fall(Verdict.UNHEALTHY, Cause.UNHEALTHY, no_death(now), service.run)
+        hopeless = ASKED_TO_END if service.run.asked_at is not None else None
+        fall = Fall(Verdict.UNHEALTHY, Cause.UNHEALTHY, no_death(now), service.run, hopeless)
         self.lives.fall(service, fall, now)
 
     def judge_unseen(self, _: Sight, service: Watched, before: Container, now: float) -> None:
@@ -5241,7 +5286,7 @@ class Events:
         if service and event.signal == service.container.stop_signal:
             asks = True
         if asks:
-            run.asked_at = now
+            run.be_asked(now)
 
     def differs(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """It is otherwise than before."""
@@ -7301,7 +7346,7 @@ def record_of(value: Any, offset: float) -> JSON:
     """A dataclass as JSON; `offset` turns moments into calendar time."""
     if isinstance(value, Container):
         value = kept_container(value)
-    elif isinstance(value, Run) and value.end is None:
+    elif isinstance(value, Run) and value.end is None and value.asked_at is None:
         # Signals that end nothing are not worth a write.
         value = Run(value.started_time, follows_death=value.follows_death, judged=value.judged)
     document: dict[str, JSON] = {}

@@ -7,11 +7,26 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import DAY, HOUR, JOB, NEEDS_DB, ONE, chains, check_peace, child, greens, mend, needs, reds
+from support.cast import (
+    BOTH_ENGINES,
+    DAY,
+    HOUR,
+    JOB,
+    NEEDS_DB,
+    ONE,
+    chains,
+    check_peace,
+    child,
+    greens,
+    last_plan,
+    mend,
+    needs,
+    reds,
+)
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
-from sentinel import Phase, Verdict
+from sentinel import Health, Phase, Verdict
 
 # ─── What is not to be restarted ──────────────────────────────────────────────────────────────────────────────
 
@@ -420,3 +435,47 @@ def test_explain_names_dockers_own_policy_where_sentinel_may_not_restart() -> No
     world = World(service("web", "always"), restart=False)
     world.begin()
     assert answer(world, "web").startswith("Docker's own restart policy (always)")
+
+
+# ─── What somebody is stopping ────────────────────────────────────────────────────────────────────────────────
+
+
+def ended_by_a_stop(world: World) -> None:
+    """The process has flushed, and ends as it was asked to, long after the container's own stop timeout."""
+    world.ended(world.find("web"), 0)
+    for action in ("die", "stop") if world.engine_version < 23 else ("stop", "die"):
+        world.event(action, "web-1", exit_code=0 if action == "die" else None)
+
+
+@BOTH_ENGINES
+@pytest.mark.parametrize("policy", ["no", "unless-stopped"])
+def test_what_drains_for_longer_than_its_stop_timeout_is_left_alone(engine: int, policy: str) -> None:
+    """docker stop -t 600, which is nowhere to be read; its health check fails while it drains."""
+    world = World(service("web", policy, health=Health.HEALTHY), engine=engine)
+    play(world, (0, "kill web 15"), (10, "unhealthy web"), (400, ended_by_a_stop), (430, "", "Stopped web"), (HOUR, ""))
+
+
+def test_a_probe_that_recovers_after_a_signal_counts_again_once_it_lives_on() -> None:
+    """It survived the signal: sick soon after it, well again for minutes, and sick for good."""
+    play(World(probed("web")), (0, "kill web 15"), (10, "unhealthy web"), (40, "healthy web"),
+         (400, "unhealthy web", "UNHEALTHY web", "restart web", "Recovered web"), (HOUR, ""))
+
+
+def test_a_probe_that_fails_minutes_after_a_signal_that_was_survived_counts() -> None:
+    play(World(probed("web")), (0, "kill web 3"), (300, "unhealthy web", "UNHEALTHY web", "restart web", "Recovered web"),
+         (HOUR, ""))
+
+
+def test_what_stays_sick_long_after_a_signal_is_told_and_left_alone() -> None:
+    """A thread dump of what hangs: nobody knows whether it is being stopped, so nobody kills it."""
+    world = play(World(probed("web")), (0, "kill web 3"), (10, "unhealthy web"), (900, "", "UNHEALTHY web"), (HOUR, ""))
+    assert "asked to end" in last_plan(world)
+
+
+def test_what_is_sick_is_not_restarted_while_somebody_stops_it() -> None:
+    world = World(probed("web"), max_restarts=3)
+    world.sick["web"] = 1.0
+    play(world, (0, "unhealthy web", "UNHEALTHY web", "restart web"), (3, "kill web 15"))
+    world.advance(START + 60)
+    assert "asked to end" in last_plan(world)
+    play(world, (300, ended_by_a_stop), (330, "", "Stopped web"), (HOUR, ""))

@@ -197,6 +197,21 @@ def test_a_term_through_the_api_that_is_obeyed_is_a_wish() -> None:
     play(World("web"), (0, "kill web 15"), (2, "web exits 143"), (32, "", "Stopped web exit 143"), (HOUR, ""))
 
 
+@BOTH_ENGINES
+@pytest.mark.parametrize(("number", "later", "code"), [(3, 60, 1), (3, 5, 1), (3, 3, 137), (2, 4, 2), (15, 8, 139)])
+def test_a_signal_that_was_survived_does_not_make_a_wish_of_the_next_crash(
+        engine: int, number: int, later: float, code: int) -> None:
+    """A Java thread dump (QUIT), and a crash soon after: a stop has its `stop`, an obeyed signal its own code or 0."""
+    play(World(service("web", "unless-stopped"), engine=engine), (0, f"kill web {number}"), (later, f"web exits {code}"),
+         (later + 1.5, "", f"DEAD web exit {code}", "start web"), (later + 6.5, "", "Recovered web"), (HOUR, ""))
+
+
+@pytest.mark.parametrize(("number", "code"), [(15, 0), (15, 143), (2, 130), (3, 131), (3, 0)])
+def test_an_obeyed_signal_is_a_wish(number: int, code: int) -> None:
+    play(World(service("web", "unless-stopped")), (0, f"kill web {number}"), (1, f"web exits {code}"),
+         (31, "", f"Stopped web exit {code}"), (HOUR, ""))
+
+
 def test_evidence_of_one_run_says_nothing_of_the_next() -> None:
     play(World("web"), (0, "restart web"), (1, "web exits 1", "DEAD web exit 1", "start web"))
 

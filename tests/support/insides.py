@@ -118,6 +118,7 @@ def state_of(container: Container, job: bool = False, asked: bool | None = None)
         events = [sentinel.Heard("start", container.id, round(container.started_time * 1e9))]
         if asked:
             events.append(sentinel.Heard("kill", container.id, round((ended - 0.1) * 1e9), signal=15))
+            events.append(sentinel.Heard("stop", container.id, round(ended * 1e9)))
         events.append(sentinel.Heard("die", container.id, round(ended * 1e9), exit_code=container.exit_code))
         watchdog.lives.runs.take_in(events, 0.0)
     policy, _ = sentinel.policy_of(container, sentinel.Settings(watch="all"), "")
