@@ -1727,7 +1727,7 @@ class Run:
     again."""
 
     started_time: float = 0.0
-    kills: list[Kill] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)  # of each signal the first and the last
     stop_time: float = 0.0
     oom_time: float = 0.0
     # when an operator's wish to end it was heard, or its health check recovered after that
@@ -1740,6 +1740,12 @@ class Run:
     def pending(self) -> Death | None:
         """Its end, if that has not been judged."""
         return None if self.judged else self.end
+
+    def note(self, kill: Kill) -> None:
+        """A signal was sent to it."""
+        same = [known for known in self.kills if known.signal == kill.signal]
+        others = [known for known in self.kills if known not in same[1:]]
+        self.kills = [*others, kill]
 
     def be_asked(self, now: float) -> None:
         """Somebody wants it to end."""
@@ -2440,7 +2446,6 @@ OOM_NEAR = 10.0
 DRAIN_PATIENCE = 900.0  # for what runs on after it was asked to end, and is sick
 # an event's time and inspect's of one start differ by less, or the start is another one
 SAME_START = 1.0
-KILLS_KEPT = 8
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 KILLED_CODE = 137
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -2620,7 +2625,7 @@ class Runs:
             case "start":
                 run = Run(started_time=event.time)
             case "kill" if event.signal is not None:
-                run.kills = [*run.kills, Kill(event.signal, event.time)][-KILLS_KEPT:]
+                run.note(Kill(event.signal, event.time))
             case "stop":
                 run.stop_time = event.time
             case "oom":
@@ -3204,11 +3209,13 @@ class Link:
 
     def took(self, service: Watched) -> bool:
         """Whether a service ended with its engine and is not back. After a goodbye,
-        `unless-stopped` is left to the engine."""
+        `unless-stopped` is left to the engine, unless a signal has switched that off."""
         container, gap = service.container, self.gap
         if gap is None or container.status not in ("exited", "dead"):
             return False
-        if gap.goodbye and container.restart_policy == "unless-stopped":
+        run = service.run if service.death else self.runs.newest(container.id)
+        left = gap.goodbye and container.restart_policy == "unless-stopped"
+        if left and not survived_a_signal(run, gap.begin):
             return False
         if service.phase not in STANDING and service.phase is not Phase.SUSPECT:
             return False
@@ -3279,6 +3286,16 @@ class Link:
         self.presence = Presence.AWAY
         self._since_at = at
         self.gap = Gap(self.stream.position)
+
+
+def survived_a_signal(run: Run, until_time: float) -> bool:
+    """Whether a run went on after a signal through the API, such as a reload: Docker counts that as
+    a stop by hand, and does not restart it under `unless-stopped` (moby issue 41302)."""
+    for kill in run.kills:
+        asks = kill.signal in ASKING_SIGNALS
+        if kill.time < until_time - (SURVIVED if asks else BURST):
+            return True
+    return False
 
 
 def first_of_burst(moments: Iterable[float]) -> float:
@@ -7346,9 +7363,8 @@ def record_of(value: Any, offset: float) -> JSON:
     """A dataclass as JSON; `offset` turns moments into calendar time."""
     if isinstance(value, Container):
         value = kept_container(value)
-    elif isinstance(value, Run) and value.end is None and value.asked_at is None:
-        # Signals that end nothing are not worth a write.
-        value = Run(value.started_time, follows_death=value.follows_death, judged=value.judged)
+    elif isinstance(value, Run) and value.end is None:
+        value = kept_run(value)
     document: dict[str, JSON] = {}
     kind: Any = type(value)
     for name, _, moment in fields_of(kind):
@@ -7363,6 +7379,16 @@ def kept_container(container: Container) -> Container:
         if KEPT_LABELS.match(name):
             labels[encodable(name)] = encodable(text)
     return replace(container, labels=labels, probe_output="")
+
+
+def kept_run(run: Run) -> Run:
+    """A run that goes on, with what may tell of its end: of signals that ask for nothing the first of
+    each kind. More is not worth a write."""
+    kept: list[Kill] = []
+    for kill in run.kills:
+        if kill.signal in ASKING_SIGNALS or kill.signal not in [known.signal for known in kept]:
+            kept.append(kill)
+    return replace(run, kills=kept, stop_time=0.0, oom_time=0.0)
 
 
 def encoded(value: Any, moment: bool, offset: float) -> JSON:

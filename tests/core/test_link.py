@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import HOUR, ONE, check_peace, child, greens, reds
+from support.cast import BOTH_ENGINES, HOUR, ONE, check_peace, child, greens, reds
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
@@ -260,6 +260,16 @@ def test_what_an_operator_stops_in_the_moment_of_the_engines_goodbye_stays_stopp
     """The engine brings back what ran under `unless-stopped`: what it does not bring back was stopped by hand."""
     world = World(service("web", "unless-stopped"), service("db", "always"))
     play(world, (0, "stop web"), (0.2, "goodbye"), (3, "returns", "Stopped web"), (HOUR, ""))
+
+
+@BOTH_ENGINES
+@pytest.mark.parametrize(("number", "before"), [(1, 5), (1, HOUR), (10, 5), (3, 200)])
+def test_what_docker_does_not_bring_back_since_it_was_reloaded_by_a_signal_is_started(
+        engine: int, number: int, before: float) -> None:
+    """moby 41302: any signal through the API counts as a stop by hand, and the engine leaves it down after its restart."""
+    world = World(service("web", "unless-stopped"), service("db", "always"), engine=engine)
+    play(world, (0, f"kill web {number}"), (before, "goodbye"),
+         (before + 3, "returns", f"DEAD web exit 0 {Cause.ENGINE}", "start web", "Recovered web"), (2 * HOUR, ""))
 
 
 def test_what_was_stopped_before_an_engine_says_goodbye_does_not_make_its_goodbye_somebodys_stop() -> None:

@@ -650,7 +650,8 @@ class World:
             self.ended(container, 0)
             self.event("stop", container.id)
             self.event("die", container.id, exit_code=0)
-        self.carried = {c.id for c in running if c.restart_policy in ("always", "unless-stopped")}
+        self.carried = {c.id for c in running if c.restart_policy == "always"
+                        or (c.restart_policy == "unless-stopped" and not self.killed.get(c.id))}
         self.later(0.05, lambda: self.engine("gone"))
 
     def crash(self) -> None:

@@ -72,10 +72,11 @@ class Anything:
 
     def run(self, ended: bool) -> sentinel.Run:
         end = sentinel.Death(self.moment(), self.moment(), self.chance.choice((None, 3)), self.flag(), self.number())
-        if not ended:  # signals that have ended nothing are not kept
-            return sentinel.Run(self.moment(), judged=self.flag(), follows_death=self.flag())
-        return sentinel.Run(self.moment(), [(self.number(), self.moment())] * self.chance.randrange(3), self.moment(),
-                            self.moment(), self.chance.choice((None, 7.5)), end, self.flag(), self.flag())
+        kills = [sentinel.Kill(self.number(), self.moment())] * self.chance.randrange(2)
+        asked_at = self.chance.choice((None, 7.5))
+        if not ended:  # a `stop` or `oom` that has ended nothing is not kept
+            return sentinel.Run(self.moment(), kills, asked_at=asked_at, judged=self.flag(), follows_death=self.flag())
+        return sentinel.Run(self.moment(), kills, self.moment(), self.moment(), asked_at, end, self.flag(), self.flag())
 
     def service(self) -> Watched:
         container, settings = self.container(), Settings()
@@ -940,6 +941,8 @@ def test_what_changes_nothing_is_not_written(
     write = Ledger._write
     with Life(engine, tmp_path, clock, watch="compose") as life:
         life.run(10)
+        engine._emit(web, "kill", signal="1")  # of signals that ask for nothing, the first is worth a write
+        life.run(1)
         monkeypatch.setattr(Ledger, "_write", lambda self, database: (written.extend(key for _, key in self.unsaved),
                                                                       write(self, database))[1])  # fmt: skip
         for _ in range(20):
