@@ -776,6 +776,8 @@ class Cause(StrEnum):
     TOGETHER = "what it depends on was restarted (depends_on: restart: true)"
 
 
+# a stop by the engine, a failed start and a lost network say nothing of the service itself
+NO_DEATH_OF_ITS_OWN = frozenset({Cause.CANT_START, Cause.ORPHAN, Cause.ENGINE})
 NO_END = frozenset({Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE})  # of a run
 
 
@@ -1817,11 +1819,12 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Restarts and deaths of a service since it last proved itself, or was taken in hand by
-    somebody."""
+    """Restarts and deaths of a service since it last proved itself. `refund_at`: where somebody else
+    has started it, when it will have lived long enough for its restarts to be forgotten."""
 
     attempts: int = 0
     died_at: tuple[float, ...] = ()
+    refund_at: float | None = None
 
     @property
     def proof(self) -> float:
@@ -1836,6 +1839,19 @@ class Budget:
     def spent(self) -> Budget:
         """With one restart more."""
         return replace(self, attempts=self.attempts + 1)
+
+    def started(self, back_at: float, ours: bool, now: float) -> Budget:
+        """At the beginning of a run: Docker's or Sentinel's doing, or somebody's."""
+        if ours:
+            return replace(self, refund_at=None)
+        begun = replace(self, died_at=self.recent(now))
+        return replace(begun, refund_at=back_at + begun.proof)
+
+    def lived(self, until_at: float) -> Budget:
+        """At the end of a run, or while it goes on: somebody's start has proven itself, or not."""
+        if self.refund_at is None or until_at < self.refund_at:
+            return self
+        return Budget(died_at=self.died_at)
 
     def recent(self, now: float) -> tuple[float, ...]:
         """When it died lately: three such deaths are a crash loop."""
@@ -1927,7 +1943,7 @@ class Watched:
         self.phase = phase
 
     def refund(self) -> None:
-        """Forget restarts and deaths: it has proven itself, or somebody took it in hand."""
+        """Forget restarts and deaths: it is another container, or what it died of is over."""
         self.budget = Budget()
         self.known_error = ""
         self.make_hope()
@@ -3439,16 +3455,30 @@ class Outages(Mapping[int, Outage]):
             if outage.root == before:
                 outage.root = key
 
-    def merge(self, one: Outage, other: Outage, root: str) -> None:
-        """Make two outages one. The one that was told first goes on; what was told of the other
-        points to it."""
-        keep, drop = sorted(
-            (one, other), key=lambda each: (each.standing is not Standing.TOLD, each.number)
-        )
-        told = self.story(drop)
+    def fold(self, drop: Outage, keep: Outage) -> None:
+        """An outage turns out to be a consequence of another: a root that falls after what depends
+        on it is worse than what people were told, so it is a message of its own."""
+        told = replace(self.story(drop), verdict=Verdict.FOLDED, consequences=(), logs=())
+        self._merge(drop, keep, told, "It is a consequence of")
+
+    def bequeath(self, drop: Outage, heirs: list[Watched], why: str) -> None:
+        """The root of an outage leaves it, and what it took with it is not back: that has a story
+        of its own from now on, and a message, unless all of it is muted."""
+        audible = [heir for heir in heirs if not heir.muted]
+        heir = [*audible, *heirs][0]
+        drop.flaps = 0
+        if drop.standing is not Standing.TOLD or not audible:
+            drop.root = heir.key
+            return
+        assert heir.incident
+        keep = self.begin(heir.key, heir.incident.began_at)
+        self._merge(drop, keep, self.story(drop), f"{why} What it took with it goes on as".strip())
+
+    def _merge(self, drop: Outage, keep: Outage, told: Notice, words: str) -> None:
+        """Make two outages one, which goes on as the second. What was told of the first points to
+        it."""
         for member in [*self.members(keep), *self.members(drop)]:
             self.services.changed(member)
-        keep.root = root
         keep.notice = keep.notice or drop.notice
         keep.back_at = keep.back_at or drop.back_at
         for member in self.members(drop):
@@ -3458,14 +3488,10 @@ class Outages(Mapping[int, Outage]):
             if member.key not in keep.members:
                 keep.members.append(member.key)
         drop.joined = keep
-        if drop is self.engine:
-            self.engine = keep
         self._forget(drop)
         if drop.standing is Standing.TOLD:
-            name = self.story(keep).name
-            plan = f"It is a consequence of {name}: see incident {keep.number}."
-            folded = replace(told, verdict=Verdict.FOLDED, open=False, consequences=(), logs=())
-            self.orders.add(Amend(replace(folded, plan=plan)))
+            plan = f"{words} {self.story(keep).name}: see incident {keep.number}."
+            self.orders.add(Amend(replace(told, plan=plan, open=False)))
         self.changed(keep)
 
     def carry_on(self, outage: Outage, missing: list[Watched]) -> None:
@@ -3670,14 +3696,14 @@ class Stories:
             assert child.incident
             near = now - child.incident.notice.at <= SHADOW
             if near and self._leads_another(child, outage):
-                self.outages.merge(child.incident.outage, outage, outage.root)
+                self.outages.fold(child.incident.outage, outage)
         for parent, _ in self.services.above(service):
             outage = service.incident.outage
             above = parent.incident.outage if parent.incident else None
             if above is None or not self._leads_another(service, above):
                 continue
             if not (parent.is_back and above.flaps):
-                self.outages.merge(outage, above, above.root)
+                self.outages.fold(outage, above)
         self._resume(service, service.incident.outage)
 
     def _resume(self, service: Watched, outage: Outage) -> None:
@@ -3711,14 +3737,15 @@ class Stories:
         incident = service.incident
         if incident is None:
             return
+        others = [other for other in self.outages.members(incident.outage) if other is not service]
+        missing = [other for other in others if not other.is_back]
+        if incident.outage.root == service.key and missing:
+            self.outages.bequeath(incident.outage, self.services.roots_first(missing), why)
         service.incident = None
         self.services.changed(service)
         outage = incident.outage
         outage.members.remove(service.key)
-        missing = [member for member in self.outages.members(outage) if not member.is_back]
-        if outage.root == service.key and missing:
-            outage.root = self.services.roots_first(missing)[0].key
-        elif outage.root == service.key or not (outage.members or outage is self.outages.engine):
+        if outage.root == service.key or not (outage.members or outage is self.outages.engine):
             self._end_without(service, incident, why, now)
             return
         self.outages.changed(outage)
@@ -3762,7 +3789,7 @@ class Stories:
         self.outages.end(outage)
         for member in members:
             if member.is_back:
-                self._note_end(member, now)
+                self._end_well(member, member.key == outage.root, now)
         missing = [member for member in members if not member.is_back]
         if missing:
             self.outages.carry_on(outage, missing)
@@ -3834,10 +3861,13 @@ class Stories:
             over = replace(story, plan="", recovered=downtime, open=False, over_at=back_at)
             self.orders.add(Amend(over))
 
-    def _note_end(self, service: Watched, now: float) -> None:
-        """A service's incident has ended well: that counts as one if it flaps."""
+    def _end_well(self, service: Watched, is_root: bool, now: float) -> None:
+        """A service's incident has ended well. If it died for its own reason, that counts as one
+        if it flaps."""
+        incident = service.incident
         service.incident = None
-        service.incident_ends_at = [*service.incident_ends_at, now][-FLAPS:]
+        if is_root and incident and incident.notice.cause is not Cause.ENGINE:
+            service.incident_ends_at = [*service.incident_ends_at, now][-FLAPS:]
         self.services.changed(service)
 
     def outage_due(self, number: str, now: float) -> None:
@@ -3931,11 +3961,12 @@ HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still doe
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is done about a service that is down: in words, the phase that this is, and until when
-    that lasts."""
+    that lasts. `tried`: how many restarts did not help, where that is why it is given up."""
 
     words: str
     phase: Phase
     due: float = math.inf
+    tried: int = 0
 
 
 class Healing:
@@ -3965,8 +3996,13 @@ class Healing:
             names = listed(parent.container.short for parent in holders)
             return Plan(f"Waits for {names}.", Phase.HELD, now + HELD_LOOK)
         attempts, most = service.budget.attempts, service.policy.max_restarts
+        if not most:
+            return self._not_restarted("it is to be restarted 0 times (max-restarts)")
+        if self.makes_up(service):
+            return Plan("Restarting it now.", Phase.BACKOFF, now)
         if attempts >= most:
-            return self._not_restarted(f"{counted(attempts, 'restart')} did not help")
+            words = f"{counted(attempts, 'restart')} did not help"
+            return replace(self._not_restarted(words), tried=attempts)
         delay = delay_before(attempts)
         when = f"in {span(delay)}" if delay else "now"
         words = f"Restarting it {when} (attempt {attempts + 1} of {most})."
@@ -3990,6 +4026,14 @@ class Healing:
         if not service.policy.heal or self.link.facts.forbidden:
             return False
         return service.budget.attempts < service.policy.max_restarts
+
+    def makes_up(self, service: Watched) -> bool:
+        """Whether a restart only makes up for what the engine did not bring back: that is no try to
+        mend it, and spends nothing."""
+        incident = service.incident
+        if incident is None or incident.attempts:
+            return False
+        return incident.notice.cause is Cause.ENGINE
 
     def _not_restarted(self, why: str) -> Plan:
         return Plan(f"Not restarted: {why}.", Phase.GAVE_UP)
@@ -4186,7 +4230,7 @@ class Lives:
             return
         death, cause = fall.death, fall.cause
         self.refund_if_proven(service, death.at)
-        if cause not in (Cause.CANT_START, Cause.ORPHAN):
+        if cause not in NO_DEATH_OF_ITS_OWN:
             service.budget = service.budget.died(now, death.times)
         notice = notice_of(service, fall.verdict, death.at, cause)
         joined = outage.current if outage else None
@@ -4244,15 +4288,27 @@ class Lives:
             logs=probe if container.sick else service.logs,
         )
         if verdict is Verdict.CRASH_LOOP:
-            recent = service.budget.recent(now)
-            notice = replace(notice, deaths=len(recent), downtime=now - recent[0])
+            deaths, within = self._deaths_of_loop(service, now)
+            notice = replace(notice, deaths=deaths, downtime=within)
         return notice
 
+    def _deaths_of_loop(self, service: Watched, now: float) -> tuple[int, float]:
+        """How often it died, and within how long: in this incident, or lately, whichever is
+        more."""
+        recent, incident = service.budget.recent(now), service.incident
+        if incident and incident.deaths >= len(recent):
+            return incident.deaths, now - incident.began_at
+        return len(recent), now - recent[0]
+
     def refund_if_proven(self, service: Watched, at: float) -> None:
-        """Ten minutes of proven life give the restart budget back."""
+        """Ten minutes of proven life give the restart budget back, and the proof of a run that
+        somebody else has begun."""
+        budget = service.budget.lived(at)
         proved_at = service.proved_at
         if service.is_back and proved_at and at - proved_at >= REFUND_AFTER:
-            service.budget = Budget()
+            budget = Budget()
+        if budget != service.budget:
+            service.budget = budget
             self.services.changed(service)
 
     # Waiting, and restarts
@@ -4264,7 +4320,7 @@ class Lives:
         service.move(plan.phase)
         self.outages.update(service, plan.words)
         if plan.phase is Phase.GAVE_UP:
-            self._give_up(service, plan.words, now)
+            self._give_up(service, plan, now)
         elif plan.due <= now:
             self.attempt(service, now)
         else:
@@ -4290,16 +4346,18 @@ class Lives:
         if service.muted:
             self.timers.park(Rule.PHASE, service.key, now)
             return
-        service.budget = service.budget.spent()
+        tries = ""
+        if not self.healing.makes_up(service):
+            service.budget = service.budget.spent()
+            tries = f" (attempt {service.budget.attempts} of {service.policy.max_restarts})"
         incident = service.incident
         if incident:
             incident.attempts += 1
-        tries = f"attempt {service.budget.attempts} of {service.policy.max_restarts}"
-        self.outages.update(service, f"Restarting it now ({tries}).")
+        self.outages.update(service, f"Restarting it now{tries}.")
         service.move(Phase.RESTARTING)
         service.call = Call(container.id)
         self.timers.cancel(service.key, Rule.PHASE)
-        self.orders.log("info", f"restarting {container.name} ({tries})")
+        self.orders.log("info", f"restarting {container.name}{tries}")
         self.orders.add(Count("restarts", service.key))
         self.orders.add(
             Restart(
@@ -4311,22 +4369,23 @@ class Lives:
             )
         )
 
-    def _give_up(self, service: Watched, plan: str, now: float) -> None:
-        """Stop trying. It is told where something was tried; else the first red has said it
-        already."""
+    def _give_up(self, service: Watched, plan: Plan, now: float) -> None:
+        """Stop trying. It is told where something was tried in this incident, or lately; else the
+        first red has said it already."""
         self.timers.cancel(service.key, Rule.PHASE)
         incident = service.incident
         if incident is None:
             return
-        if service.budget.attempts and incident.notice.verdict is not Verdict.ORPHANED:
+        tried = max(plan.tried, incident.attempts)
+        if tried and incident.notice.verdict not in (Verdict.ORPHANED, Verdict.VANISHED):
             known = service.known_error
             incident.notice = replace(
                 incident.notice,
                 verdict=Verdict.GAVE_UP,
                 exit_code=None if known else incident.notice.exit_code,
-                plan=plan,
+                plan=plan.words,
                 error=known,
-                attempts=service.budget.attempts,
+                attempts=tried,
             )
         self.stories.check_over(incident.outage, now)
 
@@ -4388,18 +4447,20 @@ class Lives:
     def came_back(
         self, service: Watched, now: float, ours: bool, started_time: float = 0.0
     ) -> None:
-        """It runs again. Somebody's own start refunds the restart budget; Docker's and Sentinel's
-        do not."""
+        """It runs again. Somebody's own start refunds the restart budget once it has proven itself;
+        Docker's and Sentinel's do not."""
         container, incident = service.container, service.incident
         replaced = service.phase is Phase.SUSPECT and incident is None
         if not ours:
-            service.refund()
+            service.known_error = ""
+            service.make_hope()
         run = service.run = self.runs.of(container)
         if incident and not service.is_back and incident.notice.verdict is not Verdict.RESTARTED:
             run.follows_death = True
         service.deploy = None
         service.move(Phase.UP if replaced else Phase.PROVING)
         service.back_at = self.runs.moment(started_time or container.started_time, now)
+        service.budget = service.budget.started(service.back_at, ours, now)
         self.services.changed(service)
         self.timers.cancel(service.key, Rule.PHASE, Rule.FORGET)
         self.timers.set(Rule.DEPENDANTS, service.key, now + FIRST_PROOF)
@@ -5069,13 +5130,14 @@ class Looks:
             return
         service.move(Phase.UP)
         service.proved_at = now
+        self.lives.refund_if_proven(service, now)
         service.known_error = ""
         self.services.changed(service)
         self.timers.cancel(service.key, Rule.PHASE)
         self.dependants.wake(service, now)
         incident = service.incident
         service.make_hope()
-        if incident:
+        if incident and service.phase is Phase.UP:  # else it is restarted with what it depends on
             incident.back_at = service.back_at
             self.stories.back(service, incident, now)
 
@@ -6318,8 +6380,9 @@ def headline(notice: Notice) -> str:
         case Verdict.STOPPED:
             return f"{name} was {notice.cause}{ended}"
         case Verdict.CRASH_LOOP:
-            times, within = counted(notice.deaths, "time"), span(notice.downtime or 0.0)
-            return f"{name} is in a CRASH LOOP — {how}, died {times} in {within}"
+            times, within = counted(notice.deaths, "time"), notice.downtime or 0.0
+            died = f"died {times} in {span(within)}" if within >= 1.0 else f"died {times}"
+            return f"{name} is in a CRASH LOOP — {how}, {died}"
         case Verdict.GAVE_UP:
             tries = counted(notice.attempts, "restart")
             return f"{name} stays down{ended}, gave up after {tries}"

@@ -26,7 +26,7 @@ from support.cast import (
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
-from sentinel import Health, Phase, Verdict
+from sentinel import Cause, Health, Phase, Verdict
 
 # ─── What is not to be restarted ──────────────────────────────────────────────────────────────────────────────
 
@@ -148,6 +148,55 @@ def test_an_operators_own_start_refunds_the_budget(pause: float) -> None:
     stopped = [] if pause < 30 else [(90, "", "Stopped web")]
     play(World("web", **ONE), *SPENT, (60, "stop web"), *stopped, (60 + pause, "start web"),
          (200, "web exits 1", "DEAD web", "start web"))
+
+
+def test_a_start_by_others_gives_no_budget_before_it_has_proven_itself() -> None:
+    """A systemd unit, or a script, that starts it each time it ends: whoever restarts it, three deaths are a loop."""
+    world = World("web")
+    world.doom["web"] = (2.0, 1)
+    play(world, (0, "web exits 1", "DEAD web", "start web"))
+
+    def unit() -> None:
+        if world.find("web").status == "exited":
+            world.start("web")
+        world.later(3.0, unit)
+
+    unit()
+    world.advance(START + 600)
+    assert world.done == ["DEAD web exit 1", "start web", "CRASH LOOP web exit 1"]
+    loop = next(notice for notice in world.reds.values())
+    assert loop.deaths > 100 and loop.downtime == pytest.approx(600.0, abs=5.0)
+
+
+def test_an_operators_start_that_dies_at_once_is_not_healed_again() -> None:
+    world = World("web", **ONE)
+    world.doom["web"] = (1.0, 1)
+    play(world, (0, "web exits 1", "DEAD web", "start web", "GAVE UP web"), (60, "start web"), (HOUR, ""))
+    assert world.phase("web") is Phase.GAVE_UP
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_is_not_restarted_for_another_reason_is_not_said_to_have_been_tried(code: int) -> None:
+    """The restart of the incident before, which has ended well, is none of this one's."""
+    world = play(World("web"), *SPENT, (60, f"web exits {code}", f"DEAD web exit {code}"), (64, ""))
+    assert world.notices[-1].verdict is Verdict.DEAD
+
+
+def test_a_budget_of_nothing_is_not_said_to_have_been_spent() -> None:
+    world = play(World("web", max_restarts=0), (0, "web exits 1", "DEAD web"), (HOUR, ""))
+    assert world.notices[0].plan == "Not restarted: it is to be restarted 0 times (max-restarts)."
+
+
+def test_what_vanishes_after_a_restart_did_not_give_up() -> None:
+    play(World("web", "db"), *SPENT, (60, "recreate web lost"), (90, "", "VANISHED web"), (HOUR, ""))
+
+
+def test_stops_by_the_engine_are_no_deaths_of_a_service() -> None:
+    """One crash and two restarts of the engine are no crash loop, and spend no budget."""
+    started = f"DEAD web exit 0 {Cause.ENGINE}", "start web", "Recovered web"
+    world = play(World("web", **ONE), *SPENT, (20, "goodbye"), (25, "returns", *started),
+                 (60, "goodbye"), (65, "returns", *started), (200, ""))
+    assert [notice.plan for notice in world.notices if notice.cause is Cause.ENGINE] == ["Restarting it now."] * 2
 
 
 def test_a_pause_does_not_refund_the_budget() -> None:
@@ -385,7 +434,7 @@ def test_who_is_restarted_with_one_that_is_itself_to_be_restarted_waits_for_it()
         return {"com.docker.compose.depends_on": f"{name}:service_started:true"}
 
     world = World("db", service("api", labels=needs("db")), service("web", labels=needs("api")))
-    play(world, (0, "api exits 1", "DEAD api", "start api"), (2, "db exits 1", "DEAD db", "start db"))
+    play(world, (0, "api exits 1", "DEAD api", "start api"), (2, "db exits 1", "DEAD db", "Folded api", "start db"))
     world.restart_delay = 3.0
     world.advance(START + 9.0)
     assert "restart api" in world.done and "restart web" not in world.done

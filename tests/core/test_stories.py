@@ -92,15 +92,16 @@ def test_what_a_root_took_with_it_is_started_in_order() -> None:
     check_peace(world)
 
 
-def test_in_a_star_whose_root_dies_last_the_first_message_is_taken_over_and_the_second_folded() -> None:
+def test_a_root_that_falls_after_what_it_takes_with_it_is_a_new_message() -> None:
+    """Something is worse than people were told, so their phones have to buzz; the first reds point to it."""
     world = World(child("b", "root"), child("c", "root"), "root")
     play(world,
          (0, "b exits 1", "DEAD b", "start b"),
          (1, "c exits 1", "DEAD c", "start c"),
-         (2, "root exits 1", "DEAD root", "Folded c", "start root", "Recovered root"),
+         (2, "root exits 1", "DEAD root", "Folded b", "Folded c", "start root", "Recovered root"),
          (60, ""))
-    assert world.reds[1].name == "root" and sorted(chains(world.reds[1])) == ["b ← root", "c ← root"]
-    assert "incident 1" in last_plan(world, 2)
+    assert world.reds[3].name == "root" and sorted(chains(world.reds[3])) == ["b ← root", "c ← root"]
+    assert [last_plan(world, number) for number in (1, 2)] == ["It is a consequence of root: see incident 3."] * 2
     check_peace(world)
 
 
@@ -209,7 +210,10 @@ def test_an_operator_who_stops_the_root_ends_its_part_and_a_later_start_brings_t
     play(world, (0, "db exits 1, api exits 1", "DEAD db"), (1, "", "CRASH LOOP db"),
          (20, "stop db", "DEAD api", "Stopped db"), (100, ""))
     assert world.phase("db") is Phase.STOPPED and world.phase("api") in WAITING
-    assert world.reds[1].name == "api" and last_plan(world) == "Waits for db."
+    old, new = world.reds.values()
+    assert (old.name, old.open, old.plan) == (
+        "db", False, "It was stopped on purpose. What it took with it goes on as api: see incident 2.")
+    assert (new.name, new.open, new.plan) == ("api", True, "Waits for db."), "a message of its own: phones buzz"
     mend(world)
     play(world, (200, "start db"), (205, "", "start api"), (210, "", "Recovered api"), (HOUR, ""))
     check_peace(world)
@@ -336,3 +340,37 @@ def test_a_root_that_is_paused_while_its_consequences_are_waited_for_is_not_call
         world.start("api")
     world.advance(START + 4000)
     assert [line for line in world.done if line.startswith("Recovered")]
+
+
+# ─── Flapping is a service's own ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_root_does_not_inherit_the_flapping_of_what_it_takes_with_it() -> None:
+    """api has failed twice for its own reasons within the hour; then db dies for the first time, and api with it."""
+    world = World("db", child("api", "db"))
+    play(world, (0, "api exits 1", "DEAD api", "start api", "Recovered api"),
+         (700, "api exits 1", "DEAD api", "start api", "Recovered api"),
+         (1400, "api exits 1", "DEAD api", "start api"),
+         (1402, "db exits 1", "DEAD db", "Folded api", "start db", "Recovered db"), (1500, ""))
+    assert not world.reds[4].flaps
+
+
+def test_consequences_are_no_flaps() -> None:
+    world = World("db", child("api", "db"))
+    world.begin()
+    for index in range(3):
+        for name in ("db", "api"):
+            world.happen(f"{name} exits 1")
+        world.advance(START + 700 * (index + 1))
+    assert [notice.flaps for notice in reds(world)] == [0, 0, 3]
+    play(world, (6000, ""), (6001, "api exits 1", "DEAD api", "start api"), (6006, "", "Recovered api"))
+
+
+def test_a_root_that_falls_while_another_story_is_open_is_a_new_message() -> None:
+    """api had crash-looped and ran again, its proof not over; then db failed for its own reason."""
+    world = World("db", child("api", "db"))
+    world.doom["api"] = (1.0, 1)
+    play(world, (0, "api exits 1", "DEAD api", "start api", "start api", "CRASH LOOP api"), (8, mend), (17, "", "start api"))
+    world.advance(START + 25)
+    assert world.phase("api") is Phase.PROVING
+    play(world, (25, "db exits 1", "DEAD db", "Folded api", "start db"), (26, ""))

@@ -99,6 +99,7 @@ class World:
         self.look_delay, self.look_age, self.restart_delay = 0.0, 0.0, 0.0
         self.doom: dict[str, tuple[float, int]] = {}  # each run ends after so long, with this code
         self.broken: dict[str, str] = {}  # the engine can't start it, in these words
+        self.stopping: set[str] = set()  # containers that somebody is stopping
         self.stop_takes: dict[str, float] = {}  # how long it takes its time at a stop
         self.sick: dict[str, float] = {}  # becomes unhealthy so long after each start, not healthy after one second
         self.retries: dict[str, int] = {}  # on-failure:N
@@ -370,12 +371,10 @@ class World:
         self.event("kill", container.id, signal=container.stop_signal)
         takes = self.stop_takes.get(container.name, 0.0)
         patient = takes <= container.stop_timeout
-
-        def stopped() -> None:
-            self.event("stop", container.id)
-            then()
+        self.stopping.add(container.id)
 
         def finish() -> None:
+            self.stopping.discard(container.id)
             current = self.containers.get(container.id)
             if current is None or current.started_time != container.started_time or current.status == "exited":
                 return then()
@@ -383,18 +382,26 @@ class World:
                 self.event("kill", container.id, signal=9)
             code = 0 if patient else 137
             self.ended(container, code)
-            if self.engine_version >= 23:
-                self.event("stop", container.id)
-                self.event("die", container.id, exit_code=code)
-                then()
-            else:
-                self.event("die", container.id, exit_code=code)
-                self.later(0.014, stopped)
+            self.tell_stop(container.id, code, then)
 
         if takes:
             self.later(min(takes, container.stop_timeout), finish)
         else:
             finish()
+
+    def tell_stop(self, container_id: str, code: int, then: Callable[[], None] = lambda: None) -> None:
+        """A container ended that somebody stops."""
+        def stopped() -> None:
+            self.event("stop", container_id)
+            then()
+
+        if self.engine_version >= 23:
+            self.event("stop", container_id)
+            self.event("die", container_id, exit_code=code)
+            then()
+        else:
+            self.event("die", container_id, exit_code=code)
+            self.later(0.014, stopped)
 
     def destroy(self, container_id: str) -> None:
         """Remove a container that is down."""
@@ -411,7 +418,11 @@ class World:
                                                           and container.restart_count < retries)
         if not kept or self.killed.get(container.id) or container.auto_remove:
             self.ended(container, code, oom=oom)
-            self.event("die", container.id, exit_code=code)
+            if container.id in self.stopping:
+                self.stopping.discard(container.id)
+                self.tell_stop(container.id, code)
+            else:
+                self.event("die", container.id, exit_code=code)
             if container.auto_remove:
                 self.later(0.01, lambda: self.destroy(container.id))
             return
@@ -682,10 +693,13 @@ class World:
             return
         if job.alive and EPOCH + self.now - container.started_time >= sentinel.REFUND_AFTER:
             self.tries.pop(job.key, None)
-        self.tries[job.key] = self.tries.get(job.key, 0) + 1
+        incident = self.watchdog.services[job.key].incident
+        if not (incident and incident.attempts == 1 and incident.notice.cause is sentinel.Cause.ENGINE):
+            self.tries[job.key] = self.tries.get(job.key, 0) + 1
         policy, _ = sentinel.policy_of(container, self.settings, self.me)
         assert not self.is_muted(container), f"{job.key} is muted"
-        assert self.tries[job.key] <= policy.max_restarts, f"{job.key} is restarted {self.tries[job.key]} times"
+        tries = self.tries.get(job.key, 0)
+        assert tries <= policy.max_restarts, f"{job.key} is restarted {tries} times"
         assert policy.watch and policy.heal, f"{job.key} is not to be restarted"
         unknown = job.id in self.looking
         assert unknown or self.settings.stops == "alert" or job.id not in self.on_purpose, f"{job.key} is down on purpose"

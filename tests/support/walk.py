@@ -424,6 +424,8 @@ class Walk:
             world.recreate(name)
         elif here[-1].status == "paused":
             world.unpause(name)
+            if here[-1].network_target:  # its owner may have been restarted meanwhile
+                world.restart(name)
         elif here[-1].network_target and here[-1].status == "running":
             world.restart(name)
         elif here[-1].status != "running":
