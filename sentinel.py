@@ -1900,6 +1900,7 @@ class Watched:
     budget: Budget = Budget()
     call: Call | None = None
     hush: Hush = Hush.NONE
+    fell_at: float | None = None  # while it was muted
     known_error: str = ""  # the engine's words at the last failed start
     network_parent: str = ""  # the service whose network it shares
     proved_at: float | None = None
@@ -4226,7 +4227,7 @@ class Lives:
         """A service is down and nobody wanted it: tell, in the outage that it belongs to, and see
         to its return."""
         if service.muted:
-            self._fall_muted(service, now)
+            self._fall_muted(service, fall.death.at, now)
             return
         death, cause = fall.death, fall.cause
         self.refund_if_proven(service, death.at)
@@ -4253,9 +4254,11 @@ class Lives:
     def _loops(self, service: Watched, now: float) -> bool:
         return len(service.budget.recent(now)) >= LOOP_DEATHS
 
-    def _fall_muted(self, service: Watched, now: float) -> None:
+    def _fall_muted(self, service: Watched, at: float, now: float) -> None:
         """Nothing is told, and nothing done, until the end of the mute."""
         service.hush = Hush.DIED
+        if service.fell_at is None:
+            service.fell_at = at
         if service.phase is Phase.MISSING:  # the end of the mute tells it as gone
             self._be_gone(service, now)
         self.rest(service)
@@ -4458,6 +4461,7 @@ class Lives:
         if incident and not service.is_back and incident.notice.verdict is not Verdict.RESTARTED:
             run.follows_death = True
         service.deploy = None
+        service.fell_at = None
         service.move(Phase.UP if replaced else Phase.PROVING)
         service.back_at = self.runs.moment(started_time or container.started_time, now)
         service.budget = service.budget.started(service.back_at, ours, now)
@@ -5483,6 +5487,8 @@ class Silences:
         if self.settings.stops == "ignore":
             stopped, gone = [], []
         self._tell(died, stopped, gone, now)
+        for service in ended:
+            service.fell_at = None
         self._mind_next(Rule.UNMUTE, Rule.MUTE, now)
 
     def _stopped_in_it(self, service: Watched) -> bool:
@@ -5528,12 +5534,15 @@ class Silences:
         )
         outage = None
         if any(service.incident is None for service in died):
-            outage = self.outages.begin("", now)
+            outage = self.outages.begin("", min(service.fell_at or now for service in died))
             outage.notice = notice
         elif stopped or gone:
             self.outages.tell(notice)
         for service in self.services.roots_first(died):
-            self.lives.fall(service, self._hidden_fall(service, now), now, outage)
+            fall = self._hidden_fall(service, now)
+            fell_at = fall.death.at if service.fell_at is None else service.fell_at
+            fall = replace(fall, death=replace(fall.death, at=fell_at))
+            self.lives.fall(service, fall, now, outage)
 
     def _hidden_fall(self, service: Watched, now: float) -> Fall:
         """Why a service is down that died while it was muted."""
@@ -6461,8 +6470,10 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
         lines.append(("Incident", died))
     back = [took.chain[0] for took in notice.consequences if took.back]
     missing = [took.chain[0] for took in notice.consequences if not took.back]
-    if recovered:
+    if recovered and notice.container:
         lines.append(("Back with it", listed(back)))
+    elif recovered and len(notice.consequences) > 1:  # else the title has its name
+        lines.append(("Back", listed(back)))
     if notice.verdict is Verdict.GAVE_UP:
         lines.append(("Takes with it", listed(missing)))
     if notice.recovered is not None:
@@ -6624,6 +6635,7 @@ FOREIGN = (  # lines whose text others wrote: no markdown in it
     "Stopped",
     "Gone",
     "Back with it",
+    "Back",
     "Not back",
     "Takes with it",
     "Already down",

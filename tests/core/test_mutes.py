@@ -81,6 +81,17 @@ def test_unmute_ends_a_mute_at_once() -> None:
          (25, "", "Recovered web"), (2000, ""))
 
 
+@pytest.mark.parametrize("what", ["web exits 1", "web unhealthy"])
+def test_what_died_while_it_was_muted_has_been_down_since_then(what: str) -> None:
+    world = World(probed("web"), "db")
+    play(world, (0, "mute all 1000"), (10, what))
+    world.advance(START + 1100)
+    red, green = world.notices
+    assert (red.verdict, green.verdict) == (Verdict.STILL_DOWN, Verdict.RECOVERED)
+    assert green.downtime is not None and green.downtime >= 990.0, "since it died, not since the end of the mute"
+    assert sentinel.outcome_lines(green) == [("Incident", "1 death, 1 restart by Sentinel")], "not back with itself"
+
+
 @pytest.mark.parametrize("deeds", [
     "stop web, start web", "web exits 1, start web", "recreate web", "restart web", "remove web, compose_up web",
     "kill web, start web", "pause web, unpause web",

@@ -241,7 +241,7 @@ def told_names(title: str, text: str, colour: int, names: Iterable[str]) -> tupl
             chain = line[2:].strip("`").partition("`")[0].partition(" ← ")[0]
             skipped = listing == "Not back" if colour == GREEN else "restarted with it" in line
             kept.append("" if skipped else chain)
-        elif not label or label[1] in ("Services", "Back with it", "Stopped", "Gone"):
+        elif not label or label[1] in ("Services", "Back with it", "Back", "Stopped", "Gone"):
             kept.append(line.partition(" · not back: ")[0] if colour == GREEN else line)
     whole = "\n".join(kept)
     return tuple(name for name in names if any(
