@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fake_engine import (
@@ -388,6 +389,53 @@ def test_a_log_driver_that_can_not_be_read_costs_the_log_only(fake: FakeEngine) 
     looked = Engine(fake.host).look(web.id)
     assert looked.logs == () and looked.container is not None and looked.container.exit_code == 3
     assert fake.called("GET", "/logs")[-1].status == 501
+
+
+# ── An answer that never ends ─────────────────────────────────────────────────────────────────────────────────
+
+HURRY = 40.0  # Sentinel's seconds in one of ours
+
+
+class Hurried:
+    """A clock that runs ahead."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.began + (time.monotonic() - self.began) * HURRY
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentinel's clock and timers run ahead; what a socket waits for is as long as ever."""
+    timer = threading.Timer
+    monkeypatch.setattr(sentinel, "time", Hurried())
+    monkeypatch.setattr(threading, "Timer", lambda seconds, *words, **more: timer(seconds / HURRY, *words, **more))
+
+
+@pytest.mark.parametrize(("path", "ask"), [
+    ("/json$", lambda engine, web: engine.look(web.id)), ("/logs", lambda engine, web: engine.look(web.id)),
+    ("/containers/json", lambda engine, web: engine.list_all()), ("/start", lambda engine, web: engine.restart(job(web))),
+    ("/json$", lambda engine, web: engine.restart(job(web)))],
+    ids=["look", "look at logs", "listing", "start", "look before a start"])
+def test_an_answer_that_drips_is_given_up(fake: FakeEngine, hurried: None, path: str, ask: Any) -> None:
+    """Each byte comes in time for a socket's own timeout: as from an engine or a proxy that is at the end of its tether."""
+    web = fake.add("web", running=False, exit_code=3)
+    fake.log(web, *("line" * 50 for _ in range(50)))
+    if path == "/start":  # whose usual answer is short
+        fake.answer(path, 500, {"message": "x" * 5000}).drip = 0.03
+    else:
+        fake.drip(path, 0.03)
+    seen: list[Any] = []
+    worker = threading.Thread(target=lambda: seen.append(ask(Engine(fake.host), web)), daemon=True)
+    worker.start()
+    worker.join(300 / HURRY)
+    fake.heal()
+    assert seen, "it is waited for after five minutes"
 
 
 # ── Who am I ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB, child
-from support.scenario import EPOCH, START, World, play, probed, service
+from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB, child, lodger, needs
+from support.scenario import EPOCH, START, Lawless, World, play, probed, service
 
 import sentinel
 from sentinel import Cause, Health, Listed, Looked, Phase, Row, Verdict
@@ -275,6 +275,11 @@ def test_an_update_that_begins_as_a_stop_settles_has_a_settle_time_of_its_own(
     """Found by random life on an engine."""
     world = World("web", "db")
     play(world, (0, "web stop"), (moment, "recreate web unstarted"), (moment + 0.5, "web start"), (moment + 90, ""))
+
+
+def test_who_vanished_is_still_reminded_of_while_its_project_lives_on() -> None:
+    world = World("web", "db", remind=4.0 * HOUR)
+    play(world, (1, "recreate web lost", "VANISHED web", "STILL DOWN web"), (5 * HOUR, ""))
 
 
 # ─── What is seen late ────────────────────────────────────────────────────────────────────────────────────────
@@ -726,3 +731,191 @@ def test_what_could_not_start_and_runs_unseen_is_stopped_by_an_operator_for_good
     world.advance(START + 500)
     assert not [line for line in world.done[mark:] if line.startswith(("start", "restart", "DEAD"))], world.done[mark:]
     assert world.phase("web") is Phase.STOPPED
+
+
+# ─── Anything in any phase ────────────────────────────────────────────────────────────────────────────────────
+
+Way = Callable[[Lawless], None]
+WAYS: dict[str, tuple[Phase, Way]] = {}  # how web comes into a phase; each is begun with vpn and db beside it
+ALONE, ON_VPN = service("web"), lodger("web")
+
+
+def way(phase: Phase, container: sentinel.Container = ALONE) -> Callable[[Way], Way]:
+    """A way into a phase, of a service made like this."""
+
+    def made(do: Way) -> Way:
+        def begin(world: Lawless) -> None:
+            world.containers[container.id] = world.made["web"] = container
+            world.begin()
+            do(world)
+            world.settle()
+
+        WAYS[do.__name__] = phase, begin
+        return do
+
+    return made
+
+
+@way(Phase.UP)
+def up(world: Lawless) -> None:
+    pass
+
+
+@way(Phase.SUSPECT)
+def suspect(world: Lawless) -> None:
+    world.stop("web")
+
+
+@way(Phase.RESTARTING)
+def restarting(world: Lawless) -> None:
+    world.restart_delay = 50.0
+    world.exits("web", 1)
+
+
+@way(Phase.RESTARTING, probed("web"))
+def restarting_what_is_sick(world: Lawless) -> None:
+    world.restart_delay = 50.0
+    world.unhealthy("web")
+
+
+@way(Phase.RESTARTING, ON_VPN)
+def restarting_what_lives(world: Lawless) -> None:
+    world.restart_delay = 50.0
+    world.restart("vpn")
+    while world.phase("web") is not Phase.RESTARTING:
+        world.advance(world.now + 0.5)
+
+
+@way(Phase.PROVING)
+def proving(world: Lawless) -> None:
+    world.exits("web", 1)
+    world.advance(START + 1.0)
+
+
+@way(Phase.BACKOFF)
+def in_backoff(world: Lawless) -> None:
+    world.doom["web"] = 0.5, 1
+    world.exits("web", 1)
+    world.advance(START + 3.0)
+
+
+@way(Phase.HELD, ON_VPN)
+def held(world: Lawless) -> None:
+    world.broken["vpn"] = "no such file"
+    world.exits("vpn", 1)
+    world.advance(START + 1.0)
+    world.exits("web", 1)
+    world.advance(START + 3.0)
+
+
+@way(Phase.HELD, probed("web", labels=needs("vpn")))
+def held_and_sick(world: Lawless) -> None:
+    world.broken["vpn"] = "no such file"
+    world.exits("vpn", 1)
+    world.advance(START + 1.0)
+    world.unhealthy("web")
+    world.advance(START + 3.0)
+
+
+@way(Phase.DOCKER, service("web", "always"))
+def left_to_docker(world: Lawless) -> None:
+    world.doom["web"] = 0.5, 1
+    world.exits("web", 1)
+    world.advance(START + 20.0)
+
+
+@way(Phase.GAVE_UP)
+def gave_up(world: Lawless) -> None:
+    world.broken["web"] = "no such file"
+    world.exits("web", 1)
+    world.advance(START + 20.0)
+
+
+@way(Phase.STOPPED)
+def stopped(world: Lawless) -> None:
+    world.stop("web")
+    world.advance(START + 60.0)
+
+
+@way(Phase.GAVE_UP)
+def vanished(world: Lawless) -> None:
+    world.recreate("web", "lost")
+    world.advance(START + 60.0)
+
+
+@way(Phase.MISSING)
+def missing(world: Lawless) -> None:
+    world.remove("web")
+    world.advance(START + 2.0)
+
+
+@way(Phase.GONE)
+def gone(world: Lawless) -> None:
+    world.remove("web")
+    world.advance(START + 60.0)
+
+
+@way(Phase.UP, ON_VPN)
+def orphaned(world: Lawless) -> None:
+    world.recreate("vpn")
+    world.advance(START + 30.0)
+
+
+def happenings(world: Lawless) -> dict[str, sentinel.Observation]:
+    """All that may be seen of web, whether it makes sense or not."""
+    now = EPOCH + world.now
+    web = world.containers.get("web-1") or service("web")
+    ended, begun = {"finished_time": now - 0.1}, {"started_time": now - 0.2}
+    looks = {
+        "runs": replace(web, status="running"), "runs anew": replace(web, status="running", **begun),
+        "is sick": replace(web, status="running", health=Health.UNHEALTHY, failing_streak=3, **begun),
+        "has ended": replace(web, status="exited", exit_code=1, **ended),
+        "has ended with 0": replace(web, status="exited", exit_code=0, **ended),
+        "is tried by Docker": replace(web, status="restarting", restart_policy="always", restart_count=5, **ended),
+        "is paused": replace(web, status="paused"), "was never started": replace(web, status="created", started_time=0.0),
+        "can't be started": replace(web, status="exited", exit_code=128, error="no such device"),
+        "is being removed": replace(web, status="removing"), "is dead": replace(web, status="dead"), "is not there": None,
+        "has a successor": replace(web, id="web-9", status="running", **begun),
+        "has a successor that is down": replace(web, id="web-9", status="exited", exit_code=3, **begun, **ended)}
+    found: dict[str, sentinel.Observation] = {}
+    for how, container in looks.items():
+        found[f"looked at, it {how}"] = Looked(container.id if container else web.id, container)
+        for outcome in sentinel.Outcome:
+            answer = sentinel.Restarted("shop/web/1", web.id, outcome, "no", container)
+            found[f"restart {outcome.name.lower()}, it {how}"] = answer
+    labels = {**web.labels, "name": web.name, "image": "app"}
+    for action in ("create", "start", "die", "stop", "kill", "pause", "unpause", "destroy", "rename", "oom", "update",
+                   "health_status"):
+        found[action] = sentinel.Heard(action, web.id, round((now + 0.01) * 1e9), labels, signal=9, exit_code=1,
+                                       health=Health.UNHEALTHY)
+    for status in ("restarting", "exited", "running"):
+        rows = Row("db-1", "running", Health.NONE, False), Row(web.id, status, Health.NONE, False)
+        found[f"listed as {status}"] = Listed(rows, "", "box")
+    found["not listed"] = Listed((Row("db-1", "running", Health.NONE, False),), "", "box")
+    return found
+
+
+@pytest.mark.parametrize("muted", ["never", "before", "since then"])
+@pytest.mark.parametrize("into", WAYS)
+def test_no_happening_in_any_phase_ends_the_daemon_or_is_unforeseen(into: str, muted: str) -> None:
+    """A pair of phase and happening of which nobody has thought would be an error in the log."""
+    odd: dict[str, object] = {}
+    phase, begin = WAYS[into]
+    for name in happenings(Lawless("web")):
+        world = Lawless("vpn", "db", remind=0.0, poll_interval=600.0)
+        if muted == "before":
+            world.later(0.0, lambda world=world: world.mute("web", 300.0))
+        begin(world)
+        assert muted == "before" or world.watchdog.services["shop/web/1"].phase is phase
+        if muted == "since then":
+            world.mute("web", 300.0)
+        try:
+            world.observe(happenings(world)[name])
+            world.advance(world.now + 40.0)
+            world.advance(world.now + 900.0)
+        except Exception as error:
+            odd[name] = error
+        errors = [thing.text for _, _, thing in world.log if isinstance(thing, sentinel.Log) and "unforeseen" in thing.text]
+        if errors:
+            odd[name] = errors
+    assert not odd

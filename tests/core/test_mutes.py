@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import support.scenario
 from support import insides
-from support.cast import DAY, HOUR, JOB, NEEDS_DB, check_peace, child, greens, mend, reds
+from support.cast import DAY, HOUR, JOB, NEEDS_DB, check_peace, child, greens, lodger, mend, reds
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
@@ -283,6 +285,23 @@ def test_a_mute_begins_while_others_are_looked_at() -> None:
     assert [line for line in world.done if "web" in line] == []
 
 
+def test_a_refused_restart_of_what_was_muted_meanwhile_is_told_at_the_end_of_the_mute() -> None:
+    """Found by a reading of the code: it ended the daemon."""
+    world = World("vpn", lodger("app"), remind=0.0)
+    play(world, (0, ""))
+    world.restart_delay = 8.0
+    world.restart("vpn")
+    while world.phase("app") is not Phase.RESTARTING:
+        world.advance(world.now + 0.5)
+    world.broken["app"] = "cannot join network of a non running container"
+    world.mute("app", 3600.0)
+    world.advance(world.now + 120.0)
+    assert [line.split()[:2] for line in world.done] == [["Restarted", "app"], ["restart", "app"]]
+    world.broken.clear()
+    world.advance(START + 2 * HOUR)
+    assert world.done[2:] == ["STILL DOWN app", "start app", "Recovered app"], world.story()
+
+
 # ─── Quiet windows ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -333,3 +352,31 @@ def test_a_quiet_window_over_midnight_is_one(berlin: None) -> None:
     night, noon = datetime(2027, 3, 1, 23, 30).timestamp(), datetime(2027, 3, 1, 12, 0).timestamp()
     assert sentinel.quiet_until(((1380, 60),), night) == (night + 5400.0, night + 5400.0)
     assert sentinel.quiet_until(((1380, 60),), noon) == (0.0, noon + 39600.0)
+
+
+@pytest.mark.parametrize(("day", "hours"), [
+    (datetime(2027, 3, 27), 5), (datetime(2027, 10, 30), 7), (datetime(2027, 6, 1), 6)], ids=["spring", "autumn", "summer"])
+def test_a_quiet_window_ends_by_the_clock_on_the_wall_in_the_nights_of_the_change_of_time_too(
+    berlin: None, monkeypatch: pytest.MonkeyPatch, day: datetime, hours: int
+) -> None:
+    """Found by a reading of the code: in spring it ended at 06:00."""
+    evening = day.replace(hour=22).timestamp()
+    monkeypatch.setattr(support.scenario, "EPOCH", evening - START)
+    label = {"sentinel.quiet": "23:00-05:00"}
+    world = World(replace(service("web", labels=label), started_time=evening - 3600.0),
+                  replace(service("db"), started_time=evening - 3600.0), remind=0.0)
+    insides.set_calendar(world.watchdog, evening - START)
+    end = (1 + hours) * HOUR
+    play(world, (1.5 * HOUR, "web exits 1"), (end, "", "STILL DOWN web", "start web"), (end + 5, "", "Recovered web"),
+         (end + 60, "web exits 1", "DEAD web"))
+
+
+@pytest.mark.parametrize(("moment", "until"), [
+    (datetime(2027, 3, 27, 23, 30), 4.5), (datetime(2027, 3, 28, 1, 59), 2 + 1 / 60),
+    (datetime(2027, 3, 28, 3, 1), 2 - 1 / 60), (datetime(2027, 3, 28, 5, 0), 0),
+    (datetime(2027, 10, 30, 23, 30), 6.5), (datetime(2027, 10, 31, 2, 30), 3.5),
+    (datetime(2027, 10, 31, 2, 30, fold=1), 2.5), (datetime(2027, 10, 31, 5, 0), 0)])
+def test_the_length_of_a_quiet_window_knows_the_change_of_time(berlin: None, moment: datetime, until: float) -> None:
+    now_time = moment.timestamp()
+    until_time = sentinel.quiet_until(((1380, 300),), now_time)[0]
+    assert until_time == pytest.approx(now_time + until * HOUR if until else 0.0, abs=1.0)

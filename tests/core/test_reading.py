@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +151,25 @@ def test_a_stop_signal_is_read_as_image_authors_write_it(text: str, number: int)
 @pytest.mark.parametrize("word", ["SIGRTMIN+3", "RTMIN+3", "37"])
 def test_a_stop_signal_among_the_real_time_ones_is_understood(word: str) -> None:
     assert sentinel.signal_number(word, 15) == 37
+
+
+def test_a_stop_signal_that_this_machine_does_not_know_is_a_number_all_the_same() -> None:
+    """As SIGRTMIN+3, which is systemd's, on macOS. Found by a reading of the code: the look's worker broke."""
+    code = """if True:
+        import enum, signal
+        known = {one.name: one.value for one in signal.Signals if not one.name.startswith("SIGRT")}
+        signal.Signals = enum.IntEnum("Signals", known)
+        for name in ("SIGRTMIN", "SIGRTMAX"):
+            delattr(signal, name)
+        import sentinel
+        for word in ("SIGRTMIN", "SIGRTMIN+3", "RTMAX-2", "SIGQUIT", "SIGRTMIN+99"):
+            container = sentinel.container_of({"Id": "a", "Config": {"StopSignal": word}})
+            print(container.stop_signal)
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(sentinel.__file__).parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    numbers = done.stdout.split()
+    assert len(numbers) == 5 and all(map(str.isdecimal, numbers)) and numbers[3] == "3"
 
 
 # ─── Times ────────────────────────────────────────────────────────────────────────────────────────────────────

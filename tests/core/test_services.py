@@ -7,11 +7,25 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import DAY, HOUR, JOB, ONE, WAITS_FOR_JOB, chains, check_peace, child, greens, last_plan, mend, reds
+from support.cast import (
+    DAY,
+    HOUR,
+    JOB,
+    ONE,
+    WAITS_FOR_JOB,
+    chains,
+    check_peace,
+    child,
+    greens,
+    last_plan,
+    lodger,
+    mend,
+    reds,
+)
 from support.scenario import EPOCH, START, World, play, service
 
 import sentinel
-from sentinel import Container, Verdict
+from sentinel import Verdict
 
 # ─── Who is who ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -23,6 +37,39 @@ def test_a_service_keeps_its_record_when_its_container_is_replaced() -> None:
     world.doom.clear()
     play(world, (60, "recreate web", "Recovered web"), (HOUR, ""))
     assert world.notices[-1].incident == 1
+
+
+BARE = replace(service("web"), labels={})  # `docker run --name web`
+
+
+def test_what_is_renamed_and_what_takes_its_name_are_both_watched_though_no_event_tells_it() -> None:
+    """Found by a reading of the code: what had been renamed was never watched again."""
+    world = World(BARE, watch="all")
+    play(world, (0, ""))
+    world.happen("stream refused")
+    world.rename("web", "web-old")
+    world.advance(START + 1)
+    world.compose_up("web")
+    world.happen("stream allowed")
+    world.advance(START + 100)
+    assert sorted(watched.container.name for watched in world.watchdog.services.values()) == ["web", "web-old"]
+    play(world, (100, "web-old exits 3", "DEAD web-old exit 3", "start web", "Recovered web-old"),
+         (200, "web exits 4", "DEAD web exit 4", "start web", "Recovered web"), (HOUR, ""))
+
+
+@pytest.mark.parametrize("later", [True, False], ids=["made later", "there from the start"])
+def test_a_copy_that_has_the_labels_of_a_service_is_watched_beside_it(later: bool) -> None:
+    """`docker commit` copies labels; two containers that live never share a key."""
+    copy = replace(service("web"), id="copy-1", name="web-copy")
+    world = World("web", "db", *([] if later else [copy]))
+    play(world, (0, ""))
+    if later:
+        world.containers[copy.id] = replace(copy, status="created", started_time=0.0)
+        world.event("create", copy.id)
+        world.run(copy.id)
+    play(world, (60, "web-copy exits 3", "DEAD web-copy exit 3", "start copy", "Recovered web-copy"),
+         (120, "web exits 4", "DEAD web exit 4", "start web", "Recovered web"), (HOUR, ""))
+    assert sorted(watched.container.name for watched in world.watchdog.services.values()) == ["db", "web", "web-copy"]
 
 
 # ─── What is watched ──────────────────────────────────────────────────────────────────────────────────────────
@@ -145,11 +192,6 @@ def test_a_namesake_in_another_project_is_no_dependency() -> None:
     world.broken["other"] = "no such file"
     play(world, (0, "other exits 1", "DEAD other", "start other", "start other", "GAVE UP other"),
          (6, "web exits 1", "DEAD web", "start web"), (11, "", "Recovered web"))
-
-
-def lodger(name: str, parent: str = "vpn", **facts: object) -> Container:
-    """A service on another one's network."""
-    return service(name, network_mode=f"container:{parent}-1", **facts)
 
 
 def test_a_network_ties_services_of_two_projects() -> None:

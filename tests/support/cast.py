@@ -27,6 +27,11 @@ def child(name: str, *parents: str, policy: str = "no", **label: object) -> Cont
     return service(name, policy, labels=needs(*parents, **label))
 
 
+def lodger(name: str, parent: str = "vpn", **facts: object) -> Container:
+    """A service on another one's network."""
+    return service(name, network_mode=f"container:{parent}-1", **facts)
+
+
 def mend(world: World) -> None:
     """Nothing is broken any more."""
     world.broken.clear()

@@ -233,6 +233,7 @@ class Answer:
     method: str | None = None
     delay: float = 0.0
     act: bool = False
+    drip: float = 0.0
     released: threading.Event = field(default_factory=threading.Event)
 
     def matches(self, request: Request) -> bool:
@@ -556,6 +557,9 @@ class EngineServer:
 
     def _faulty(self, connection: socket.socket, request: Request, answer: Answer) -> bool:
         """Play a prepared answer; False when the request is to be handled as usual after a delay."""
+        if answer.drip:
+            self._drip(connection, request, answer)
+            return True
         if answer.reply is None and not answer.delay:
             self._note(request, 0)
             answer.released.wait()
@@ -568,6 +572,18 @@ class EngineServer:
             return False
         self._send(connection, request, answer.reply)
         return True
+
+    def _drip(self, connection: socket.socket, request: Request, answer: Answer) -> None:
+        """The usual answer, a byte at a time; the rest of it at once when the fault is taken back."""
+        reply = answer.reply or self.dispatch(request)
+        self._note(request, reply.status)
+        wire = _head(request, reply.status, {**self._headers(reply), "Content-Length": str(len(reply.body))}) + reply.body
+        with contextlib.suppress(OSError):  # the client has gone
+            for index in range(len(wire)):
+                connection.sendall(wire[index : index + 1])
+                if answer.released.wait(answer.drip):
+                    connection.sendall(wire[index + 1 :])
+                    break
 
     def _take_answer(self, request: Request) -> Answer | None:
         with self.lock:
@@ -805,13 +821,17 @@ class EngineServer:
         """Answer matching requests as usual, but late."""
         return self._add_answer(Answer(re.compile(path), None, times, method, seconds))
 
+    def drip(self, path: str, interval: float, times: int | None = None, method: str | None = None) -> Answer:
+        """Answer matching requests as usual, but a byte at a time, until heal()."""
+        return self._add_answer(Answer(re.compile(path), None, times, method, drip=interval))
+
     def _add_answer(self, answer: Answer) -> Answer:
         with self.lock:
             self._answers.append(answer)
         return answer
 
     def heal(self) -> None:
-        """Take back all of answer, refuse, hang, slow, deaf and stream_mode."""
+        """Take back all of answer, refuse, hang, slow, drip, deaf and stream_mode."""
         with self.lock:
             answers, self._answers = self._answers, []
             self.mode = StreamMode()
@@ -1557,25 +1577,30 @@ class FakeEngine(ContainerServer):
                 self._die(container, 137, keep=True)
             self._destroy(container)
 
-    def recreate(self, container: Container, start: bool = True, timeout: float | None = None,
-                 **changes: Any) -> Container:
-        """docker compose up after a change: the replacement is created before the old one is stopped."""
+    def replacement(self, container: Container, **changes: Any) -> Container:
+        """What docker compose up makes first after a change: the container that is to take this one's place."""
         prefix = "com.docker.compose."
         service, number = (container.labels.get(prefix + key, "1") for key in ("service", "container-number"))
-        name = container.name
         with self.changed:
             policy = f"{container.policy}:{container.max_retry}"
-            new = self._make(f"{container.id[:12]}_{name}", dict(container.labels), policy)
+            new = self._make(f"{container.id[:12]}_{container.name}", dict(container.labels), policy)
             for key in ("image", "tty", "stop_signal", "stop_timeout", "network_mode", "healthcheck",
                         "log_driver", "memory", "term_code", "auto_remove"):
                 setattr(new, key, changes.get(key, getattr(container, key)))
             new.labels[prefix + "replace"] = f"{service}-{number}"
             self._emit(new, "create")
+        return new
+
+    def recreate(self, container: Container, start: bool = True, timeout: float | None = None,
+                 **changes: Any) -> Container:
+        """docker compose up after a change: the replacement is created before the old one is stopped."""
+        new, name = self.replacement(container, **changes), container.name
+        before = new.name
         self._stop(container, timeout)
         with self.changed:
             self._destroy(container)
             new.name = name
-            self._emit(new, "rename", oldName=f"/{container.id[:12]}_{name}")
+            self._emit(new, "rename", oldName=f"/{before}")
         if start:
             self._launch(new)
         return new

@@ -65,7 +65,7 @@ class Clock:
 class EngineClock:
     """The `time` of the fake engine: its stamps are the clock's, its threads wait in real time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Any) -> None:
         self.time_ns, self.time = clock.time_ns, clock.time
 
     def __getattr__(self, name: str) -> Any:
@@ -115,6 +115,12 @@ class Life(Clocked):
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.kill()
+
+    def asked(self, path: str) -> tuple[int, str, str]:
+        """What its HTTP server would answer."""
+        answers: list[tuple[int, str, str]] = []
+        self.daemon.observed(sentinel.Asked(path, answers.append))
+        return answers[0]
 
     def kill(self) -> None:
         """As SIGKILL does: the files are let go as they are."""

@@ -557,6 +557,11 @@ class World:
         """docker update: an event that makes Sentinel look, and nothing else."""
         self.event("update", self.find(name).id)
 
+    def rename(self, name: str, new: str) -> None:
+        """docker rename."""
+        container = self.change(self.find(name).id, name=new)
+        self.event("rename", container.id)
+
     def create(self, name: str, *, like: Container | None = None, named: str = "") -> Container:
         """A new container of a service, not started yet."""
         self.copies[name] = number = self.copies.get(name, 1) + 1
@@ -760,6 +765,19 @@ class World:
             if not isinstance(thing, sentinel.List | sentinel.Listed | sentinel.Look | sentinel.Subscribe):
                 lines.append(f"  {moment - START:10.3f}  {sign} {short(thing)}")
         return "\n".join(lines)
+
+
+class Lawless(World):
+    """A world without rules of its own: in which anything may be told and restarted, and nothing but Sentinel can fail."""
+
+    def check_restart(self, job: sentinel.Restart) -> None:
+        pass
+
+    def check_notice(self, notice: sentinel.Notice) -> None:
+        pass
+
+    def check_services(self) -> None:
+        pass
 
 
 def short(thing: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import py_compile
+import queue
 import re
 import shutil
 import signal
@@ -19,14 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import support.fake_engine
 from support import insides
 from support.clocked import Clocked
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
+from support.lives import EngineClock
 from support.system import add, program, until
 
 import sentinel
-from sentinel import Daemon, Engine, ExitCode, Settings, StopAsked, Verdict
+from sentinel import Asked, Daemon, Engine, ExitCode, Settings, StopAsked, Verdict
 
 ALLOWED = re.compile(r"GET /(_ping|version|info|containers/json|containers/[0-9a-f]{64}/(json|logs)|events)(\?|$)"
                      r"|POST /containers/[0-9a-f]{64}/(start|restart)(\?|$)")  # fmt: skip
@@ -218,8 +221,8 @@ class Running:
 
     def __init__(self, host: str, webhook_url: str = "", **settings: Any) -> None:
         url = sentinel.webhook(webhook_url)
-        state = tempfile.mkdtemp()
-        chosen = Settings(docker_host=host, webhook_url=url, state=state, **{"greet": False, **settings})
+        usual = {"greet": False, "state": tempfile.mkdtemp()}
+        chosen = Settings(docker_host=host, webhook_url=url, **{**usual, **settings})
         self.daemon = Daemon(chosen, {"NO_COLOR": "1"})
         self.daemon.journal.log = self._log  # type: ignore[method-assign]
         self.lines: list[str] = []
@@ -240,6 +243,11 @@ class Running:
     def ended(self, timeout: float = 5.0) -> int | None:
         self.thread.join(timeout)
         return self.code
+
+    def let_go(self) -> None:
+        """Another one may have the ledger, as at the end of its process."""
+        assert self.daemon.books.ledger.lock is not None
+        os.close(self.daemon.books.ledger.lock)
 
 
 @pytest.fixture
@@ -370,6 +378,153 @@ def test_settings_that_make_no_sense_end_it_with_all_reasons_at_once(
     assert [line.split(":")[0] for line in said] == [
         "DOCKER_HOST", "DISCORD_WEBHOOK_URL", "SENTINEL_WATCH", "SENTINEL_SETTLE", "--max-restarts"]  # fmt: skip
     assert not [line for line in said if "secret-token" in line]
+
+
+class Ahead:
+    """The time of Sentinel and of the engine: it goes on as ever, and further where a test says so."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def skip(self, seconds: float) -> None:
+        self.ahead += seconds
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+    def time_ns(self) -> int:
+        return time.time_ns() + round(self.ahead * 1e9)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    clock = Ahead()
+    monkeypatch.setattr(sentinel, "time", clock)
+    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
+    return clock
+
+
+def asked(one: Running, path: str) -> tuple[int, str, str]:
+    """What the daemon's HTTP server would answer."""
+    answers: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
+    one.daemon.inbox.put(Asked(path, answers.put))
+    return answers.get(timeout=10)
+
+
+HANGS = {"look": ("GET", "/containers/{id}/json"), "start": ("POST", "/containers/{id}/start"),
+         "restart": ("POST", "/containers/{id}/restart"), "listing": ("GET", "/containers/json")}
+
+
+@pytest.mark.parametrize("what", HANGS)
+def test_a_job_that_never_ends_is_noticed_given_up_said_and_asked_again(
+    engine: FakeEngine, ahead: Ahead, running: Callable[..., Running], what: str
+) -> None:
+    """Found by a reading of the code: the answer to another look was taken for that of the one that hung."""
+    web, db = add(engine, "web", healthcheck=what == "restart"), add(engine, "db")
+    one = running(engine.host, remind=0.0)
+    one.watching("web", "db")
+    method, path = HANGS[what]
+    path = path.format(id=web.id)
+    before, said = len(engine.called(method, path)), len(one.lines)
+    engine.hang(path, method=method)
+    engine.health(web, "unhealthy") if what == "restart" else engine.crash(web, 3)
+    ahead.skip(40.0)
+    assert asked(one, "/healthz")[0] in (200, 503) and engine.wait_call(method, path, before + 1)
+    statuses = set()
+    for _ in range(60):  # ten minutes, in which all others are answered
+        ahead.skip(10.0)
+        looked = len(engine.called("GET", f"/containers/{db.id}/json"))
+        engine.update_policy(db, "no")
+        assert engine.wait_call("GET", f"/containers/{db.id}/json", looked + 1)
+        statuses.add(asked(one, "/healthz")[0])
+    assert 503 in statuses, "nobody notices"
+    assert engine.wait_call(method, path, before + 2), "it is not asked again"
+    words = "given up: list" if what == "listing" else f"{what}: given up"
+    assert [line for line in one.lines[said:] if words in line], "nothing is said of it"
+    engine.heal()
+
+    def well() -> bool:
+        ahead.skip(5.0)
+        if what == "restart":
+            engine.health(web, "healthy")
+        return (what == "restart" or asked(one, "/healthz")[0] == 200) and any("web is back" in line for line in one.lines)
+
+    until(well, what=lambda: one.lines[said:])
+    assert [line for line in one.lines if "web is DEAD" in line or "web is UNHEALTHY" in line]
+
+
+def test_a_look_that_drips_puts_off_no_reminder(
+    engine: FakeEngine, ahead: Ahead, running: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the ends of mutes and outages, which wait for all that is being looked at."""
+    timer = threading.Timer
+    monkeypatch.setattr(threading, "Timer", lambda seconds, *words, **more: timer(seconds / 40, *words, **more))
+    web, db = add(engine, "web"), add(engine, "db")
+    one = running(engine.host, restart=False, remind=3600.0)
+    one.watching("web", "db")
+    engine.drip(f"/containers/{web.id}/json", 0.2)
+    engine.update_policy(web, "no")
+    assert engine.wait_call("GET", f"/containers/{web.id}/json", 2)
+    engine.crash(db, 3)
+    until(lambda: any("db is DEAD" in line for line in one.lines))
+
+    def reminded() -> bool:
+        ahead.skip(30.0)
+        return asked(one, "/healthz")[0] > 0 and any("STILL DOWN" in line for line in one.lines)
+
+    until(reminded, 20.0, what=lambda: one.lines)
+    engine.heal()
+
+
+def test_stops_that_take_hours_do_not_keep_others_from_being_restarted(
+    engine: FakeEngine, running: Callable[..., Running]
+) -> None:
+    """Its stop timeout is a container's own choice, up to a day, and a restart waits for it."""
+    slow = [add(engine, f"slow{number}", healthcheck=True, stop_timeout=86_000) for number in range(6)]
+    web = add(engine, "web", healthcheck=True)
+    running(engine.host).watching("web", *(container.name for container in slow))
+    for container in slow:
+        engine.hang(f"{container.id}/restart")
+        engine.health(container, "unhealthy")
+    assert engine.wait_call("POST", "/restart", 4)
+    engine.health(web, "unhealthy")
+    assert engine.wait_call("POST", f"{web.id}/restart"), "it waits for those that take their time"
+    engine.heal()
+
+
+def test_what_has_arrived_as_sentinel_is_asked_to_stop_is_not_sent_again(
+    engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, running: Callable[..., Running]
+) -> None:
+    """Found by a reading of the code: what stood behind the wish to stop in one batch was forgotten."""
+    web, url = add(engine, "web"), discord.add_webhook().url
+    first = running(engine.host, url, state=str(tmp_path), restart=False)
+    first.watching("web")
+    discord.arm("hang", seconds=1.0, after_storing=True)
+    engine.crash(web, 3)
+    discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
+    gate = threading.Event()
+    first.daemon.inbox.put(Asked("/status", lambda answer: gate.wait(10) and None))  # keeps the main thread busy
+    until(first.daemon.inbox.empty)
+    first.daemon.inbox.put(StopAsked(signal.SIGTERM))
+    until(lambda: first.daemon.inbox.qsize() >= 2, what="the answer of Discord")
+    began = time.monotonic()
+    gate.set()
+    assert first.ended() == ExitCode.OK
+    took = time.monotonic() - began
+    assert not [line for line in first.lines if "not delivered yet" in line]
+    first.let_go()
+    second = running(engine.host, url, state=str(tmp_path), restart=False)
+    second.watching("web")
+    second.daemon.inbox.put(StopAsked(signal.SIGTERM))
+    assert second.ended() == ExitCode.OK
+    assert len(discord.posts(text="web is DEAD")) == 1
+    assert took < 1.5, "it waits for an answer that it has"
 
 
 # ── In a process of its own ───────────────────────────────────────────────────────────────────────────────────

@@ -29,7 +29,7 @@ from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
 from support.lives import Clock, Life
-from support.system import PROGRAM, add, program, titles, until
+from support.system import PROGRAM, add, command, program, titles, until
 
 import sentinel
 from sentinel import Cause, Container, Health, Incident, Ledger, Notice, Outbox, Phase, Settings, Verdict, Watched
@@ -479,6 +479,72 @@ def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not
     assert web.running
 
 
+@pytest.mark.parametrize("when", ["before Sentinel ends", "while Sentinel is away"])
+def test_who_vanished_is_over_when_its_project_is_taken_down_around_a_restart_of_sentinel(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, when: str
+) -> None:
+    web, db = add(engine, "web"), add(engine, "db")
+    usual: dict[str, Any] = {"greet": False, "poll_interval": 600.0, "remind": 4 * 3600.0}
+
+    def taken_down() -> None:
+        engine.stop_by_operator(db)
+        engine.remove(db)
+
+    with Life(engine, tmp_path, clock, **usual) as first:
+        first.run(10)
+        new = engine.replacement(web)
+        first.run(0.5)
+        for container in (web, new):  # compose was broken off between them
+            engine.stop_by_operator(container)
+            engine.remove(container)
+        first.run(60)
+        assert first.told() == ["VANISHED web"]
+        if when == "before Sentinel ends":
+            taken_down()
+            first.run(60)
+            assert "Stopped db" in first.told() and "open" not in command("history", SENTINEL_STATE=str(tmp_path)).out
+    clock.at += 5
+    if when == "while Sentinel is away":
+        taken_down()
+        clock.at += 5
+    with Life(engine, tmp_path, clock, **usual) as second:
+        second.run(600)
+        told = [*first.told(), *second.told()]
+        second.run(13 * 3600)
+    assert [*first.told(), *second.told()] == told, "it is reminded of"
+    history = command("history", SENTINEL_STATE=str(tmp_path)).out
+    assert "VANISHED" in history and "open" not in history
+
+
+def test_how_fast_deaths_are_found_is_not_told_of_those_in_whose_time_nobody_watched(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """Found by a reading of the code: hours of absence counted as slow detection."""
+    web, db, api = (add(engine, name) for name in ("web", "db", "api"))
+
+    def found(life: Life) -> tuple[float, float]:
+        """How many deaths, and in how many seconds."""
+        lines = dict(line.rsplit(" ", 1) for line in life.asked("/metrics")[2].splitlines() if line[:1] != "#")
+        return float(lines["sentinel_detection_seconds_count"]), float(lines["sentinel_detection_seconds_sum"])
+
+    with Life(engine, tmp_path, clock, greet=False, restart=False) as first:
+        first.run(5)
+        engine.crash(web, 3)
+        first.run(5)
+        count, seconds = found(first)
+        assert count == 1 and seconds < 2
+    clock.at += 5
+    engine.crash(db, 3)
+    clock.at += 7200
+    with Life(engine, tmp_path, clock, greet=False, restart=False) as second:
+        second.run(60)
+        assert second.told() == ["DEAD db"] and found(second) == (0, 0)
+        engine.crash(api, 3)
+        second.run(5)
+        count, seconds = found(second)
+        assert second.told() == ["DEAD db", "DEAD api"] and count == 1 and seconds < 2
+
+
 # ── A file that is no ledger ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -597,6 +663,18 @@ def test_a_service_with_any_field_of_another_kind_is_left_out_or_usable(
             engine.crash(web, 4)
         second.run(700)
         assert web.running, second.said
+
+
+@pytest.mark.parametrize("left", [b"", b"S", b"\0", b"{"], ids=["nothing", "its first letter", "a zero", "a brace"])
+def test_a_ledger_of_which_hardly_anything_is_left_is_not_lost_without_a_word(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, left: bytes
+) -> None:
+    """Found by the fuzzer: SQLite takes a file of one byte for an empty one (target ledger, seed e5487080, input 2)."""
+    path = filled(engine, clock, tmp_path)
+    path.write_bytes(left)
+    with Life(engine, tmp_path, clock) as life:
+        life.run(30)
+    assert [line for line in life.lines if "WARNING" in line and "ledger: " in line and str(path) in line], life.said
 
 
 # ── A disk that does not take writes ──────────────────────────────────────────────────────────────────────────
@@ -840,6 +918,66 @@ def test_what_became_of_an_alert_is_written_and_not_kept_in_memory(tmp_path: Pat
     assert ledger.commit(0.0) == "" and ledger.alive == {} and ledger.unsaved == {}
     assert ledger.database and ledger.database.execute("SELECT key FROM record").fetchall() == [("1/webhook",)]
     ledger.database.close()
+
+
+def test_a_long_history_is_pruned_in_few_transactions(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a reading of the code: each row was a commit of its own, for half a minute in which nothing was watched."""
+    add(engine, "web")
+    with Life(engine, tmp_path, clock, greet=False) as first:
+        first.run(5)
+    notice = json.dumps(insides.notice_record(Notice(Verdict.DEAD, "old", 0.0), clock.at))
+    with contextlib.closing(sqlite3.connect(tmp_path / "sentinel.db")) as database, database:
+        rows = [(kind, f"{number}{end}", clock.at, notice if kind == "notice" else "{}")
+                for number in range(1000, 3000) for kind, end in (("notice", ""), ("delivery", "/webhook"))]
+        database.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
+    clock.at += 100 * 86400
+    transactions, connect = list[str](), sqlite3.connect
+
+    def counted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        """A connection of which each commit is known: those that were asked for, and of each write outside of them."""
+        database = connect(*arguments, **options)
+        inside = [False]
+
+        def seen(statement: str) -> None:
+            word = statement.split(maxsplit=1)[0].upper()
+            inside[0] = word in ("BEGIN", "SAVEPOINT") or (inside[0] and word not in ("COMMIT", "END", "ROLLBACK"))
+            if not inside[0] and word in ("COMMIT", "END", "INSERT", "DELETE", "UPDATE", "REPLACE"):
+                transactions.append(statement)
+
+        database.set_trace_callback(seen)
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", counted)
+    with Life(engine, tmp_path, clock, greet=False) as second:
+        second.run(60)
+    monkeypatch.undo()
+    with contextlib.closing(sqlite3.connect(tmp_path / "sentinel.db")) as database:
+        left = database.execute("SELECT count(*) FROM record WHERE kind IN ('notice', 'delivery')").fetchone()
+    assert left == (0,)
+    assert len(transactions) < 50, f"{len(transactions)}, among them {transactions[-1]}"
+
+
+@pytest.mark.parametrize("secret", ['to"ken-12345', "to\\ken-12345", 'a"b\\c"d-1234'])
+def test_a_secret_that_json_writes_otherwise_is_not_in_the_ledger_either(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, secret: str
+) -> None:
+    """Found by a reading of the code: it was looked for in what JSON had made of it."""
+    web = add(engine, "web", error="")
+    engine.log(web, f"my token is {secret}")
+    with Life(engine, tmp_path, clock, notify_token=sentinel.token(secret), listen="", restart=False) as life:
+        life.run(1)
+        engine.crash(web, 3)
+        life.run(5)
+        engine.on_start(web, (500, f"no such thing: {secret}"))
+        engine.start_by_operator(web)
+        life.run(60)
+        said = life.said
+    text = " ".join(row[0] for row in sqlite3.connect(tmp_path / "sentinel.db").execute("SELECT value FROM record"))
+    assert "my token is" in text and "my token is" not in said
+    for form in (secret, json.dumps(secret)[1:-1], json.dumps(json.dumps(secret)[1:-1])[1:-1]):
+        assert form not in text and form not in said
 
 
 # ── In processes of their own ─────────────────────────────────────────────────────────────────────────────────

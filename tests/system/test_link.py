@@ -9,6 +9,7 @@ import pytest
 import support.fake_engine
 from support.fake_engine import FakeEngine
 from support.lives import Clock, EngineClock, Life
+from support.system import add, command
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2], ids=["never", "while the engine is away", "soon after the engine is back"])
@@ -156,3 +157,34 @@ def test_what_an_operator_stops_while_sentinel_is_away_stays_down(
         second.run(120)
         assert {words.partition(" ")[0] for words in second.told()} == {"Stopped"}, second.said
     assert not any(container.running for container in both)
+
+
+@pytest.mark.parametrize("members", [False, True], ids=["which took nothing", "which took a service"])
+def test_a_loss_of_the_engine_that_goes_on_in_the_ledger_of_another_one_is_over_and_the_next_is_told(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, members: bool
+) -> None:
+    """Found by a reading of the code: the next loss was never told, or ended the daemon."""
+    add(engine, "web")
+    with Life(engine, tmp_path, clock, greet=False) as first:
+        first.run(10)
+        engine.go_down()
+        first.run(30)
+        assert first.told() == ["ENGINE DOWN fakehost"]
+        if members:
+            engine.come_up(kill_leftovers=True)
+            while not first.stories[1].consequences:
+                first.run(0.1)
+    with FakeEngine() as other:
+        other.info = {"ID": "another-engine"}
+        add(other, "new")
+        with Life(other, tmp_path, clock, greet=False) as second:
+            second.run(60)
+            assert second.told() == []
+            other.go_down()
+            second.run(60)
+            assert second.told() == ["ENGINE DOWN fakehost"]
+            other.come_up()
+            second.run(100)
+            assert second.told() == ["ENGINE DOWN fakehost", "Recovered fakehost"]
+    history = command("history", SENTINEL_STATE=str(tmp_path)).out
+    assert history.count("ENGINE DOWN") == 2 and "open" not in history

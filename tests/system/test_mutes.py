@@ -500,6 +500,37 @@ def test_an_incident_that_was_folded_is_not_open_for_ever(
     assert [one for one in found if one["end"] is None] == [] and "open" not in table
 
 
+def test_a_death_of_what_removes_itself_is_not_open_for_ever(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    web = add(engine, "web", auto_remove=True)
+    with Whole(engine, tmp_path, clock, drop_dir=str(tmp_path / "drop")) as life:
+        life.run(1)
+        engine.crash(web, 3)
+        life.run(4000)
+        assert life.told() == ["DEAD web"]
+    found, table = incidents(tmp_path, capsys)
+    assert [(one["name"], one["end"] is None) for one in found] == [("web", False)] and "open" not in table
+
+
+@pytest.mark.parametrize("stops", ["notice", "ignore"])
+def test_what_died_and_was_then_removed_is_not_open_for_ever(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str], stops: str
+) -> None:
+    web = add(engine, "web")
+    add(engine, "db")
+    with Whole(engine, tmp_path, clock, restart=False, stops=stops, drop_dir=str(tmp_path / "drop")) as life:
+        life.run(1)
+        engine.crash(web, 3)
+        life.run(30)
+        engine.remove(web)
+        life.run(4000)
+        assert life.told()[0] == "DEAD web"
+    found, table = incidents(tmp_path, capsys)
+    assert [(one["name"], one["end"] is None) for one in found if one["verdict"] == "DEAD"] == [("web", False)]
+    assert "open" not in table
+
+
 # ── The commands, beside a running daemon ─────────────────────────────────────────────────────────────────────
 
 

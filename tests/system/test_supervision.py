@@ -12,6 +12,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -495,6 +496,53 @@ def test_a_switch_with_a_query_is_failed_by_its_path(engine: FakeEngine, switch:
     assert failed and all(path.startswith("/uuid/fail?") for path in failed)
 
 
+@pytest.mark.parametrize("others", [False, True], ids=["the only channel", "one of two"])
+def test_when_no_channel_takes_alerts_any_more_whoever_watches_sentinel_is_told(
+    engine: FakeEngine, switch: Switch, tmp_path: Path, others: bool
+) -> None:
+    """Found by a reading of the code: a daemon that could tell nobody of anything was well."""
+    web, told = add(engine, "web"), ManagerSocket(str(tmp_path / "notify"))
+    more = {"SENTINEL_DROP_DIR": str(tmp_path / "drop")} if others else {}
+    with FakeDiscord() as discord, contextlib.ExitStack() as stack:
+        hook = discord.add_webhook()
+        local = stack.enter_context(Local(
+            tmp_path, engine.host, quick=BEATING, DISCORD_WEBHOOK_URL=hook.url, NOTIFY_SOCKET=told.address,
+            SENTINEL_HEARTBEAT_URL=switch.url, SENTINEL_RESTART="false", **more))  # fmt: skip
+        discord.delete_webhook(hook)
+        until(lambda: "watching web" in local.daemon.log and switch.fetched)
+        assert local.daemon.health() == (0, "ok\n") and local.ask("GET", "/healthz")[0] == 200
+        engine.crash(web, 3)
+        until(lambda: "retired" in local.daemon.log)
+        if others:
+            fetched = len(switch.fetched)
+            until(lambda: len(switch.fetched) > fetched + 2)
+            assert local.daemon.health() == (0, "ok\n") and local.ask("GET", "/healthz")[0] == 200
+        else:
+            code, out = until(lambda: (seen := local.daemon.health())[0] and seen, 5.0, "in `health`")
+            status, text, _ = local.ask("GET", "/healthz")
+            assert (code, status) == (1, 503) and "webhook" in out and "webhook" in text
+            assert "webhook" in until(lambda: [line for line in told.lines if line.startswith("STATUS=")][-1])
+            fetched, beats = len(switch.times("/uuid")), len(told.lines)
+            until(lambda: len(told.lines) > beats + 40, what="twenty beats, in which the switch is due ten times")
+            assert len(switch.times("/uuid")) <= fetched + 1, "the dead-man's switch is told that all is well"
+    told.socket.close()
+
+
+@pytest.mark.parametrize("secret", ["DISCORD_BRIDGE_TOKEN", "SENTINEL_NOTIFY_TOKEN", "SENTINEL_HEARTBEAT_URL"])
+def test_what_ends_the_process_is_said_without_its_secrets(
+    engine: FakeEngine, switch: Switch, tmp_path: Path, secret: str
+) -> None:
+    """Found by a reading of the code: a bridge's token is of no form by which it could be told."""
+    words = f"{switch.url}-of-mine" if secret.endswith("URL") else "horse battery staple".replace(" ", "-")
+    add(engine, "web")
+    patch = f"\ndef broken(self, now): raise RuntimeError('it was ' + {words!r})\nsentinel.Watchdog.tick = broken"
+    daemon = Process(tmp_path, engine.host, patch=patch, **{secret: words})
+    daemon.__enter__()
+    assert daemon.ended() == 70
+    assert "RuntimeError: it was " in daemon.log and words not in daemon.log
+    daemon.__exit__(RuntimeError)
+
+
 # ── The local HTTP server ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -793,6 +841,26 @@ def test_what_others_sent_is_taken_in_the_order_in_which_it_came(
     titles = [embed["title"] for message in discord.messages for embed in message.embeds]
     assert titles == sorted(titles)
     assert discord.refused == []
+
+
+def test_words_that_this_very_commit_can_not_keep_are_not_taken(
+    engine: FakeEngine, discord: FakeDiscord, tmp_path: Path
+) -> None:
+    """Found by a reading of the code: what was promised was what the commit before had kept."""
+    discord.refuse()
+    with Local(tmp_path, engine.host, DISCORD_WEBHOOK_URL=discord.add_webhook().url) as local:
+        assert local.note(title="first")[0] == 202
+        shutil.rmtree(tmp_path / "state")
+        (tmp_path / "state").touch()
+        assert local.note(title="second")[0] == 503
+        assert local.note(title="third")[0] == 503
+        (tmp_path / "state").unlink()
+        until(lambda: local.note(title="fourth")[0] == 202)
+        local.daemon.signal(signal.SIGKILL)
+        local.daemon.ended()
+    discord.accept()
+    with local.daemon:
+        discord.wait_for(lambda fake: fake.posts(text="first") and fake.posts(text="fourth"), 10)
 
 
 # ── What is counted ───────────────────────────────────────────────────────────────────────────────────────────
