@@ -1330,15 +1330,15 @@ def items_at(document: JSON, *path: str) -> list[JSON]:
 
 
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
-SIGNAL_NUMBERS = {name.removeprefix("SIG"): value for value, name in SIGNALS.items()}
+REAL_TIME = {"RTMIN": 34, "RTMAX": 64}  # the engine's, whatever this machine has
+SIGNAL_NUMBERS = {name.removeprefix("SIG"): value for value, name in SIGNALS.items()} | REAL_TIME
 
 
 def signal_number(text: str, default: int) -> int:
     """A signal as image authors write it: SIGQUIT, quit, 3, SIGRTMIN+3."""
     name = text.upper().removeprefix("SIG")
     if match := re.fullmatch(r"(RTM(?:IN|AX))([+-]\d{1,2})", name):
-        base = SIGNAL_NUMBERS.get(match[1])  # which not every machine has
-        return default if base is None else base + int(match[2])
+        return REAL_TIME[match[1]] + int(match[2])
     return number_in(text) or SIGNAL_NUMBERS.get(name, default)
 
 
@@ -4507,6 +4507,8 @@ class Lives:
         if service.deploy and self._siblings_live(service):
             service.run.settle()
             service.deploy = None
+            if service.phase in REMOVED:  # else its container may still be removed
+                self.services.show(service, replace(service.container, status="removed"))
             hopeless = "only compose can put it back"
             fall = Fall(Verdict.VANISHED, Cause.FAILED_UPDATE, death, service.run, hopeless)
             self.fall(service, fall, now)
@@ -5898,6 +5900,7 @@ BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' wort
 PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
 SLOWEST_RETRY = 60.0
 RETIRED_RETRY = 3600.0  # so often, and at each new red, a channel that takes nothing is tried again
+RETIRED_PAUSE = 600.0  # but never sooner than so long after the last time
 RETIRED_KEEPS = 100  # notices that wait for such a channel
 CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
 # how long a change waits for company: one of the title, another one
@@ -5991,6 +5994,7 @@ class Trouble:
     edit_failures: int = 0
     why: str = ""
     retired: str = ""  # it takes nothing any more, by Discord's own word
+    refused_at: float = -math.inf  # when it said so last
 
     def note(self, why: str) -> None:
         """Why what waits is late."""
@@ -6013,7 +6017,12 @@ class Trouble:
     def retire(self, why: str, now: float) -> None:
         """It takes nothing any more."""
         self.retired = why
+        self.refused_at = now
         self.held_until_at = now + RETIRED_RETRY
+
+    def ask_anew(self, now: float) -> None:
+        """There is something worth asking a retired channel for."""
+        self.held_until_at = max(now, self.refused_at + RETIRED_PAUSE)
 
     def over(self, hold: float, now: float) -> bool:
         """Something arrived: whether that is news."""
@@ -6056,7 +6065,7 @@ class Outbox:
         self.waiting.append(notice)
         if self.retired:
             if notice.red:
-                self.trouble.hold(now)
+                self.trouble.ask_anew(now)
             self._drop_oldest()
 
     def amend(self, notice: Notice, now: float) -> None:
@@ -6324,8 +6333,16 @@ class Outbox:
                 self.posted[told.key] = Message(known, told.sent_at, told.why_late, told.plain)
         self.edits_due = dict.fromkeys((key for key in record.edits if key in self.posted), 0.0)
         self.handed = list(record.handed)
+        refused_at = -math.inf
+        if record.retired and record.held_until_at is not None:
+            refused_at = record.held_until_at - RETIRED_RETRY
         self.trouble = Trouble(
-            record.held_until_at, None, record.failures, why=record.why, retired=record.retired
+            record.held_until_at,
+            None,
+            record.failures,
+            why=record.why,
+            retired=record.retired,
+            refused_at=refused_at,
         )
         size = min(record.batch, len(self.waiting))
         if size > 0:
@@ -7653,7 +7670,9 @@ class Ledger:
         and be kept."""
         self.trouble = ""
         # SQLite takes a file that is shorter than its header for an empty one.
-        emptied = os.path.exists(self.path) and os.path.getsize(self.path) < SQLITE_HEADER
+        # But one that is opened anew may be of our own making, and gets all that is alive.
+        emptied = self.lock is None and os.path.exists(self.path)
+        emptied = emptied and os.path.getsize(self.path) < SQLITE_HEADER
         warning = f"{self.path} was empty; what it held is lost" if emptied else ""
         try:
             self._lock()
@@ -9173,6 +9192,7 @@ class Done:
     """A job was done: what came of it."""
 
     number: int
+    lane: str
     seen: Observation
 
 
@@ -9210,11 +9230,8 @@ class Lanes:
 
     def finish(self, done: Done) -> bool:
         """A job was done: whether anybody still waits for that."""
-        job = self._jobs.pop(done.number, None)
-        if job is None:
-            return False
-        self.overdue.discard(job.lane)
-        return True
+        self.overdue.discard(done.lane)  # also where it comes too late
+        return self._jobs.pop(done.number, None) is not None
 
     def give_up(self, now: float) -> list[Job]:
         """The jobs that are past their limits, once."""
@@ -9242,7 +9259,7 @@ class Lanes:
                     seen = work(job.what)
                     del self._began_at[job.number]
                     wanted = job.number in self._jobs
-                    self.inbox.put(Done(job.number, seen))
+                    self.inbox.put(Done(job.number, lane, seen))
                     if not wanted:
                         return  # somebody else has this place now
             except BaseException:
@@ -10010,7 +10027,10 @@ class Daemon:
         actions: list[Action] = []
         for job in self.lanes.give_up(now):
             why = f"no answer within {span(job.limit)}"
+            whose = job.what.id if isinstance(job.what, Look | Restart) else ""
+            service = self.watchdog.services.of(whose)
             name = type(job.what).__name__.lower()
+            name += f" of {service.container.name}" if service else ""
             actions.append(Log("error", f"{job.lane}: given up: {name}, {why}"))
             match job.what:
                 case Look():
