@@ -169,7 +169,8 @@ def test_a_stop_signal_that_this_machine_does_not_know_is_a_number_all_the_same(
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(sentinel.__file__).parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     numbers = done.stdout.split()
-    assert len(numbers) == 5 and all(map(str.isdecimal, numbers)) and numbers[3] == "3"
+    # They are the engine's, and that runs on Linux.
+    assert numbers[:4] == ["34", "37", "62", "3"] and numbers[4].isdecimal()
 
 
 # ─── Times ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -241,6 +241,24 @@ def test_a_channel_that_is_gone_is_told_once_and_not_asked_again() -> None:
     assert box.retired == "404 Unknown Webhook" and names_taken(box, 1000.0) == []
 
 
+def test_a_channel_that_is_gone_is_asked_again_at_a_new_red_but_not_within_ten_minutes() -> None:
+    """A storm of deaths is no reason to ask in vain as often: Discord blocks whoever does that."""
+    refused = answer(Fate.DEAD, why="404 Unknown Webhook")
+    box = outbox("a")
+    taken(box, 0.0)
+    box.settle(refused, 0.0)
+    for now in (1.0, 60.0, 599.0):
+        box.put(red(100 + int(now)), now)
+        assert take(box, now) is None, now
+    assert box.next_due_at(599.0) == 600.0
+    taken(box, 600.0)
+    box.settle(refused, 600.0)
+    box.put(red(900), 3000.0)
+    taken(box, 3000.0)
+    box.settle(refused, 3000.0)
+    assert box.next_due_at(3000.0) == 6600.0
+
+
 def test_the_same_trouble_is_logged_once() -> None:
     box, logs = outbox("a"), []
     for now, why in ((0.0, "no route"), (10.0, "no route"), (20.0, "no route"), (40.0, "HTTP 500")):

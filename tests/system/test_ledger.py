@@ -479,7 +479,7 @@ def test_who_was_recreated_and_then_died_while_sentinel_was_away_is_dead_and_not
     assert web.running
 
 
-@pytest.mark.parametrize("when", ["before Sentinel ends", "while Sentinel is away"])
+@pytest.mark.parametrize("when", ["before Sentinel ends", "while Sentinel is away", "after its next start"])
 def test_who_vanished_is_over_when_its_project_is_taken_down_around_a_restart_of_sentinel(
     engine: FakeEngine, clock: Clock, tmp_path: Path, when: str
 ) -> None:
@@ -509,6 +509,10 @@ def test_who_vanished_is_over_when_its_project_is_taken_down_around_a_restart_of
         clock.at += 5
     with Life(engine, tmp_path, clock, **usual) as second:
         second.run(600)
+        if when == "after its next start":
+            assert second.told() == [], "it is as it was"
+            taken_down()
+            second.run(60)
         told = [*first.told(), *second.told()]
         second.run(13 * 3600)
     assert [*first.told(), *second.told()] == told, "it is reminded of"
@@ -780,6 +784,23 @@ def test_a_disk_that_takes_no_writes_at_the_start_is_read_and_written_as_soon_as
         assert second.watchdog.services["shop/web/1"].phase is Phase.UP
     with Life(engine, disk / "state", clock) as third:
         assert third.watchdog.services["shop/web/1"].phase is Phase.UP
+
+
+def test_a_first_ledger_that_could_not_be_written_at_once_is_none_that_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own file of no bytes was taken for one of which nothing was left."""
+    ledger = Ledger(str(tmp_path))
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        patch.setattr(sqlite3, "connect", full)
+        assert "database or disk is full" in ledger.open()
+    ledger.put("meta", "began", 1.0, 1.0)
+    words = ledger.commit(1000.0)
+    assert "written again" in words and "lost" not in words, words
 
 
 @pytest.mark.parametrize("error",
