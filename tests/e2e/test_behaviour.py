@@ -624,10 +624,10 @@ def test_an_error_of_discord_is_retried(stage: MakeStage) -> None:
     assert [request.status for request in scene.discord.requests] == [500, None, 200]
 
 
-def test_a_deleted_webhook_is_a_clear_error_and_is_asked_again_at_the_next_red_only(stage: MakeStage) -> None:
+def test_a_deleted_webhook_is_a_clear_error_and_is_left_alone_for_ten_minutes(stage: MakeStage) -> None:
     scene = stage(stack(web={}, other={}))
     scene.discord.delete_webhook(scene.hook)
-    scene.refusals, scene.dead_asked = 2, 1
+    scene.refusals = 1
     scene.do("web", "exit 3")
     line = scene.sentinel.wait_log(r"ERROR .*webhook.*404")
     assert "Unknown Webhook" in line
@@ -635,4 +635,4 @@ def test_a_deleted_webhook_is_a_clear_error_and_is_asked_again_at_the_next_red_o
     scene.do("other", "exit 3")  # told or not, it is healed
     scene.runs_again("other", before)
     scene.sentinel.wait_log(f"{scene.name('other')} is back online")
-    assert len(scene.discord.requests) == 2
+    assert len(scene.discord.requests) == 1

@@ -153,13 +153,15 @@ def test_what_was_told_apart_is_folded_into_the_root_when_that_turns_out_to_be_d
             engine.crash(made[name], 1)
             life.run(5)
         life.run(30)
-        first, second = discord.messages
-        assert "[DEAD] genesis" in words(first) and "flux ← genesis" in words(first) and "other ← genesis" in words(first)
-        number = re.search(r"incident (\d+)", first.embeds[0]["footer"]["text"])
-        assert number and second.embeds[0]["title"] == "Folded: other" and second.embeds[0]["color"] == GREY
-        assert f"see incident {number[1]}" in words(second) and "genesis" in words(second)
+        *apart, red = discord.messages
+        assert "[DEAD] genesis" in words(red) and "flux ← genesis" in words(red) and "other ← genesis" in words(red)
+        number = re.search(r"incident (\d+)", red.embeds[0]["footer"]["text"])
+        assert number and [message.embeds[0]["title"] for message in apart] == ["Folded: flux", "Folded: other"]
+        for message in apart:
+            assert message.embeds[0]["color"] == GREY
+            assert f"see incident {number[1]}" in words(message) and "genesis" in words(message)
         over(life, made, engine)
-        assert titles(discord) == ["[DEAD] genesis", "Folded: other", "Recovered: genesis"]
+        assert titles(discord) == ["Folded: flux", "Folded: other", "[DEAD] genesis", "Recovered: genesis"]
         assert not life.daemon.post.outboxes["bot"].posted and not life.daemon.post._reds
 
 
@@ -196,8 +198,8 @@ def test_an_outage_is_told_once_and_its_message_kept_current_however_often_senti
     print(moments)
     made, (settings, _, _) = cascade(engine), places(discord, "webhook")
     play(engine, tmp_path, clock, made, moments, False, **settings)
-    assert titles(discord) == ["[DEAD] genesis", "Recovered: genesis"], discord.story()
-    red, green = discord.messages
+    assert titles(discord) == ["Folded: flux", "[DEAD] genesis", "Recovered: genesis"], discord.story()
+    _, red, green = discord.messages
     assert "Recovered after" in words(red) and "`pulse ← flux ← genesis`: DEAD" in words(red)
     assert "flux and pulse" in words(green)
 
@@ -208,7 +210,7 @@ def test_an_outage_that_is_over_is_over_in_the_next_life_too(
 ) -> None:
     made, (settings, _, _) = cascade(engine), places(discord, "webhook")
     play(engine, tmp_path, clock, made, [50.0, 51.0, 52.0][:lives], False, **settings)
-    assert titles(discord) == ["[DEAD] genesis", "Recovered: genesis"], discord.story()
+    assert titles(discord) == ["Folded: flux", "[DEAD] genesis", "Recovered: genesis"], discord.story()
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -222,7 +224,7 @@ def test_a_bot_that_is_killed_before_it_hears_the_answer_tells_nothing_twice(
     made, (settings, _, _) = cascade(engine), places(discord, "bot")
     play(engine, tmp_path, clock, made, moments, True, **settings)
     assert len([title for title in titles(discord) if title.startswith("Recovered")]) == 1, discord.story()
-    assert len(discord.messages) == 2, discord.story()
+    assert len(discord.messages) == 3, discord.story()
 
 
 def test_what_was_under_way_at_the_kill_reads_the_newest_in_the_end(
