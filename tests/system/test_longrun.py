@@ -9,14 +9,14 @@ from tools.longlife import LongLife, growths, sizes_of
 
 import sentinel
 
-DAYS = 6
+DAYS = 7
 Samples = list[dict[str, float]]
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     """What was held at each midnight, by a daemon in which a list is filled on purpose."""
-    with LongLife(tmp_path_factory.mktemp("life"), seed=2) as life:
+    with LongLife(tmp_path_factory.mktemp("life"), seed=4) as life:
         life.life.watchdog.leak = leak = [[]]  # type: ignore[attr-defined]
         for day in range(DAYS):
             life.live_a_day()
