@@ -61,6 +61,7 @@ import bisect
 import contextlib
 import difflib
 import email.message
+import email.utils
 import fcntl
 import functools
 import hashlib
@@ -951,6 +952,8 @@ class Dependency:
 
 NANO, MICRO = 1e9, 1e6  # in a second
 
+Mark = tuple[int, str, str]  # what tells an event from all others: its time, container, and action
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -970,6 +973,11 @@ class Heard:
         """Unix seconds."""
         return self.nano / NANO
 
+    @property
+    def mark(self) -> Mark:
+        """What tells it from all others."""
+        return self.nano, self.id, self.action
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -982,6 +990,7 @@ class Listed:
     engine: str = ""
     podman: bool = False  # whose events do not tell a stop from a death
     forbidden: str = ""  # why nothing can be restarted through this engine, as far as that is known
+    ahead: float = 0.0  # its clock is, of Sentinel's
 
 
 @dataclass(frozen=True, slots=True)
@@ -1018,10 +1027,23 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The event stream is open: it replays from Unix time `since`, and `time` is now."""
+    """The event stream is open: it replays from Unix time `since`, and `time` is now, both by the
+    engine's clock, which is `ahead` of Sentinel's by so many seconds."""
 
     since: float = 0.0
     time: float = 0.0
+    ahead: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the engine remembers of what was asked: its last events, and the Unix time of its first
+    one where it was started after those that were asked for, 0 where that can't be told."""
+
+    since: float
+    until: float
+    marks: tuple[Mark, ...] = ()
+    began_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -1104,6 +1126,15 @@ class Subscribe:
     replayed."""
 
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask whether the engine remembers any of these events between two Unix times, its own."""
+
+    since: float
+    until: float
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -1246,13 +1277,16 @@ Observation = (
     | Restarted
     | StreamOpened
     | StreamClosed
+    | Recalled
     | Delivered
     | Asked
     | Pinged
     | StopAsked
     | Crashed
 )
-Action = Subscribe | CloseStream | List | Look | Restart | Log | Count | Tell | Amend | Deliver
+Action = (
+    Subscribe | Recall | CloseStream | List | Look | Restart | Log | Count | Tell | Amend | Deliver
+)
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────
 # The engine's words to values. Tolerant: a missing or odd value becomes its default, never an
@@ -2124,6 +2158,7 @@ class Calendar:
     """What turns monotonic moments into calendar time."""
 
     offset: float = 0.0
+    ahead: float = 0.0  # the engine's clock is, of Sentinel's
     began_at: float = 0.0
 
     def begin(self, now: float, now_time: float) -> None:
@@ -2142,6 +2177,18 @@ class Calendar:
     def at(self, time: float) -> float:
         """The moment of Unix seconds."""
         return time - self.offset
+
+    def engine_time(self, at: float) -> float:
+        """Unix seconds of a moment, by the engine's clock."""
+        return at + self.offset + self.ahead
+
+    def engine_at(self, time: float) -> float:
+        """The moment of Unix seconds by the engine's clock."""
+        return time - self.offset - self.ahead
+
+    def meet(self, ahead: float) -> None:
+        """How far the engine's clock is ahead."""
+        self.ahead = ahead
 
 
 # ─── Services ─────────────────────────────────────────────────────────────────────────────────────
@@ -2596,6 +2643,11 @@ class Runs:
         self._absence = since_time, until_time
         self._history = 0.0, since_time
 
+    def is_back(self, until_time: float) -> None:
+        """Until when it was, by the engine's clock."""
+        if self._absence[0]:
+            self._absence = self._absence[0], until_time
+
     def replays(self, since_time: float, until_time: float) -> None:
         """A first stream tells what was before Sentinel: evidence only."""
         self._history = since_time, until_time
@@ -2629,7 +2681,7 @@ class Runs:
         """When something was, by the monotonic clock: now, unless it was while Sentinel was
         away."""
         away = 0.0 < self._absence[0] <= engine_time < self._absence[1]
-        return self.calendar.at(engine_time) if away else now
+        return self.calendar.engine_at(engine_time) if away else now
 
     def heard(self, event: Heard) -> Run:
         """The run of an event's container, with its evidence; a `start` begins a new one."""
@@ -2819,6 +2871,7 @@ class Mutes:
 # ─── Stream ───────────────────────────────────────────────────────────────────────────────────────
 
 MEMORY_OF_EVENTS = 4096
+MARKS = 8  # events by which it is found out whether the engine still remembers
 SHORTEST_RETRY, LONGEST_RETRY = 0.05, 5.0  # until the stream is opened anew
 LONG_STREAM = 10.0  # one that lived so long is opened anew at once
 REFUSED_RETRY = 60.0
@@ -2842,9 +2895,8 @@ class Stream:
         self.flow = Flow.CLOSED
         self.position = 0.0  # engine's time of the newest event
         self.was_cut = False  # it was open before
-        # what was heard before it was cut; an engine that was killed has forgotten that
-        self.repeats = True
-        self._seen: dict[tuple[int, str, str], None] = {}  # the last events
+        self.marks: deque[Mark] = deque(maxlen=MARKS)  # of the newest events
+        self._seen: dict[Mark, None] = {}  # the last events
         self._opened_at = 0.0
         self._reopened_at: float | None = None
         self._delay = 0.0
@@ -2879,20 +2931,16 @@ class Stream:
     def begins_at(self, position: float) -> bool:
         """Nothing before this engine's time is news; whether that was not known yet."""
         fresh = not self.position
-        self.position = self.position or position
+        self.position = min(self.position or position, position)
         return fresh
-
-    def expects_repeats(self) -> None:
-        """It was cut: whoever goes on with it repeats what was heard last."""
-        self.repeats = not self._seen
 
     def is_news(self, event: Heard) -> bool:
         """Whether an event is no repeat of a resumed stream's."""
-        mark = (event.nano, event.id, event.action)
+        mark = event.mark
         if mark in self._seen:
-            self.repeats = True
             return False
         self._seen[mark] = None
+        self.marks.append(mark)
         if len(self._seen) > MEMORY_OF_EVENTS:
             del self._seen[next(iter(self._seen))]
         self.position = max(self.position, event.time)
@@ -2922,6 +2970,8 @@ GRACE_STEP = 1.0
 BURST = 1.0
 RESUME_BEFORE = 2.0  # the newest event: time stamps are not in the stream's order
 LIST_RETRY = 1.0
+CLOCK_ERROR = 2.0  # within which the engine's clock and Sentinel's count as one
+LOST_CODE = 255  # the engine's, from 23 on, for what ended while it was not there
 
 
 class Presence(Enum):
@@ -2947,13 +2997,15 @@ class Gap:
     """Engine's times between which ends were the engine's own doing. `goodbye`: it stopped all
     containers in good order, and brings back itself what nobody had stopped before. `noticed`: its
     loss was seen itself. `lulls`: where it went again before all was clear, the times between, when
-    it was back and told what others did."""
+    it was back and told what others did. `opening`: the engine's first time, where it was started
+    anew while nobody watched: then what it ended at that time was its own doing, and no more."""
 
     begin: float
     end: float | None = None  # it is not back yet
     goodbye: bool = False
     noticed: bool = True
     lulls: tuple[Lull, ...] = ()
+    opening: float = 0.0
 
     @property
     def closed(self) -> bool:
@@ -3054,13 +3106,16 @@ class Link:
         stream = self.stream
         was_refused = stream.flow is Flow.REFUSED
         stream.open(now)
+        self._meet_clock(seen.ahead)
+        if not stream.was_cut:
+            self.runs.is_back(seen.time)
         lives = self.presence in (Presence.HERE, Presence.UNMET)
         if stream.was_cut and (lives or (self.settling and self.gap and self.gap.closed)):
             gap = self._gap_from(stream.position, in_order=False)  # it may be another engine
             self.gap = replace(gap, end=seen.time)
-            stream.expects_repeats()
         elif self.gap and not self.gap.closed:
             self.gap = replace(self.gap, end=seen.time)
+        self._recall(seen)
         if stream.begins_at(seen.time):
             self.runs.replays(seen.since, seen.time)
         elif was_refused:  # the listings have shown what was before
@@ -3069,6 +3124,36 @@ class Link:
         if was_refused:
             self.orders.log("info", "the engine's events can be read again")
         self.list_now()
+
+    def _meet_clock(self, ahead: float) -> None:
+        calendar = self.runs.calendar
+        if abs(ahead - calendar.ahead) > CLOCK_ERROR:
+            words = f"{span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} Sentinel's"
+            self.orders.log("warning", f"the engine's clock is {words if ahead else 'right again'}")
+            calendar.meet(ahead)
+
+    def _recall(self, seen: StreamOpened) -> None:
+        """Ask whether the engine remembers what was heard last: one that was started anew has
+        forgotten all."""
+        marks = tuple(mark for mark in self.stream.marks if mark[0] <= seen.time * NANO)
+        since = self.stream.position - RESUME_BEFORE if marks else seen.time - DAY_SECONDS
+        if since < seen.time:
+            self.orders.add(Recall(since, seen.time, marks))
+
+    def recalled(self, seen: Recalled, now: float) -> None:
+        """What the engine remembers. Where it was started anew, what it told may have been its own
+        doing."""
+        stream = self.stream
+        if not seen.began_time:
+            stream.marks.extend([] if stream.marks else seen.marks)
+            return
+        stream.marks.clear()
+        stream.marks.extend(seen.marks)
+        if self.gap is None and not stream.was_cut:
+            begin = seen.since + RESUME_BEFORE
+            self.gap = Gap(begin, seen.until, noticed=False, opening=seen.began_time)
+        if self.gap and self.gap.closed and self.presence is Presence.HERE:
+            self._settle(False, now)
 
     def closed(self, seen: StreamClosed, now: float) -> None:
         """The stream ended, or is not to be had: open it anew soon."""
@@ -3113,6 +3198,7 @@ class Link:
         """It has listed its containers. Whether it is another engine than the one that is
         remembered."""
         self.listed.answered(now)
+        self._meet_clock(seen.ahead)
         self.timers.set(Rule.LIST, "", now + self.settings.poll_interval)
         known = self.facts.engine
         another = bool(known and seen.engine and seen.engine != known and not self.listed.done)
@@ -3138,10 +3224,11 @@ class Link:
         """Which container Sentinel runs in."""
         self.facts = replace(self.facts, me=me)
 
-    def remember(self, engine: str, position: float) -> None:
-        """What the ledger knows of it: its id, and its time of the newest event."""
+    def remember(self, engine: str, position: float, marks: Iterable[Mark]) -> None:
+        """What the ledger knows of it: its id, its time of the newest event, and the last ones."""
         self.facts = replace(self.facts, engine=engine)
         self.stream.begins_at(position)
+        self.stream.marks.extend(marks)
 
     def forbid(self, why: str) -> None:
         """A restart was refused by what stands between."""
@@ -3188,6 +3275,8 @@ class Link:
         self._why = ""
         self.timers.cancel("", Rule.ENGINE, Rule.GRACE)
         self._greet()
+        if self.gap and self.gap.opening:
+            self._settle(False, now)
 
     def _greet(self) -> None:
         self.orders.log("info", f"the engine of {self.facts.host} answers")
@@ -3198,14 +3287,6 @@ class Link:
         if self.gap:
             self.gap = replace(self.gap, noticed=noticed)
         self.timers.set(Rule.GRACE, "", now + GRACE_STEP)
-
-    def doubt(self, death: Death, now: float) -> None:
-        """An engine that was killed and started anew ends all that it finds, and has forgotten what
-        was told before."""
-        if self.stream.repeats or self.presence is not Presence.HERE or self.gap is None:
-            return
-        if self.gap.holds(death.time):
-            self._settle(False, now)
 
     def moved(self, now: float) -> None:
         """A container started: its own policies are at work."""
@@ -3245,11 +3326,22 @@ class Link:
         reach, or its stream ended, and what somebody asked to end was somebody's wish."""
         taken = [service for service in self.services.values() if self.took(service)]
         gap = self.gap
+        if gap and gap.opening:
+            taken = [service for service in taken if self._ended_at_opening(service, gap.opening)]
         if gap is None or not any(self._ran_on(service, gap) for service in self.services.values()):
             return taken
         return [
             service for service in taken if gap.noticed and not self._asked_to_end(service, now)
         ]
+
+    def _ended_at_opening(self, service: Watched, opening: float) -> bool:
+        """Whether an engine ended a service as it was started: what it finds running it ends before
+        it answers anybody, and of what had ended without it nothing is known but that."""
+        run = service.run if service.death else self.runs.newest(service.container.id)
+        if any(abs(kill.time - opening) <= BURST for kill in run.kills):
+            return True
+        heard = run.end is not None and run.end.heard
+        return not heard and service.container.exit_code == LOST_CODE
 
     def _ran_on(self, service: Watched, gap: Gap) -> bool:
         return service.alive and service.container.started_time <= gap.begin
@@ -4179,7 +4271,6 @@ class Lives:
             return
         wait = STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle
         self.suspect(service, run, wait, now)
-        self.link.doubt(death, now)
 
     def suspect(self, service: Watched, run: Run, wait: float, now: float) -> None:
         """It ended, and may be back soon: wait and see."""
@@ -5567,11 +5658,13 @@ def titles_of(services: Iterable[Watched]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is to be remembered, beside services and outages: the engine's id and its newest event,
+    """What is to be remembered, beside services and outages: the engine's id and its newest events,
     the highest number told, when to remind, and an end of the engine that is not settled."""
 
     engine: str = ""
     position: float = 0.0
+    marks: tuple[Mark, ...] = ()
+    ahead: float = 0.0  # the engine's clock was
     numbered: int = 0
     remind_at: float | None = None
     gap: Gap | None = None
@@ -5691,7 +5784,9 @@ class Watchdog:
         """Take up what the ledger remembers: services with their due times. A restart that was cut
         short is looked at."""
         self.calendar.begin(now, now_time)
-        self.link.remember(record.engine, min(record.position, now_time))
+        self.calendar.meet(record.ahead)
+        position = min(record.position, self.calendar.engine_time(now))
+        self.link.remember(record.engine, position, record.marks)
         self.lives.runs.was_away(self.link.stream.position, now_time)
         for service, due in services:
             self._restore_service(service, due, now)
@@ -5726,6 +5821,8 @@ class Watchdog:
         return Record(
             self.link.facts.engine,
             self.link.stream.position,
+            tuple(self.link.stream.marks),
+            self.calendar.ahead,
             self.outages.numbered,
             self.timers.at(Rule.REMIND, ""),
             self.link.unsettled_end(leaving),
@@ -5749,6 +5846,8 @@ class Watchdog:
                 self.link.opened(seen, now)
             case StreamClosed():
                 self.link.closed(seen, now)
+            case Recalled():
+                self.link.recalled(seen, now)
 
     def _listed(self, seen: Listed, now: float) -> None:
         first = not self.link.listed.done
@@ -7045,7 +7144,7 @@ def if_it_died(service: Watched, watchdog: Watchdog, now: float) -> str:
         exit_code=1,
         health=Health.NONE,
         error="",
-        finished_time=watchdog.calendar.time_of(now),
+        finished_time=watchdog.calendar.engine_time(now),
     )
     plan = watchdog.lives.healing.plan(replace(service, container=dead, incident=None), now)
     policy = dead.restart_policy
@@ -8083,6 +8182,9 @@ EVENT_LIMIT = 2**20  # bytes of one event; it holds the container's labels
 ERROR_LIMIT, ERROR_SHOWN = 4000, 600
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
 LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
+EVENTS_KEPT = 256  # by the engine
+HALF_SECOND = 0.5
+ANSWER_TIME = 0.05  # by which a clock that was asked for may be wrong
 REPLAYED = 30.0  # a first stream begins so many seconds ago
 SAME_PROCESS = 5.0  # two starts that differ by less are one
 PORT, TLS_PORT = 2375, 2376
@@ -8306,6 +8408,8 @@ class Engine:
         """`heals`: it is to be asked whether restarts are let through."""
         self.host, self.tls, self.heals = host, tls, heals
         self.podman = False  # which says so in every answer
+        self.clock = time.time
+        self.ahead = 0.0  # its clock is, of Sentinel's
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted, as far as that is known
         self.stream: socket.socket | None = None
@@ -8335,6 +8439,7 @@ class Engine:
         except ExchangeError as error:
             raise EngineError(connection_help(self.host, error.cause)) from error
         self.podman = self.podman or answer.headers.get("Libpod-API-Version") is not None
+        self.ahead = clock_ahead(answer.headers.get("Date"), self.clock(), self.ahead)
         if not answer.ok and answer.status != NOT_MODIFIED:
             raise EngineError(error_text(answer.status, answer.body), answer.status)
         return answer.body
@@ -8406,7 +8511,7 @@ class Engine:
             return ListFailed(str(error))
         me, host, engine = self.identity
         seen = tuple(row for row in map(row_of, rows) if row.id)
-        return Listed(seen, me, host, engine, self.podman, self.tell_only)
+        return Listed(seen, me, host, engine, self.podman, self.tell_only, self.ahead)
 
     def forbids_restarts(self) -> str:
         """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403
@@ -8419,11 +8524,20 @@ class Engine:
 
     def name(self) -> tuple[str, str]:
         """The engine's name and id; this machine's name where a proxy forbids to ask."""
+        info = self.info()
+        return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
+
+    def info(self) -> JSON:
+        """What the engine says of itself, its time among it; None where a proxy forbids to ask."""
+        asked_time = self.clock()
         try:
             info = self.read("/info")
         except EngineError:
-            info = None
-        return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
+            return None
+        system_time = unix_time(text_at(info, "SystemTime"))
+        if system_time:
+            self.ahead = precisely(system_time - (asked_time + self.clock()) / 2)
+        return info
 
     def restart(self, job: Restart) -> Restarted:
         """Bring a container back, if it still stands as it was judged: it is looked at again just
@@ -8462,13 +8576,10 @@ class Engine:
             return Restarted(job.key, job.id, Outcome.UNKNOWN, str(error))
         return Restarted(job.key, job.id, outcome, str(error), container)
 
-    def events(
-        self, since: float, clock: Callable[[], float], put: Callable[[Observation], None]
-    ) -> StreamClosed:
+    def events(self, since: float, put: Callable[[Observation], None]) -> StreamClosed:
         """Put every event of the stream into the inbox until it ends. A reader that pauses would
-        lose events without notice and slow the whole engine, so nothing else is done here. `clock`
-        gives Unix seconds."""
-        start = since or clock() - REPLAYED
+        lose events without notice and slow the whole engine, so nothing else is done here."""
+        start = since or self.clock() + self.ahead - REPLAYED
         connection = self.connect(ASK_TIMEOUT)
         opened = False
         try:
@@ -8479,7 +8590,7 @@ class Engine:
                 why = error_text(response.status, response.read(ERROR_LIMIT))
                 return StreamClosed(why, refused=True)
             # An engine that starts answers late: what it does before is not news.
-            put(StreamOpened(start, clock()))
+            put(StreamOpened(start, self.clock() + self.ahead, self.ahead))
             opened = True
             stream.settimeout(None)
             while line := response.readline(EVENT_LIMIT):
@@ -8493,21 +8604,52 @@ class Engine:
             self.stream = None
             connection.close()
 
-    def recent_events(self, now_time: float) -> Iterator[Heard]:
-        """The engine's last 256 events, as far as it may be asked for them."""
-        since = f"since={now_time - DAY_SECONDS:.0f}&until={now_time:.9f}"
+    def remembered(self, since: float, until: float, query: str = "") -> tuple[JSON, ...]:
+        """The engine's events between two of its times, of which it keeps the last 256; none where
+        it may not be asked for them."""
         try:
-            body = self.ask("GET", f"/events?{since}&filters={EVENT_FILTER}")
+            body = self.ask("GET", f"/events?since={since:.9f}&until={until:.9f}{query}")
         except EngineError:
-            return
-        for line in body.splitlines():
-            event = event_of(json_in(line))
-            if event:
-                yield event
+            return ()
+        return tuple(map(json_in, body.splitlines()))
+
+    def recent_events(self, now_time: float) -> Iterator[Heard]:
+        """The containers' last events."""
+        until = now_time + self.ahead
+        found = self.remembered(until - DAY_SECONDS, until, f"&filters={EVENT_FILTER}")
+        return filter(None, map(event_of, found))
+
+    def recall(self, job: Recall) -> Recalled:
+        """What it remembers: its buffer outlives no restart. All events are asked for, since probes
+        fill it, too."""
+        found = self.remembered(job.since, job.until)
+        events = tuple(filter(None, map(event_of, found)))
+        marks = tuple(event.mark for event in events)
+        answer = Recalled(job.since, job.until, marks[-MARKS:])
+        known = not job.marks or any(mark in marks for mark in job.marks)
+        if known or len(found) >= EVENTS_KEPT:
+            return answer
+        first = min((event.time for event in events), default=job.until)
+        return replace(answer, began_time=first)
 
     def close_stream(self) -> None:
         """End the event stream from another thread: its reader sees the end at once."""
         hang_up(self.stream)
+
+
+def precisely(ahead: float) -> float:
+    """How far a clock is ahead, 0 where that is no more than an answer takes."""
+    return 0.0 if abs(ahead) < ANSWER_TIME else ahead
+
+
+def clock_ahead(date: str | None, wall: float, known: float) -> float:
+    """How far another clock is ahead, by its HTTP Date: as is known, where that, which is cut to the
+    second, agrees."""
+    try:
+        ahead = email.utils.parsedate_to_datetime(date or "").timestamp() + HALF_SECOND - wall
+    except (TypeError, ValueError, OverflowError):
+        return known
+    return ahead if abs(ahead - known) > CLOCK_ERROR else known
 
 
 def row_facts(row: dict[str, JSON]) -> dict[str, JSON]:
@@ -9324,15 +9466,17 @@ class Books:
         return reader.outages
 
     def _record(self, reader: Reader) -> Record:
+        newest = self._record_named("position", reader)
+        record = self._record_named("record", reader)
+        return replace(record, position=newest.position, marks=newest.marks)
+
+    def _record_named(self, name: str, reader: Reader) -> Record:
         meta = self.ledger.records("meta")
-        position = at(meta, "position")
-        record = Record()
-        if "record" in meta:
-            try:
-                record = reader.value(Record, meta["record"])
-            except (ValueError, TypeError) as error:
-                self._left_out("where it was", error)
-        return replace(record, position=position if isinstance(position, float) else 0.0)
+        try:
+            return reader.value(Record, meta[name]) if name in meta else Record()
+        except (ValueError, TypeError) as error:
+            self._left_out("where it was", error)
+            return Record()
 
     def notices(self) -> dict[int, Notice]:
         """All notices that the ledger holds, by number."""
@@ -9429,10 +9573,11 @@ class Books:
 
     def _save_record(self, watchdog: Watchdog, leaving: bool, now_time: float) -> None:
         record = watchdog.record(leaving)
-        still = record_of(replace(record, position=0.0), self.offset)
+        still = record_of(replace(record, position=0.0, marks=()), self.offset)
         self.ledger.put("meta", "record", still, now_time)
-        if self.ledger.unsaved:  # the events' position is no reason of its own to write
-            self.ledger.put("meta", "position", record.position, now_time)
+        if self.ledger.unsaved:  # the newest events are no reason of their own to write
+            position = record_of(Record(position=record.position, marks=record.marks), self.offset)
+            self.ledger.put("meta", "position", position, now_time)
 
 
 # ─── Post ─────────────────────────────────────────────────────────────────────────────────────────
@@ -10070,7 +10215,8 @@ class Daemon:
         if container is None or notice.uptime is None or not container.finished_time:
             return
         if not self.watchdog.lives.runs.was_before(container.finished_time):
-            self.figures.detection.add(time.time() - container.finished_time)
+            engine_time = self.watchdog.calendar.engine_time(time.monotonic())
+            self.figures.detection.add(engine_time - container.finished_time)
 
     def held(self, now: float) -> bool:
         """Whether alerts still wait for company: what happened while Sentinel was away is told in
@@ -10095,7 +10241,7 @@ class Daemon:
                     self.lanes.put("restart" if action.alive else "start", action, limit)
                 case Look():
                     self.lanes.put("look", action, LOOK_LIMIT)
-                case List():
+                case List() | Recall():
                     self.lanes.put("look", action, LIST_LIMIT)
                 case Deliver():
                     self.lanes.put(action.channel, action, COURIER_LIMIT)
@@ -10111,7 +10257,8 @@ class Daemon:
             return []
         self._greeting = Greeting.SAID
         channels, degraded = list(self.post.channels), self.degraded()
-        notice = greeting(self.watchdog, channels, degraded, now, now_time)
+        engine_time = self.watchdog.calendar.engine_time(now)
+        notice = greeting(self.watchdog, channels, degraded, now, engine_time)
         return [] if self.books.greeted_lately(notice, now_time) else [Tell(notice)]
 
     def degraded(self) -> str:
@@ -10186,11 +10333,14 @@ class Daemon:
 
     def read_events(self, job: Subscribe) -> Observation:
         """The event stream, until its end."""
-        return self.engine.events(job.since, time.time, self.inbox.put)
+        self.engine.info()  # which tells its time
+        return self.engine.events(job.since, self.inbox.put)
 
-    def engine_job(self, job: List | Look | Restart) -> Observation:
+    def engine_job(self, job: List | Look | Recall | Restart) -> Observation:
         """One request to the engine."""
         match job:
+            case Recall():
+                return self.engine.recall(job)
             case List():
                 return self.engine.list_all()
             case Look():
@@ -10241,8 +10391,11 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str],
     """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3
     unknown."""
     states: list[State] = []
+    ahead = 0.0
     try:
-        states, trouble = states_now(engine_of(settings, environment), settings, wanted)
+        engine = engine_of(settings, environment)
+        states, trouble = states_now(engine, settings, wanted)
+        ahead = engine.ahead
     except (EngineError, SettingError) as error:
         trouble = [str(error)]
     worst = max((state.severity for state in states), default=UNKNOWN)
@@ -10257,7 +10410,7 @@ def check(settings: Settings, environment: Mapping[str, str], wanted: list[str],
         print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
     elif states:
         coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
-        print(state_table(states, time.time(), coloured))
+        print(state_table(states, time.time() + ahead, coloured))
     return worst
 
 

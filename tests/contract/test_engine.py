@@ -54,7 +54,7 @@ def listening(fake: FakeEngine) -> Iterator[list[Observation]]:
     engine, seen = Engine(fake.host), list[Observation]()
 
     def read() -> None:
-        seen.append(engine.events(0.0, time.time, seen.append))
+        seen.append(engine.events(0.0, seen.append))
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
@@ -166,7 +166,7 @@ def test_an_engine_that_hangs_is_not_waited_for_without_end(fake: FakeEngine, qu
     fake.hang("/")
     assert "no answer in time" in told_of(fake.host)
     assert "no answer in time" in Engine(fake.host).look(web.id).why
-    assert "no answer in time" in Engine(fake.host).events(0.0, time.time, lambda seen: None).why
+    assert "no answer in time" in Engine(fake.host).events(0.0, lambda seen: None).why
     fake.heal()
 
 
@@ -183,7 +183,7 @@ def test_an_engine_in_trouble_is_quoted_on_one_line(fake: FakeEngine, body: obje
 
 def test_a_proxy_that_refuses_events_is_told_from_an_engine_that_is_not_there(fake: FakeEngine) -> None:
     fake.refuse("/events", 403, HTML_403)
-    closed = Engine(fake.host).events(0.0, time.time, lambda seen: None)
+    closed = Engine(fake.host).events(0.0, lambda seen: None)
     assert closed == StreamClosed("403 Forbidden Request forbidden by administrative rules.", refused=True)
 
 
@@ -237,7 +237,7 @@ def test_the_stream_can_be_closed_from_another_thread(fake: FakeEngine) -> None:
     engine, ends, opened = Engine(fake.host), list[StreamClosed](), threading.Event()
 
     def read() -> None:
-        ends.append(engine.events(0.0, time.time, lambda _: opened.set()))
+        ends.append(engine.events(0.0, lambda _: opened.set()))
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()

@@ -28,8 +28,15 @@ class Play(Replay):
         """cut: the number of the container event in whose line the stream ends. garbage: a line before each."""
         super().__init__(name, stream_mode=wire)
         self.cut, self.garbage = cut, garbage
-        began = self.tape.lines[0]["wall"]
-        self.sentinel = Clocked(self, wall=lambda: began + self.sentinel.now, eager=False, watch="all")
+        self.began = self.tape.lines[0]["wall"]
+        self.sentinel = Clocked(self, wall=self.wall, eager=False, watch="all")
+
+    def wall(self) -> float:
+        """Unix seconds of the tape."""
+        return float(self.began + self.sentinel.now)
+
+    def time_ns(self) -> int:
+        return round(self.wall() * 1e9)
 
     def play(self) -> Play:
         """Play it all, in this thread."""

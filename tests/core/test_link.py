@@ -292,7 +292,7 @@ def unseen(world: World, *names: str, anew: bool = False) -> None:
     """The stream ends; before it is open again, these are stopped as an engine that starts anew, or somebody, stops them."""
     world.stream("cut")
     if anew:
-        world.forgets()
+        world.events.clear()
     for name in names:
         world.end_asked(world.find(name), lambda: None)
 
@@ -394,7 +394,7 @@ def test_the_loss_of_a_new_engine_is_told(members: bool) -> None:
         watched.incident = sentinel.Incident(outage, START - 50, sentinel.Notice(Verdict.DEAD, "web", START - 50))
         outage.members.append(watched.key)
         services.append((watched, None))
-    record = sentinel.Record("engine-1", EPOCH, 7)
+    record = sentinel.Record("engine-1", EPOCH, numbered=7)
     watchdog.restore(services, {7: outage}, record, START, EPOCH + START)
     watchdog.observe(sentinel.StreamOpened(0.0, EPOCH + START), START)
     actions = watchdog.observe(sentinel.Listed((), host="new", engine="engine-2"), START + 1)

@@ -30,6 +30,7 @@ from sentinel import (
     Look,
     Notice,
     Observation,
+    Recall,
     Restart,
     Settings,
     StreamClosed,
@@ -54,6 +55,7 @@ class Clocked:
         """wall: the engine's time of day. eager: look for new events at each step, not only when `unread`."""
         self.server, self.answer, self.wall, self.eager = server, answer, wall or time.time, eager
         self.engine = Engine(server.host)
+        self.engine.clock = self.wall
         self.watchdog = Watchdog(Settings(**settings))
         self.now = 0.0
         self.notices: list[Notice] = []  # what was told; what was amended only where it has a new title
@@ -131,14 +133,15 @@ class Clocked:
                 case CloseStream():
                     self.engine.close_stream()
                     self.unread = True
-                case List() | Look() | Restart():
+                case List() | Look() | Recall() | Restart():
                     heapq.heappush(self._jobs, (self.now + self.answer, next(self._order), action))
 
     def _subscribe(self, since: float) -> None:
         before = set(self.server.open_streams)
 
         def read() -> None:
-            self._inbox.put(self.engine.events(since, self.wall, self._inbox.put))
+            self.engine.info()
+            self._inbox.put(self.engine.events(since, self._inbox.put))
 
         self._reading = True
         self.subscribed.append(self.now)
@@ -154,6 +157,8 @@ class Clocked:
                 return self.engine.list_all()
             case Look():
                 return self.engine.look(job.id)
+            case Recall():
+                return self.engine.recall(job)
             case Restart():
                 return self.engine.restart(job)
         raise AssertionError(job)

@@ -577,7 +577,8 @@ class EngineServer:
         """The usual answer, a byte at a time; the rest of it at once when the fault is taken back."""
         reply = answer.reply or self.dispatch(request)
         self._note(request, reply.status)
-        wire = _head(request, reply.status, {**self._headers(reply), "Content-Length": str(len(reply.body))}) + reply.body
+        headers = {**self._headers(reply), "Content-Length": str(len(reply.body))}
+        wire = _head(request, self.time_ns(), reply.status, headers) + reply.body
         with contextlib.suppress(OSError):  # the client has gone
             for index in range(len(wire)):
                 connection.sendall(wire[index : index + 1])
@@ -607,7 +608,7 @@ class EngineServer:
             headers.setdefault("Content-Length", str(len(body)))
         if not request.keep_alive:
             headers["Connection"] = "close"
-        connection.sendall(_head(request, reply.status, headers) + body)
+        connection.sendall(_head(request, self.time_ns(), reply.status, headers) + body)
 
     def _headers(self, reply: Reply) -> dict[str, str]:
         headers = dict(reply.headers)
@@ -723,10 +724,15 @@ class EngineServer:
                 "Os": "linux", "Arch": "amd64", "KernelVersion": "6.1.0"}
 
     def info_doc(self) -> Doc:
-        return {"ID": fake_id(self.path), "Name": "fakehost", "ServerVersion": SERVER_VERSIONS[self.flavour],
+        return {"ID": fake_id(self.path), "Name": "fakehost", "SystemTime": rfc3339(self.time_ns()),
+                "ServerVersion": SERVER_VERSIONS[self.flavour],
                 "NCPU": 4, "MemTotal": 8 * 2**30, "OperatingSystem": "Fake Linux 1", "Driver": "overlay2",
                 "CgroupVersion": "2", "CgroupDriver": "systemd", "Architecture": "x86_64",
                 "Containers": len(self.list_rows()), "LiveRestoreEnabled": False, "SecurityOptions": []}
+
+    def time_ns(self) -> int:
+        """The engine's clock."""
+        return time.time_ns()
 
     # -- the event stream --
 
@@ -757,7 +763,7 @@ class EngineServer:
         if stream.chunked:
             headers["Transfer-Encoding"] = "chunked"
         # Headers go out before the subscription is entered: the real engine has the same small hole.
-        connection.sendall(_head(request, 200, headers))
+        connection.sendall(_head(request, self.time_ns(), 200, headers))
         self._subscribe(stream, since, until)
         self._note(request, 200)
         try:
@@ -934,9 +940,9 @@ def _read_request(reader: BinaryIO) -> Request | None:
     return Request(method, target, http10, keep, body=reader.read(length) if length else b"")
 
 
-def _head(request: Request, status: int, headers: Mapping[str, str]) -> bytes:
+def _head(request: Request, time_ns: int, status: int, headers: Mapping[str, str]) -> bytes:
     protocol = "HTTP/1.0" if request.http10 else "HTTP/1.1"
-    date = datetime.datetime.fromtimestamp(time.time(), datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    date = datetime.datetime.fromtimestamp(time_ns // 10**9, datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
     lines = [f"{protocol} {status} {REASONS.get(status, 'Unknown')}", f"Date: {date}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

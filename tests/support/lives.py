@@ -35,6 +35,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.booted, self.now = 1.8e9, 1000.0
+        self.engine_ahead = 0.0  # the engine's clock is
 
     @property
     def at(self) -> float:
@@ -66,7 +67,13 @@ class EngineClock:
     """The `time` of the fake engine: its stamps are the clock's, its threads wait in real time."""
 
     def __init__(self, clock: Any) -> None:
-        self.time_ns, self.time = clock.time_ns, clock.time
+        self.clock = clock
+
+    def time(self) -> float:
+        return self.clock.time() + self.clock.engine_ahead
+
+    def time_ns(self) -> int:
+        return self.clock.time_ns() + int(self.clock.engine_ahead * 1e9)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)

@@ -99,6 +99,7 @@ class World:
         self.look_delay, self.look_age, self.restart_delay = 0.0, 0.0, 0.0
         self.doom: dict[str, tuple[float, int]] = {}  # each run ends after so long, with this code
         self.broken: dict[str, str] = {}  # the engine can't start it, in these words
+        self.overrun = False  # the engine's buffer of events
         self.stopping: set[str] = set()  # containers that somebody is stopping
         self.stop_takes: dict[str, float] = {}  # how long it takes its time at a stop
         self.sick: dict[str, float] = {}  # becomes unhealthy so long after each start, not healthy after one second
@@ -180,6 +181,8 @@ class World:
                     self.tell(action)
                 case sentinel.Subscribe(since):
                     self.later(0.0, lambda since=since: self.subscribe(since))
+                case sentinel.Recall():
+                    self.later(0.0, lambda job=action: self.recall(job))
                 case sentinel.CloseStream():
                     self.later(0.0, lambda: self.stream("cut"))
                 case sentinel.List():
@@ -225,6 +228,13 @@ class World:
         self.observe(sentinel.StreamOpened(since, EPOCH + self.now))
         for event in [event for event in self.events if event.time >= since]:
             self.observe(event)
+
+    def recall(self, job: sentinel.Recall) -> None:
+        """The engine's answer to GET /events up to now: an engine that was started anew has forgotten what was before."""
+        found = [event for event in self.events if job.since <= event.time <= job.until] if self.up else []
+        known = not job.marks or {event.mark for event in found} & {*job.marks} or self.overrun or not self.up
+        first = 0.0 if known else min((event.time for event in found), default=job.until)
+        self.observe(sentinel.Recalled(job.since, job.until, tuple(event.mark for event in found)[-8:], first))
 
     def listing(self) -> None:
         """The engine's answer to GET /containers/json."""
@@ -680,12 +690,14 @@ class World:
 
     def returns(self) -> None:
         """The engine is back, and brings back what its policies ask for, one after another."""
+        self.overrun = False
         self.engine("back")
         for index, container_id in enumerate(sorted(self.carried)):
             self.later(0.05 * index, lambda it=container_id: self.run(it) and None)
 
     def forgets(self) -> None:
         """The engine's own buffer of events runs over."""
+        self.overrun = True
         self.events.clear()
 
     # Rules that hold in every scenario
@@ -762,7 +774,10 @@ class World:
                 if known.get("stream") == thing:
                     continue
                 known["stream"] = thing
-            if not isinstance(thing, sentinel.List | sentinel.Listed | sentinel.Look | sentinel.Subscribe):
+            dull = sentinel.List | sentinel.Listed | sentinel.Look | sentinel.Subscribe | sentinel.Recall
+            if isinstance(thing, sentinel.Recalled) and not thing.began_time:
+                continue
+            if not isinstance(thing, dull):
                 lines.append(f"  {moment - START:10.3f}  {sign} {short(thing)}")
         return "\n".join(lines)
 

@@ -25,7 +25,6 @@ from support import insides
 from support.clocked import Clocked
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
-from support.lives import EngineClock
 from support.system import add, program, until
 
 import sentinel
@@ -406,7 +405,7 @@ class Ahead:
 def ahead(monkeypatch: pytest.MonkeyPatch) -> Ahead:
     clock = Ahead()
     monkeypatch.setattr(sentinel, "time", clock)
-    monkeypatch.setattr(support.fake_engine, "time", EngineClock(clock))
+    monkeypatch.setattr(support.fake_engine, "time", clock)
     return clock
 
 

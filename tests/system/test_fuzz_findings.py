@@ -71,7 +71,7 @@ def test_an_inspect_that_names_an_odd_id_is_looked_at_all_the_same(odd: str) -> 
 def test_a_chunk_of_endless_size_is_the_end_of_the_stream() -> None:
     put: list[Any] = []
     answer = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n{}\r\n"
-    seen = asked([answer], lambda engine: engine.events(0.0, lambda: NOW, put.append))
+    seen = asked([answer], lambda engine: engine.events(0.0, put.append))
     assert isinstance(seen, sentinel.StreamClosed)
 
 
@@ -82,7 +82,7 @@ def test_an_error_that_is_nested_deeply_is_an_error_of_a_restart() -> None:
 
 
 def test_an_error_that_is_nested_deeply_is_a_refusal_of_the_events() -> None:
-    seen = asked([body(DEEP, 500)], lambda engine: engine.events(0.0, lambda: NOW, [].append))
+    seen = asked([body(DEEP, 500)], lambda engine: engine.events(0.0, [].append))
     assert isinstance(seen, sentinel.StreamClosed) and seen.refused
 
 
@@ -108,7 +108,7 @@ def test_a_line_of_events_that_does_not_end_takes_no_memory() -> None:
     threading.Thread(target=pour, daemon=True).start()
     tracemalloc.start()
     try:
-        engine.events(0.0, lambda: NOW, [].append)
+        engine.events(0.0, [].append)
         assert tracemalloc.get_traced_memory()[1] < 24 * 2**20
     finally:
         tracemalloc.stop()
@@ -126,7 +126,7 @@ def test_a_line_that_is_no_event_does_not_end_the_stream(line: bytes) -> None:
     put: list[Any] = []
     good = {"Type": "container", "Action": "die", "timeNano": 5, "Actor": {"ID": "a", "Attributes": {}}}
     answer = OK + b"\r\n" + line + b"\n" + json.dumps(good).encode() + b"\n"
-    asked([answer], lambda engine: engine.events(0.0, lambda: NOW, put.append))
+    asked([answer], lambda engine: engine.events(0.0, put.append))
     assert [seen.id for seen in put if isinstance(seen, sentinel.Heard)][-1:] == ["a"]
 
 

@@ -459,7 +459,7 @@ def check_engine(case: Any) -> None:
         calls: dict[str, Callable[[], Any]] = {
             "list_all": engine.list_all, "look": lambda: engine.look("ab" * 32), "containers": engine.containers,
             "restart": lambda: engine.restart(sentinel.Restart("web", "ab" * 32, 0.0, True, 10.0)),
-            "events": lambda: engine.events(0.0, lambda: NOW, put.append),
+            "events": lambda: engine.events(0.0, put.append),
             "ends": lambda: list(engine.recent_events(NOW)), "logs": lambda: engine.logs(Container("1"))}
         try:
             seen = calls[kind]()

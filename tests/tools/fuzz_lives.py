@@ -90,6 +90,8 @@ class Paper:
                 case sentinel.Subscribe(since):
                     float(f"{since:.9f}")
                     self.jobs.append((self.now + 0.01, sentinel.StreamOpened(since, self.wall)))
+                case sentinel.Recall(since, until):
+                    self.jobs.append((self.now + 0.01, sentinel.Recalled(since, until)))
                 case sentinel.CloseStream():
                     self.jobs.append((self.now + 0.01, sentinel.StreamClosed()))
                 case sentinel.List() | sentinel.Look() | sentinel.Restart():
