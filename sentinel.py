@@ -2193,6 +2193,8 @@ class Calendar:
 
 # ─── Services ─────────────────────────────────────────────────────────────────────────────────────
 
+CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
 Needs = list[tuple[Watched, Dependency]]  # services at one end of dependencies, and these
 
 
@@ -2227,6 +2229,7 @@ class Services(Mapping[str, Watched]):
         self._lodgers: set[str] = set()
         self._graph: Graph | None = None  # worked out once after each change
         self._changed: set[str] = set()  # who may have changed since they were last saved
+        self._here: frozenset[str] = frozenset()  # all containers that the engine has, by id
 
     def __getitem__(self, key: str) -> Watched:
         return self._by_key[key]
@@ -2292,6 +2295,10 @@ class Services(Mapping[str, Watched]):
         for memory in (self._by_key, self._keys, self._groups, self._lodgers):
             memory.clear()
         self._graph = None
+
+    def listed(self, ids: Iterable[str]) -> None:
+        """The engine has these containers, watched or not."""
+        self._here = frozenset(ids)
 
     def link(self, container_id: str, key: str) -> None:
         """One more container of a service: its replacement."""
@@ -2441,6 +2448,8 @@ class Services(Mapping[str, Watched]):
         """Whose network a service is on, and whether that is still there."""
         target = child.container.network_target
         parent = self._by_key.get(child.network_parent)
+        if parent is None and CONTAINER_ID.fullmatch(target) and self._here:
+            return Network.OWN if target in self._here else Network.GONE
         if parent is None or not target or parent.phase in REMOVED:
             return Network.OWN
         owner = parent.container
@@ -4337,7 +4346,7 @@ class Lives:
         if incident.looped_at and cause is not Cause.ORPHAN and service.budget.recent(now):
             verdict = Verdict.CRASH_LOOP
         exit_code = None
-        if cause not in (Cause.UNHEALTHY, Cause.CANT_START):
+        if cause not in (Cause.UNHEALTHY, Cause.CANT_START, Cause.FAILED_UPDATE):
             exit_code = code_of(death, service.container)
         incident.notice = self._red(service, fall, verdict, exit_code, now)
         self.wait(service, now)
@@ -4370,7 +4379,9 @@ class Lives:
         ended = container.finished_time if container.finished_time >= began else death.time
         lived = bool(began) and ended >= began and fall.cause not in NO_END
         cant_start = fall.cause is Cause.CANT_START
-        probe = tuple(container.probe_output.splitlines())
+        logs = () if fall.cause is Cause.FAILED_UPDATE else service.logs  # those are of another
+        if container.sick:
+            logs = tuple(container.probe_output.splitlines())
         notice = notice_of(
             service,
             verdict,
@@ -4379,7 +4390,7 @@ class Lives:
             exit_code=exit_code,
             uptime=ended - began if lived else None,
             error=container.error if cant_start else service.known_error,
-            logs=probe if container.sick else service.logs,
+            logs=logs,
         )
         if verdict is Verdict.CRASH_LOOP:
             deaths, within = self._deaths_of_loop(service, now)
@@ -4789,13 +4800,14 @@ class Dependants:
         """See to a service whose network is gone: compose may still be about to, after a
         recreate."""
         parent = self.services.get(child.network_parent)
-        if parent is None or not parent.alive or child.muted:
+        if child.muted or (parent and not parent.alive):
             return
-        match self.services.network_of(child):
-            case Network.GONE if self.timers.at(Rule.NETWORK, child.key) is None:
-                self.timers.set(Rule.NETWORK, child.key, now + child.policy.settle)
-            case Network.STALE if self.healing.steady(parent, Dependency(network=True), now):
-                self._refresh(child, parent, Cause.STALE, now)
+        network = self.services.network_of(child)
+        if network is Network.GONE and self.timers.at(Rule.NETWORK, child.key) is None:
+            self.timers.set(Rule.NETWORK, child.key, now + child.policy.settle)
+        steady = parent and self.healing.steady(parent, Dependency(network=True), now)
+        if parent and steady and network is Network.STALE:
+            self._refresh(child, parent, Cause.STALE, now)
 
     def network_due(self, child: Watched, now: float) -> None:
         """Compose had its time to put back who lost its network."""
@@ -5092,6 +5104,7 @@ class Looks:
         """Compare a listing, which is the truth, with what is believed; look where they differ."""
         listing = self.link.listed
         ids = listing.note(rows, self.services.containers())
+        self.services.listed(ids)
         differing = [row.id for row in rows if self._differs(row)]
         lost = [each for each in self.services.containers() if each not in ids]
         for container_id in [*differing, *lost]:
@@ -5154,7 +5167,8 @@ class Looks:
             run.lives_on(before.sick, seen.sick, now)
         sight = sight_of(service, seen, missed_start)
         self.services.show(service, seen)
-        service.logs = logs or service.logs
+        same_run = (seen.id, seen.started_time) == (before.id, before.started_time)
+        service.logs = logs or (service.logs if same_run else ())
         if seen.running and service.deploy and not service.deploy.successor:
             service.deploy = None  # the replacement runs
         self.roster.rekey(service)
@@ -6068,12 +6082,20 @@ class PostedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EditRecord:
+    """An edit that waits, as the ledger keeps it; None: for nothing but its turn."""
+
+    message: str
+    due_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxRecord:
     """An outbox as the ledger keeps it: notices by their numbers."""
 
     waiting: tuple[int, ...]
     posted: tuple[PostedRecord, ...]
-    edits: tuple[str, ...]
+    edits: tuple[EditRecord, ...]
     batch: int
     plain: bool
     handed: tuple[int, ...]
@@ -6327,6 +6349,8 @@ class Outbox:
         if seen.fate is Fate.DEAD:
             known = trouble.retired
             trouble.retire(seen.why, now)
+            for key in list(self.edits_due) if self.chained else []:
+                self._tell_anew(key)  # by the next in the chain
             words = f"{self.channel}: retired, tried again hourly and at each new red: {seen.why}"
             return [] if known == seen.why else [Log("error", words)]
         trouble.failed(seen, now)
@@ -6384,13 +6408,21 @@ class Outbox:
         self._arrived(seen, now)
         message = self.posted[flight.message]
         if seen.fate is not Fate.SENT:
-            del self.posted[flight.message]
-            self.edits_due.pop(flight.message, None)
+            self._tell_anew(flight.message)
             why = f"{self.channel}: a message can't be edited any more: {seen.why}"
             return [Log("warning", why)]
         if tuple(message.notices) == flight.notices and not message.goes_on:
             del self.posted[flight.message]
         return []
+
+    def _tell_anew(self, key: str) -> None:
+        """A message can't be edited here, or not any more: what goes on of it is told once more."""
+        message = self.posted.pop(key)
+        self.edits_due.pop(key, None)
+        for notice in message.notices:
+            if notice.open and notice not in self.waiting[self.underway :]:
+                self.waiting.append(notice)
+                self.handed = [number for number in self.handed if number != notice.id]
 
     def _arrived(self, seen: Delivered, now: float) -> bool:
         """A request arrived: whether that is news."""
@@ -6403,9 +6435,9 @@ class Outbox:
         """What the ledger keeps of it: notices by their numbers."""
         trouble, flight = self.trouble, self.flight
         posting = flight if isinstance(flight, Posting) else self.repeat
-        edits = list(self.edits_due)
+        edits = [EditRecord(key, due) for key, due in self.edits_due.items()]
         if isinstance(flight, Editing):
-            edits.append(flight.message)
+            edits.append(EditRecord(flight.message, None))
         posted = []
         for key, told in self.posted.items():
             numbers = tuple(notice.id for notice in told.notices)
@@ -6418,7 +6450,7 @@ class Outbox:
             plain=posting.plain if posting else False,
             handed=tuple(self.handed),
             failures=trouble.failures,
-            held_until_at=trouble.held_until_at if trouble.failures or trouble.retired else None,
+            held_until_at=trouble.held_until_at,
             why=trouble.why,
             retired=trouble.retired,
         )
@@ -6430,7 +6462,9 @@ class Outbox:
             known = [notices[number] for number in told.notices if number in notices]
             if len(known) == len(told.notices):
                 self.posted[told.key] = Message(known, told.sent_at, told.why_late, told.plain)
-        self.edits_due = dict.fromkeys((key for key in record.edits if key in self.posted), 0.0)
+        for edit in record.edits:
+            if edit.message in self.posted:
+                self.edits_due[edit.message] = 0.0 if edit.due_at is None else edit.due_at
         self.handed = list(record.handed)
         refused_at = -math.inf
         if record.retired and record.held_until_at is not None:
@@ -10039,6 +10073,7 @@ COURIER_LIMIT = 150.0  # how long a message may take
 # how long Sentinel listens, and sends, when it is asked to end
 LAST_WORDS, LAST_MESSAGES = 0.3, 1.5
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
+GREETING_PATIENCE = 120.0  # the longest that the greeting waits until all has been looked at
 CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
 LONGEST_WAIT = 60.0
 WORKERS = {"look": 3, "start": 4, "restart": 4}
@@ -10253,7 +10288,9 @@ class Daemon:
         restart."""
         now, now_time = time.monotonic(), time.time()
         waits = self._greeting is Greeting.WAITS
-        if not waits or not self.watchdog.link.listed.done or self.held(now):
+        if not waits or not self.watchdog.link.listed.done:
+            return []
+        if self.watchdog.catching_up and now < self.watchdog.began_at + GREETING_PATIENCE:
             return []
         self._greeting = Greeting.SAID
         channels, degraded = list(self.post.channels), self.degraded()

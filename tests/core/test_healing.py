@@ -486,6 +486,14 @@ def test_explain_names_dockers_own_policy_where_sentinel_may_not_restart() -> No
     assert answer(world, "web").startswith("Docker's own restart policy (always)")
 
 
+def test_an_orphan_of_before_sentinels_time_is_told_by_what_its_network_names() -> None:
+    """The owner of its network was recreated before Sentinel was started: a look alone can tell."""
+    lost = service("torrent", network_mode=f"container:{'ab' * 32}")
+    play(World(lost, "web"), (0, ""), (60, "", "ORPHANED torrent"), (HOUR, ""))
+    here = replace(service("vpn"), id="ab" * 32)
+    play(World(lost, here), (HOUR, ""))
+
+
 # ─── What somebody is stopping ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -342,6 +342,12 @@ def test_a_root_that_is_paused_while_its_consequences_are_waited_for_is_not_call
     assert [line for line in world.done if line.startswith("Recovered")]
 
 
+def test_what_vanished_shows_nothing_of_another_container() -> None:
+    """Neither the log of the one that was replaced, nor an exit code of one that never ran."""
+    world = play(World("web", "db"), (0, "recreate web unstarted", "VANISHED web"), (HOUR, ""))
+    assert (world.notices[0].logs, world.notices[0].exit_code) == ((), None)
+
+
 # ─── Flapping is a service's own ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -670,7 +670,8 @@ def verdict(status: int, code: int = 0, why: str = "no", via: bool = True, **hea
 @pytest.mark.parametrize(("status", "code"), [(404, 10008), (404, 10003), (404, 10015), (403, 50001), (403, 50013),
                                               (401, 0), (401, 50027), (400, 50035), (400, 200000), (403, 50005),
                                               (400, 50083)])  # fmt: skip
-def test_an_edit_that_is_refused_ends_the_edits_of_that_message_and_nothing_else(status: int, code: int) -> None:
+def test_what_an_edit_could_not_say_is_told_anew(status: int, code: int) -> None:
+    """Somebody deleted the message, or it is too old: what goes on gets another one."""
     box = told(red(1), red(2))
     box.waiting.append(red(3))
     sends(box, 1.0, "m2")
@@ -681,12 +682,43 @@ def test_an_edit_that_is_refused_ends_the_edits_of_that_message_and_nothing_else
     assert seen.fate is Fate.GONE
     done, logs = box.settle(seen, 20.0)
     assert done == [] and [log.level for log in logs] == ["warning"] and "edited" in logs[0].text
+    again = sends(box, 20.0, "m4")
+    assert (again.message, reads(again)) == ("", ["GAVE UP s1", "DEAD s2"])
     assert sends(box, 20.0).message == "m2", "other messages are edited"
     box.amend(red(1, verdict=Verdict.CRASH_LOOP), 30.0)
-    box.amend(red(2, open=False), 30.0)
-    assert take(box, 100.0) is None and not box.retired, "and the message is left alone"
-    box.waiting.append(green(1))
-    assert reads(sends(box, 100.0)) == ["Recovered s1"]
+    assert sends(box, 100.0).message == "m4" and not box.retired, "and the new one is kept current"
+
+
+def test_what_is_over_is_not_told_anew_for_an_edit_that_is_refused() -> None:
+    box = told(red(1))
+    box.amend(red(1, open=False), 10.0)
+    assert taken(box, 20.0).message == "m1"
+    box.settle(verdict(404, 10008), 20.0)
+    assert take(box, 100.0) is None and not box.posted
+
+
+def test_edits_that_wait_keep_their_time_and_the_channels_hold_over_a_restart() -> None:
+    box = told(red(1), red(2))
+    box.amend(red(1, verdict=Verdict.GAVE_UP), 10.0)
+    taken(box, 20.0)
+    box.settle(verdict(429, **{"Retry-After": "40"}), 20.0)
+    due = box.next_due_at(20.0)
+    assert due is not None and due >= 60.0
+    again = Outbox("discord", True)
+    assert again.restore(box.record(), {1: red(1, verdict=Verdict.GAVE_UP), 2: red(2)})
+    assert again.next_due_at(20.0) == due
+
+
+def test_a_channel_that_is_retired_hands_its_waiting_edits_on() -> None:
+    first, second = Outbox("webhook", True, chained=True), Outbox("bot", True, chained=True)
+    first.waiting += [red(1), red(2)]
+    sends(first, 0.0, "m1")
+    first.amend(red(1, verdict=Verdict.GAVE_UP), 10.0)
+    first.put(red(3), 10.1)
+    taken(first, 10.2)
+    first.settle(Delivered("webhook", Fate.DEAD, why="Unknown Webhook"), 10.2)
+    sentinel.escalate([first, second], 11.0)
+    assert reads(sends(second, 11.0, "b1")) == ["DEAD s3", "GAVE UP s1", "DEAD s2"]
 
 
 @pytest.mark.parametrize("refusal", [
