@@ -820,6 +820,7 @@ class Container:
     tty: bool = False
     auto_remove: bool = False
     memory_limit: int = 0
+    files_seen: bool = False  # compose's files of it are on this machine, too
 
     @property
     def running(self) -> bool:
@@ -1227,6 +1228,7 @@ class Notice:
     flaps: int = 0  # incidents of this service within an hour, where that is too many
     decided_at: float | None = None  # when it was decided to tell it, where that is later than `at`
     over_at: float | None = None  # when its outage was over
+    recreate: bool = False  # it can't run as it is
 
     @property
     def red(self) -> bool:
@@ -1582,28 +1584,61 @@ def speaks_through(container: Container, host: str) -> bool:
     return bool(name) and name in (container.name, container.service)
 
 
-def recovery_command(container: Container) -> str:
-    """The command that brings it back: compose's own where its labels tell the file, else
-    docker's."""
+REMOVED_SEEN = "removed"  # the status of a container that is no more
+REMOVED_UNSEEN = "removed unseen"  # and was gone before anyone could look
+NOT_THERE = (REMOVED_SEEN, REMOVED_UNSEEN)
+
+
+def recovery_commands(container: Container, recreate: bool = False) -> tuple[str, ...]:
+    """The commands that bring it back as it was, the surest first. `recreate`: it can't run as it
+    is, since the network that it shares is gone."""
     if container.auto_remove and not container.running:
-        return ""
+        return ()
     swarm = container.labels.get(SWARM_SERVICE)
     if swarm:
-        return f"docker service ps --no-trunc {shlex.quote(swarm)}"
-    adrift = container.running and not container.sick  # it runs in a network that is gone
+        return (f"docker service ps --no-trunc {shlex.quote(swarm)}",)
+    recreate = recreate or (container.running and not container.sick)  # its network is gone
+    verb = "restart" if container.sick else "start"
+    own = f"docker {verb} {shlex.quote(container.name)}"
     if not container.service or container.oneoff:
-        if adrift:
-            return ""
-        verb = "restart" if container.sick else "start"
-        return f"docker {verb} {shlex.quote(container.name)}"
+        return () if recreate else (own,)
+    compose = compose_command(container, recreate)
+    if recreate or container.status in NOT_THERE:
+        return (compose,) if compose else ()
+    if container.files_seen:
+        return (compose,)
+    named = compose and container.labels.get(f"{COMPOSE}project.config_files")
+    return (own, compose) if named else (own,)
+
+
+def compose_command(container: Container, recreate: bool) -> str:
+    """Compose's command for a service with the files, folder and variables that made it; empty where
+    its file is no file. What is there is started as it is, whatever has changed in the files."""
+    files = compose_files(container.labels)
+    if any(not file.startswith("/") for file in files):
+        return ""
     words = ["docker", "compose", "-p", container.project]
-    files = container.labels.get(f"{COMPOSE}project.config_files", "")
-    for file in filter(None, files.split(",")):
+    folder = container.labels.get(f"{COMPOSE}project.working_dir", "")
+    base = (files[0].rpartition("/")[0] or "/") if files else ""
+    if files and folder and folder != base:
+        words += ["--project-directory", folder]
+    variables = container.labels.get(f"{COMPOSE}project.environment_file", "")
+    if variables != f"{folder or base}/.env":
+        for file in filter(None, variables.split(",")):
+            words += ["--env-file", file]
+    for file in files:
         words += ["-f", file]
-    verbs = ["restart"] if container.sick else ["up", "-d"]
-    if adrift:
-        verbs.append("--force-recreate")
-    return shlex.join([*words, *verbs, container.service])
+    if recreate:
+        return shlex.join([*words, "up", "-d", "--force-recreate", container.service])
+    if container.sick:
+        return shlex.join([*words, "restart", container.service])
+    up = shlex.join([*words, "up", "-d", container.service])
+    return up if container.status in NOT_THERE else f"{up} --no-recreate"
+
+
+def compose_files(labels: Mapping[str, str]) -> list[str]:
+    """The files that a compose container was made by, `-` for standard input."""
+    return list(filter(None, labels.get(f"{COMPOSE}project.config_files", "").split(",")))
 
 
 # ─── Text ─────────────────────────────────────────────────────────────────────────────────────────
@@ -2522,8 +2557,6 @@ SAME_START = 1.0
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 KILLED_CODE = 137
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-# the status of a container that was gone before anyone could look
-REMOVED_UNSEEN = "removed unseen"
 
 
 def last_kill(run: Run, signals: Collection[int]) -> Kill | None:
@@ -4081,8 +4114,9 @@ class Healing:
         """What is done about a service that is down: the first of these that holds."""
         container = service.container
         if self.services.network_of(service) is Network.GONE:
-            command = recovery_command(container)
-            return self._not_restarted(f"only compose can put it back: {command}")
+            return self._not_restarted(
+                "only compose can put it back: the network it shares is gone"
+            )
         if container.status == "restarting" or self._runs_again(service):
             policy = container.restart_policy
             words = f"Docker's own restart policy ({policy}) brings it back."
@@ -4391,6 +4425,7 @@ class Lives:
             uptime=ended - began if lived else None,
             error=container.error if cant_start else service.known_error,
             logs=logs,
+            recreate=self.services.network_of(service) is Network.GONE,
         )
         if verdict is Verdict.CRASH_LOOP:
             deaths, within = self._deaths_of_loop(service, now)
@@ -4610,7 +4645,7 @@ class Lives:
             service.run.settle()
             service.deploy = None
             if service.phase in REMOVED:  # else its container may still be removed
-                self.services.show(service, replace(service.container, status="removed"))
+                self.services.show(service, replace(service.container, status=REMOVED_SEEN))
             hopeless = "only compose can put it back"
             fall = Fall(Verdict.VANISHED, Cause.FAILED_UPDATE, death, service.run, hopeless)
             self.fall(service, fall, now)
@@ -6103,6 +6138,7 @@ class OutboxRecord:
     held_until_at: float | None
     why: str
     retired: str
+    lost: int
 
 
 @dataclass(slots=True)
@@ -6176,6 +6212,7 @@ class Outbox:
         self.repeat: Posting | None = None
         self.trouble = Trouble()
         self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
+        self.lost = 0  # messages that were told anew: no repeats of the first ones
         self.size = BATCH
         self._sent_at: deque[float] = deque(maxlen=PACE)
 
@@ -6289,7 +6326,7 @@ class Outbox:
             self.channel,
             posting.notices,
             host,
-            f"{first.id}-{last.id}",
+            "-".join(filter(None, (f"{first.id}-{last.id}", str(self.lost or "")))),
             posting.plain,
             posting.why_late,
         )
@@ -6419,6 +6456,7 @@ class Outbox:
         """A message can't be edited here, or not any more: what goes on of it is told once more."""
         message = self.posted.pop(key)
         self.edits_due.pop(key, None)
+        self.lost += 1
         for notice in message.notices:
             if notice.open and notice not in self.waiting[self.underway :]:
                 self.waiting.append(notice)
@@ -6453,6 +6491,7 @@ class Outbox:
             held_until_at=trouble.held_until_at,
             why=trouble.why,
             retired=trouble.retired,
+            lost=self.lost,
         )
 
     def restore(self, record: OutboxRecord, notices: Mapping[int, Notice]) -> bool:
@@ -6466,6 +6505,7 @@ class Outbox:
             if edit.message in self.posted:
                 self.edits_due[edit.message] = 0.0 if edit.due_at is None else edit.due_at
         self.handed = list(record.handed)
+        self.lost = record.lost
         refused_at = -math.inf
         if record.retired and record.held_until_at is not None:
             refused_at = record.held_until_at - RETIRED_RETRY
@@ -6643,7 +6683,7 @@ class Card:
     lines: tuple[tuple[str, str], ...]
     consequences: tuple[tuple[str, str], ...]
     listing: str
-    command: str
+    commands: tuple[str, ...]
     logs: tuple[str, ...]
     footer: str
     foreign: bool = False  # in the words of others
@@ -6662,9 +6702,9 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     title, first = f"{kind} {notice.name}", clip(one_line(headline(notice)), HEADLINE_TEXT)
     if notice.foreign:
         title, first = notice.name, clean(notice.plan).strip()
-    command = ""
+    commands: tuple[str, ...] = ()
     if notice.red and notice.container:
-        command = recovery_command(notice.container)
+        commands = recovery_commands(notice.container, notice.recreate)
     footer = [host]
     if notice.incident:
         footer.append(f"incident {notice.incident}")
@@ -6676,7 +6716,7 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
         lines=tuple(card_lines(notice, moment, late)),
         consequences=tuple(consequences_of(notice, moment)),
         listing=manner.listing or ("Took with it" if notice.container else "These"),
-        command=one_line(command),
+        commands=tuple(map(one_line, commands)),
         logs=() if notice.verdict is Verdict.RECOVERED else notice.logs,
         footer=one_line(" · ".join(filter(None, footer))),
         foreign=notice.foreign,
@@ -6839,8 +6879,8 @@ def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[
     parts = [card.headline if card.foreign else as_code(card.headline)]
     parts += [line_text(label, text) for label, text in card.lines]
     parts += consequence_lines(card, min(CONSEQUENCE_ROOM, most // 2))
-    if card.command:
-        parts.append(f"**Recover:** {as_code(card.command)}")
+    if card.commands:
+        parts.append(f"**Recover:** {' or '.join(map(as_code, card.commands))}")
     room = min(most, EMBED_TEXT + EMBED_TITLE) - len(card.title) - len(card.footer)
     room = min(room, EMBED_TEXT)
     text = clip("\n".join(parts), room)
@@ -6903,7 +6943,8 @@ def digest_line(card: Card, most: int) -> str:
         took = f"{card.listing.lower()}: {names}"
     last_log = card.logs[-1] if card.logs else ""
     words = one_line(card.headline)
-    for extra, cut in ((took, clip), (card.command, clip_front), (last_log, clip_front)):
+    command = card.commands[0] if card.commands else ""
+    for extra, cut in ((took, clip), (command, clip_front), (last_log, clip_front)):
         if extra and len(words) + min(len(extra), LEAST_EXTRA) + SEPARATOR <= most:
             words += " · " + cut(extra, most - len(words) - SEPARATOR)
     return as_code(clip(words, most - 2))
@@ -6978,8 +7019,8 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     if card.consequences:
         body.append(f"{card.listing}:")
         body += [f"  {chain}: {text}" for chain, text in card.consequences]
-    if card.command:
-        body.append(f"Recover: {card.command}")
+    if card.commands:
+        body.append(f"Recover: {' or '.join(card.commands)}")
     if card.logs:
         body.append("Last log lines:")
         body += [f"  {line}" for line in card.logs]
@@ -8501,7 +8542,9 @@ class Engine:
             if error.status == NOT_FOUND:
                 return None
             raise
-        return container if container.id else replace(container, id=container_id)
+        files = compose_files(container.labels)
+        seen = bool(files) and self.host.startswith("unix:") and all(map(os.path.isfile, files))
+        return replace(container, id=container.id or container_id, files_seen=seen)
 
     def containers(self) -> tuple[Container, ...]:
         """Every container, inspected."""

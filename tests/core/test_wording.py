@@ -25,7 +25,7 @@ NOW = 1_800_000_000.0
 RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
 WEB = service("shop-web-1", "unless-stopped", status="exited", exit_code=137, started_time=NOW - 4000,
               finished_time=NOW - 400,
-              memory_limit=64 * 2**20, labels={"com.docker.compose.service": "web",
+              memory_limit=64 * 2**20, files_seen=True, labels={"com.docker.compose.service": "web",
                                                "com.docker.compose.project.config_files": "/srv/shop/compose.yml"})
 DEAD = Notice(Verdict.DEAD, "shop-web-1", 100.0, WEB, Cause.OOM, "shop", incident=7, exit_code=137, uptime=3600.0,
               downtime=0.0,
@@ -110,7 +110,7 @@ def test_a_red_embed_says_everything_in_the_order_in_which_it_is_read() -> None:
         "**Cause:** out of memory (its limit is 64 MiB)",
         "**Was up:** 1h",
         "**Sentinel:** Restarting it now (attempt 1 of 5).",
-        "**Recover:** `docker compose -p shop -f /srv/shop/compose.yml up -d web`",
+        "**Recover:** `docker compose -p shop -f /srv/shop/compose.yml up -d web --no-recreate`",
         "```", "starting", "out of heap", "```",
     ]
     assert embed["footer"] == {"text": "box · incident 7"} and embed["timestamp"].startswith("2027-01-15T08:00:00")
@@ -137,19 +137,52 @@ def test_a_code_names_its_signal_where_it_means_one(code: int | None, words: str
     assert sentinel.exit_words(code) == words
 
 
-@pytest.mark.parametrize(("labels", "command"), [
-    ({}, "docker start shop-web-1"),
-    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}, "docker compose -p shop up -d web"),
-    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web",
-      "com.docker.compose.project.config_files": "/a b/c.yml,/d.yml"},
-      "docker compose -p shop -f '/a b/c.yml' -f /d.yml up -d web"),
-    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web", "com.docker.compose.oneoff": "True"},
-     "docker start shop-web-1"),
-    ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web; rm -rf /"},
-     "docker compose -p shop up -d 'web; rm -rf /'"),
+def composed(**labels: str) -> dict[str, str]:
+    """Labels of compose."""
+    named = {"config_files": "project.config_files", "working_dir": "project.working_dir",
+             "environment_file": "project.environment_file"}
+    given = {"project": "shop", "service": "web"} | {named.get(name, name): text for name, text in labels.items()}
+    return {f"com.docker.compose.{name}": text for name, text in given.items()}
+
+
+TWO = {"config_files": "/a b/c.yml,/d.yml", "working_dir": "/a b"}
+ELSEWHERE = {"config_files": "/srv/app/deploy/compose.yaml", "working_dir": "/srv/app",
+             "environment_file": "/srv/app/prod.env"}
+
+
+@pytest.mark.parametrize(("labels", "facts", "commands"), [
+    ({}, {}, ["docker start shop-web-1"]),
+    (composed(), {}, ["docker start shop-web-1"]),
+    (composed(**TWO), {"files_seen": True}, ["docker compose -p shop -f '/a b/c.yml' -f /d.yml up -d web --no-recreate"]),
+    (composed(**TWO), {}, ["docker start shop-web-1",
+                           "docker compose -p shop -f '/a b/c.yml' -f /d.yml up -d web --no-recreate"]),
+    (composed(**TWO, environment_file="/a b/.env"), {"files_seen": True},
+     ["docker compose -p shop -f '/a b/c.yml' -f /d.yml up -d web --no-recreate"]),
+    (composed(**ELSEWHERE), {"files_seen": True},
+     ["docker compose -p shop --project-directory /srv/app --env-file /srv/app/prod.env "
+      "-f /srv/app/deploy/compose.yaml up -d web --no-recreate"]),
+    (composed(**ELSEWHERE), {"status": "removed"},
+     ["docker compose -p shop --project-directory /srv/app --env-file /srv/app/prod.env "
+      "-f /srv/app/deploy/compose.yaml up -d web"]),
+    (composed(**ELSEWHERE), {"recreate": True},
+     ["docker compose -p shop --project-directory /srv/app --env-file /srv/app/prod.env "
+      "-f /srv/app/deploy/compose.yaml up -d --force-recreate web"]),
+    (composed(**TWO), {"files_seen": True, "status": "running", "health": sentinel.Health.UNHEALTHY, "failing_streak": 3},
+     ["docker compose -p shop -f '/a b/c.yml' -f /d.yml restart web"]),
+    (composed(), {"status": "running", "health": sentinel.Health.UNHEALTHY, "failing_streak": 3},
+     ["docker restart shop-web-1"]),
+    (composed(config_files="-"), {}, ["docker start shop-web-1"]),
+    (composed(config_files="-"), {"recreate": True}, []),
+    (composed(config_files="-"), {"status": "removed"}, []),
+    (composed(oneoff="True"), {}, ["docker start shop-web-1"]),
+    (composed(service="web; rm -rf /", config_files="/c.yml", working_dir="/"), {"files_seen": True},
+     ["docker compose -p shop -f /c.yml up -d 'web; rm -rf /' --no-recreate"]),
 ])
-def test_the_recovery_command_can_be_pasted(labels: dict[str, str], command: str) -> None:
-    assert sentinel.recovery_command(Container("a", name="shop-web-1", labels=labels)) == command
+def test_the_recovery_commands_bring_back_the_same_container(labels: dict[str, str], facts: dict[str, Any],
+                                                             commands: list[str]) -> None:
+    recreate = facts.pop("recreate", False)
+    container = Container("a", **{"name": "shop-web-1", "labels": labels, "status": "exited"} | facts)
+    assert list(sentinel.recovery_commands(container, recreate)) == commands
 
 
 @pytest.mark.parametrize(("size", "words"), [(64 * 2**20, "64 MiB"), (2**30, "1 GiB"), (1536 * 2**20, "1.5 GiB"),
@@ -368,8 +401,8 @@ def test_a_plain_card() -> None:
     assert sentinel.terminal_card(card, 100, coloured=False).splitlines() == [
         "| [DEAD] shop-web-1", "| shop-web-1 is DEAD — exit 137 (SIGKILL)", "| Exited (137) at 100",
         "| Cause: out of memory (its limit is 64 MiB)", "| Was up: 1h", "| Sentinel: Restarting it now (attempt 1 of 5).",
-        "| Recover: docker compose -p shop -f /srv/shop/compose.yml up -d web", "| Last log lines:", "|   starting",
-        "|   out of heap",
+        "| Recover: docker compose -p shop -f /srv/shop/compose.yml up -d web --no-recreate", "| Last log lines:",
+        "|   starting", "|   out of heap",
         "| box · incident 7"]
 
 
@@ -388,7 +421,7 @@ def test_a_card_fits_its_terminal_but_for_the_command_which_has_to_be_whole() ->
     card = sentinel.card_of(replace(DEAD, logs=("y" * 390,), plan="p" * 200), "box", moment)
     lines = sentinel.terminal_card(card, 40, coloured=False).splitlines()
     assert all(len(line) <= 40 for line in lines if "Recover:" not in line)
-    assert any(line.endswith(card.command) for line in lines)
+    assert any(line.endswith(" or ".join(card.commands)) for line in lines)
 
 
 def test_no_text_of_the_engines_or_a_container_breaks_a_card_or_controls_a_terminal() -> None:
@@ -493,7 +526,7 @@ def test_the_published_schema_is_really_looked_at() -> None:
 
 FILES = {"com.docker.compose.project.config_files": "/srv/shop/compose.yml"}
 GENESIS = service("genesis", "unless-stopped", status="exited", exit_code=1, started_time=NOW - 60, finished_time=NOW - 14,
-                  labels=FILES)  # fmt: skip
+                  labels=FILES, files_seen=True)  # fmt: skip
 FLUX = Consequence(("flux", "genesis"), Verdict.DEAD, 90.0, 1, state="Waits for genesis.")
 PULSE = Consequence(("pulse", "flux", "genesis"), Verdict.UNHEALTHY, 95.0, state="Waits for flux.")
 VEIL = Consequence(("veil", "pulse", "flux", "genesis"), Verdict.DEAD, 99.0, 137, Cause.OOM, "It is back.", True)
@@ -545,7 +578,7 @@ def test_one_message_says_the_root_its_evidence_and_what_it_took_with_it() -> No
         f"• `flux ← genesis`: DEAD, exit 1, <t:{int(NOW - 10)}:R>; waits for genesis",
         f"• `pulse ← flux ← genesis`: UNHEALTHY, <t:{int(NOW - 5)}:R>; waits for flux",
         f"• `veil ← pulse ← flux ← genesis`: DEAD, exit 137 (SIGKILL), out of memory, <t:{int(NOW - 1)}:R>; back",
-        "**Recover:** `docker compose -p shop -f /srv/shop/compose.yml up -d genesis`",
+        "**Recover:** `docker compose -p shop -f /srv/shop/compose.yml up -d genesis --no-recreate`",
         "```", "SyntaxError: invalid syntax", "```"]  # fmt: skip
 
 

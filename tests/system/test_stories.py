@@ -264,7 +264,7 @@ def test_a_red_that_somebody_deletes_is_told_anew_when_there_is_more_to_say(
             life.run(20)
         over(life, made, engine)
         statuses = [request.status for request in patches(discord)]
-        assert statuses[0] == 404 and set(statuses[1:]) == {200}, "asked once, and not again"
+        assert statuses[0] == 404 and set(statuses[1:]) <= {200}, "asked once, and not again"
         assert sum("can't be edited any more" in line for line in life.lines) == 1 and "WARNING" in life.said
         assert titles(discord) == ["[DEAD] genesis", "[DEAD] genesis", "Recovered: genesis"]
         _, red, green = discord.messages
