@@ -4263,6 +4263,7 @@ def delay_before(attempts: int) -> float:
 FORGET_AFTER = 600.0  # who is gone
 UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
 PROJECT_PATIENCE = 120.0  # how long a stop waits to be told together with the rest of its project
+LAST_LOOK = 1.0  # before it is said that something was stopped, or not started
 
 
 @dataclass(frozen=True, slots=True)
@@ -4320,7 +4321,13 @@ class Lives:
         assert run.end
         service.run = run
         service.move(Phase.SUSPECT)
-        self.timers.set(Rule.PHASE, service.key, max(now, run.end.at + wait))
+        self.settles_at(service, max(now, run.end.at + wait))
+
+    def settles_at(self, service: Watched, due: float) -> None:
+        """When it will have had its time. Shortly before, it is looked at once more: no event tells
+        that somebody's restart has failed."""
+        self.timers.set(Rule.PHASE, service.key, due)
+        self.timers.set(Rule.LOOK, service.container.id, due - LAST_LOOK)
 
     def judge(self, service: Watched, before: Container, now: float) -> None:
         """Say what a death was: its run's evidence and the container as it is now are both at
@@ -4625,7 +4632,7 @@ class Lives:
         if death.heard and intent is Intent.NOBODY:
             self.judge(service, service.container, now)
         elif now < settled_at:
-            self.timers.set(Rule.PHASE, service.key, settled_at)
+            self.settles_at(service, settled_at)
         else:
             self.settle(service, Cause.STOP, now)
 
@@ -4857,8 +4864,6 @@ class Dependants:
 
 
 # ─── Roster ───────────────────────────────────────────────────────────────────────────────────────
-
-LAST_LOOK = 1.0  # before it is said that nothing has been started
 
 
 class Roster:
@@ -5543,7 +5548,7 @@ class Events:
         if service.hush is Hush.DIED:
             service.hush = Hush.DOWN  # it ran on sick, and is to be down now
         if service.phase is Phase.SUSPECT:
-            self.timers.set(Rule.PHASE, service.key, now + settle)
+            self.lives.settles_at(service, now + settle)
         elif service.phase in WAITING and service.container.status == "restarting":
             # A stop in Docker's backoff sends neither `kill` nor `die`.
             run.end = Death(event.time, now, service.container.exit_code)

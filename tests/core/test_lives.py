@@ -919,3 +919,15 @@ def test_no_happening_in_any_phase_ends_the_daemon_or_is_unforeseen(into: str, m
         if errors:
             odd[name] = errors
     assert not odd
+
+
+def test_a_restart_by_hand_that_fails_is_no_stop() -> None:
+    """`stop` is heard, and then no event tells that it could not be started again."""
+    world = World("web")
+
+    def fails(world: World) -> None:
+        world.broken["web"] = "port is already allocated"
+        web = world.find("web")
+        world.end_asked(web, lambda: world.later(0.3, lambda: world.run(web.id) and None))
+
+    play(world, (0, fails), (29, "", f"DEAD web {Cause.CANT_START}", "start web", "GAVE UP web"), (HOUR, ""))
