@@ -89,7 +89,7 @@ import typing
 import urllib.parse
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum, StrEnum, auto
@@ -251,6 +251,8 @@ def webhook(text: str) -> Secret:
     does not serve v10 at all; /slack and /github speak other languages."""
     if not text.strip():
         return Secret()
+    if text.strip()[0] in "'\"":
+        raise ValueError("its quotes are part of it; leave them out")
     parts = urllib.parse.urlsplit(text.strip())
     match = WEBHOOK.fullmatch(parts.path)
     if parts.scheme not in ("https", "http") or not parts.hostname or not match:
@@ -684,6 +686,7 @@ class Verdict(StrEnum):
     FAILED = "FAILED"
     VANISHED = "VANISHED"
     ORPHANED = "ORPHANED"
+    ENDED = "ENDED"
     ENGINE_DOWN = "ENGINE DOWN"
     STILL_DOWN = "STILL DOWN"
     RECOVERED = "Recovered"
@@ -729,6 +732,7 @@ VERDICTS: Mapping[Verdict, Manner] = {
     Verdict.FAILED: Manner(headline="{name} has FAILED — {how}", part=Part.ENDS),
     Verdict.VANISHED: Manner(headline="{name} is VANISHED — {cause}"),
     Verdict.ORPHANED: Manner(headline="{name} is ORPHANED — its network is gone"),
+    Verdict.ENDED: Manner(AMBER, "{name} has ended — {how}", part=Part.ENDS),
     Verdict.ENGINE_DOWN: Manner(
         headline="The Docker Engine on {name} does not answer", listing="Not brought back"
     ),
@@ -821,6 +825,7 @@ class Container:
     auto_remove: bool = False
     memory_limit: int = 0
     files_seen: bool = False  # compose's files of it are on this machine, too
+    created_time: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -1229,6 +1234,7 @@ class Notice:
     decided_at: float | None = None  # when it was decided to tell it, where that is later than `at`
     over_at: float | None = None  # when its outage was over
     recreate: bool = False  # it can't run as it is
+    lives_on: bool = False  # others of its project do
 
     @property
     def red(self) -> bool:
@@ -1421,6 +1427,7 @@ def container_of(document: JSON) -> Container:
         tty=at(config, "Tty") is True,
         auto_remove=at(host, "AutoRemove") is True,
         memory_limit=whole_at(host, "Memory"),
+        created_time=unix_time(text_at(document, "Created")),
     )
 
 
@@ -1528,7 +1535,8 @@ def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, s
         return False, "it is a helper of compose's, made for a moment"
     if asked is not None:
         return asked, f"its label sentinel.watch is {str(asked).lower()}"
-    if settings.projects and project not in settings.projects:
+    projects = [name.lower() for name in settings.projects]  # as compose writes them
+    if projects and project.lower() not in projects:
         return False, "SENTINEL_PROJECTS does not name its project"
     match settings.watch:
         case "all":
@@ -2624,12 +2632,15 @@ def code_of(death: Death, container: Container) -> int | None:
     return death.code if "exitCode" not in container.labels else None
 
 
+NO_POLICY = "its restart policy is `no`; if it is a job, label it sentinel.job=true"
+
+
 def hopeless_end(death: Death, container: Container, exit_code: int | None) -> str:
     """Why an end is told and not healed, empty where it is healed."""
     if container.status == REMOVED_UNSEEN:
         return REMOVES_ITSELF if container.auto_remove else "it was removed"
     if exit_code == 0 and container.restart_policy == "no":
-        return "its restart policy is `no`; if it is a job, label it sentinel.job=true"
+        return NO_POLICY
     unclear = not death.heard and exit_code in WORTHLESS_CODES
     if unclear and container.status == "exited":
         return "a stop can't be told from a death here; sentinel.restart=true restarts it"
@@ -2660,7 +2671,8 @@ def judgement_of(
     exit_code = code_of(death, container)
     cause = cause_of(run, death, before, container, exit_code)
     at_work = container.status in ("restarting", "running") and container.restart_policy != "no"
-    if exit_code == 0 and (container.restart_policy == "on-failure" or (job and not at_work)):
+    to_end = container.restart_policy == "on-failure" or container.auto_remove
+    if exit_code == 0 and (to_end or (job and not at_work)):
         return Judgement(Ending.FINISHED, cause, exit_code)
     if job and not at_work:
         return Judgement(Ending.FAILED, cause, exit_code)
@@ -4140,8 +4152,10 @@ class Healing:
             words = f"{counted(attempts, 'restart')} did not help"
             return replace(self._not_restarted(words), tried=attempts)
         delay = delay_before(attempts)
-        when = f"in {span(delay)}" if delay else "now"
-        words = f"Restarting it {when} (attempt {attempts + 1} of {most})."
+        tries = f"(attempt {attempts + 1} of {most})"
+        words = f"Restarting it now {tries}."
+        if delay:  # a stop of what is down sends no event
+            words = f"Restarting it in {span(delay)} {tries}; to keep it down, mute it."
         return Plan(words, Phase.BACKOFF, now + delay)
 
     def obstacle(self, service: Watched) -> str:
@@ -4262,6 +4276,7 @@ def delay_before(attempts: int) -> float:
 
 FORGET_AFTER = 600.0  # who is gone
 UNKNOWN_PATIENCE = 30.0  # how long a call whose answer was lost may still be at work
+SOON_ENDED = 600.0  # after it was made, an init container has ended
 PROJECT_PATIENCE = 120.0  # how long a stop waits to be told together with the rest of its project
 LAST_LOOK = 1.0  # before it is said that something was stopped, or not started
 
@@ -4349,6 +4364,9 @@ class Lives:
             self._end_job(service, now)
         elif insist:
             self.fall(service, fall, now)
+        elif judgement.exit_code == 0 and self._was_to_end(service, death):
+            self._tell_ended(service, death.at)
+            self._end_job(service, now)
         else:
             hopeless = hopeless_end(death, container, judgement.exit_code)
             self.fall(service, replace(fall, hopeless=hopeless), now)
@@ -4357,6 +4375,21 @@ class Lives:
         if service.incident is None and not service.muted:
             notice = self._red(service, fall, fall.verdict, exit_code, now)
             self.outages.tell(replace(notice, plan="Not restarted: it is a job."))
+
+    def _was_to_end(self, service: Watched, death: Death) -> bool:
+        """Whether a good end looks like that of an init container: soon after it was made, under no
+        policy, while nobody waits for it and the rest of its project lives."""
+        container = service.container
+        if container.restart_policy != "no" or service.incident or not container.created_time:
+            return False
+        if death.time - container.created_time > SOON_ENDED or self.services.children(service):
+            return False
+        return self._others_live(service)
+
+    def _tell_ended(self, service: Watched, at: float) -> None:
+        notice = notice_of(service, Verdict.ENDED, at, Cause.EXIT, exit_code=0)
+        if not service.muted:
+            self.outages.tell(replace(notice, plan=f"Not restarted: {NO_POLICY}."))
 
     def _end_job(self, service: Watched, now: float) -> None:
         self.rest(service)
@@ -4663,7 +4696,8 @@ class Lives:
             return
         if self.settings.stops != "ignore":
             exit_code = service.container.exit_code if cause is Cause.STOP else None
-            self.outages.tell_apart(service, Verdict.STOPPED, now, cause, exit_code=exit_code)
+            facts = {"exit_code": exit_code, "lives_on": self._others_live(service)}
+            self.outages.tell_apart(service, Verdict.STOPPED, now, cause, **facts)
         if service.phase in REMOVED:
             self._be_gone(service, now)
         self.stories.left(service, f"It was {cause}.", now)
@@ -4684,8 +4718,11 @@ class Lives:
     def _siblings_live(self, service: Watched) -> bool:
         """Whether the rest of its project runs, or it has none: then a removal was not the whole
         project's."""
-        siblings = self.services.siblings(service)
-        return not siblings or any(sibling.phase in STANDING for sibling in siblings)
+        return not self.services.siblings(service) or self._others_live(service)
+
+    def _others_live(self, service: Watched) -> bool:
+        """Whether anything else of its project runs."""
+        return any(other.phase in STANDING for other in self.services.siblings(service))
 
     def vanished(self, service: Watched) -> bool:
         """Whether it was removed by something that never put it back."""
@@ -6582,7 +6619,8 @@ def headline(notice: Notice) -> str:
             down = span(max(1.0, notice.downtime or 0.0))
             return f"{name} {be} back online (was down ~{down})"
         case Verdict.STOPPED:
-            return f"{name} was {notice.cause}{ended}"
+            was = "were" if notice.lives_on and notice.names else "was"
+            return f"{name} {was} {notice.cause}{ended}"
         case Verdict.CRASH_LOOP:
             times, within = counted(notice.deaths, "time"), notice.downtime or 0.0
             died = f"died {times} in {span(within)}" if within >= 1.0 else f"died {times}"
@@ -6772,8 +6810,20 @@ def merged_stops(notices: Iterable[Notice]) -> list[Notice]:
             merged[key] = notice
         else:
             names = (*(before.names or (before.name,)), notice.name)
-            merged[key] = replace(before, name=notice.project, exit_code=None, names=names)
+            lives_on = before.lives_on or notice.lives_on
+            name = some_of(notice.project, names) if lives_on else notice.project
+            merged[key] = replace(before, name=name, exit_code=None, names=names, lives_on=lives_on)
     return list(merged.values())
+
+
+NAMED = 3  # containers that a title names
+
+
+def some_of(project: str, names: Sequence[str]) -> str:
+    """Some containers of a project that lives on."""
+    if len(names) <= NAMED:
+        return listed(names)
+    return f"{counted(len(names), 'container')} of {project}"
 
 
 def late_words(notice: Notice, now: float, why: str) -> str:

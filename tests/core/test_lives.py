@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import BOTH_ENGINES, HOUR, JOB, KEPT, WAITS_FOR_JOB, child, lodger, needs
+from support.cast import BOTH_ENGINES, DAY, HOUR, JOB, KEPT, WAITS_FOR_JOB, child, lodger, needs
 from support.scenario import EPOCH, START, Lawless, World, play, probed, service
 
 import sentinel
-from sentinel import Cause, Health, Listed, Looked, Phase, Row, Verdict
+from sentinel import Cause, Container, Health, Listed, Looked, Phase, Row, Verdict
 
 # ─── Jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -919,6 +919,43 @@ def test_no_happening_in_any_phase_ends_the_daemon_or_is_unforeseen(into: str, m
         if errors:
             odd[name] = errors
     assert not odd
+
+
+SOON = {"created_time": EPOCH + START - 60.0}
+
+
+@pytest.mark.parametrize(("services", "code", "wanted"), [
+    ([service("init", **SOON), "web"], 0, "ENDED init exit 0"),
+    ([service("init", **SOON), "web"], 1, "DEAD init exit 1"),
+    ([service("init", **SOON)], 0, "DEAD init exit 0"),
+    ([service("init", "always", **SOON), "web"], 0, "DEAD init exit 0"),
+    ([service("init", created_time=EPOCH + START - HOUR), "web"], 0, "DEAD init exit 0"),
+    ([service("init", **SOON), child("web", "init")], 0, "DEAD init exit 0"),
+], ids=["an init container", "it failed", "alone", "kept up", "of long ago", "somebody needs it"])
+def test_an_init_container_that_ends_well_is_told_once_in_amber_and_nothing_stays_open(
+        services: list[Container | str], code: int, wanted: str) -> None:
+    world = World(*services)
+    world.begin()
+    world.exits("init", code)
+    world.advance(START + 1)
+    assert world.done[0] == wanted
+    if wanted.startswith("ENDED"):
+        world.advance(START + DAY)
+        assert world.done == [wanted] and world.phase("init") is Phase.STOPPED and not insides.outages(world.watchdog)
+        assert "sentinel.job=true" in world.notices[0].plan
+        later = DAY + HOUR
+        play(world, (DAY, "start init"), (later, "init exits 2", "DEAD init exit 2", "start init"), (later + 4, ""))
+
+
+def test_a_scale_down_is_no_end_of_its_project() -> None:
+    world = play(World("web", "db", "api"), (0, "remove web, remove db"), (30, "", "Stopped web", "Stopped db"), (HOUR, ""))
+    assert all(notice.lives_on for notice in world.notices)
+    world = play(World("web", "db"), (0, "remove web, remove db"), (30, "", "Stopped web", "Stopped db"), (HOUR, ""))
+    assert not any(notice.lives_on for notice in world.notices)
+
+
+def test_a_good_end_of_a_container_that_removes_itself_is_nothing() -> None:
+    play(World(service("web", auto_remove=True), "db"), (0, "web exits 0"), (HOUR, ""))
 
 
 def test_a_restart_by_hand_that_fails_is_no_stop() -> None:

@@ -144,6 +144,12 @@ def test_all_errors_are_told_at_once_each_beginning_with_the_name_the_user_wrote
     assert all("\n" not in line for line in lines)
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_that_are_part_of_a_webhooks_address_are_named(quote: str) -> None:
+    with pytest.raises(ValueError, match="quotes"):
+        sentinel.webhook(f"{quote}https://discord.com/api/webhooks/1/token{quote}")
+
+
 @pytest.mark.parametrize("url", [
     "https://discord.com/api/channels/1/s3cr3tTOKEN", "https://evil.example/s3cr3tTOKEN", "s3cr3tTOKEN",
     "ftp://discord.com/api/webhooks/1/s3cr3tTOKEN", "https:///api/webhooks/1/s3cr3tTOKEN",

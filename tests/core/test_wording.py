@@ -215,6 +215,16 @@ def test_stops_of_one_project_are_one_notice() -> None:
     assert all(name in embeds[0]["description"] for name in names)
 
 
+@pytest.mark.parametrize(("size", "title", "words"), [
+    (2, "Stopped: shop-web-2 and shop-web-3", "shop-web-2 and shop-web-3 were removed"),
+    (5, "Stopped: 5 containers of shop", "5 containers of shop were removed")])
+def test_what_was_scaled_down_is_named_and_not_its_project(size: int, title: str, words: str) -> None:
+    gone = [replace(STOP, name=f"shop-web-{number + 2}", cause=Cause.REMOVED, exit_code=None, lives_on=True)
+            for number in range(size)]
+    (embed,) = message_of(gone, "box", 0.0)["embeds"]
+    assert embed["title"] == title and words in embed["description"] and "shop-web-3" in embed["description"]
+
+
 def test_deaths_of_one_project_stay_apart() -> None:
     assert len(message_of([DEAD, replace(DEAD, name="shop-db-1")], "box", 0.0)["embeds"]) == 2
 

@@ -103,7 +103,7 @@ def test_a_death_by_another_signal_names_the_signal(stage: MakeStage) -> None:
 
 
 def test_a_service_that_ends_with_0_is_told_but_not_restarted_under_policy_no(stage: MakeStage) -> None:
-    scene = stage(stack(web={}, clock=CLOCK))
+    scene = stage(stack(web={}, clock=CLOCK, other={"depends_on": ["web"]}))
     before = scene.started("web")
     scene.do("web", "exit 0")
     red = scene.red("web")
@@ -112,6 +112,15 @@ def test_a_service_that_ends_with_0_is_told_but_not_restarted_under_policy_no(st
     scene.settle()
     assert scene.started("web") == before and not scene.state("web")["Running"]
     assert scene.titles == ["[DEAD] web", "Stopped: clock"]
+
+
+def test_an_init_container_that_has_done_its_work_is_told_once_in_amber(stage: MakeStage) -> None:
+    scene = stage(stack(init={}, clock=CLOCK))
+    scene.do("init", "exit 0")
+    alert = scene.told(f"[ENDED] {scene.name('init')}")
+    assert alert.colour == sentinel.AMBER and "sentinel.job" in alert.text
+    scene.settle()
+    assert scene.titles == ["[ENDED] init", "Stopped: clock"] and not scene.state("init")["Running"]
 
 
 def test_a_service_that_ends_with_0_under_always_is_told_and_left_to_docker(stage: MakeStage) -> None:

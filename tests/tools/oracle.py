@@ -325,7 +325,7 @@ class Account:
 
     def harmless(self, service: Service, code: int | None) -> bool:
         """An end with 0 that is no death."""
-        return code == 0 and (service.job or service.policy == "on-failure")
+        return code == 0 and (service.job or service.policy in ("on-failure", "no"))  # it may be an init container
 
     @cached_property
     def blows(self) -> dict[str, list[Blow]]:
@@ -511,11 +511,14 @@ def stops_are_told(account: Account) -> Iterator[Violation]:
 def greys_have_a_cause(account: Account) -> Iterator[Violation]:
     """What is told as stopped was stopped or removed by an operator, since it was told so last."""
     for name in account.story.services:
-        last = 0.0
+        last, incidents = 0.0, set[str]()
         for item in account.told(name):
             if item.colour == GREY and item.title.startswith("Stopped"):
-                if not item.edit and not any(last - account.story.settle - 1.0 <= deed.until and deed.at <= item.at
-                                             for deed in account.deeds(name, ENDS)):  # fmt: skip
+                again = item.incident in incidents  # of a message of which nobody heard that it had arrived
+                incidents |= {item.incident} - {""}
+                deed_near = any(last - account.story.settle - 1.0 <= deed.until and deed.at <= item.at
+                                for deed in account.deeds(name, ENDS))  # fmt: skip
+                if not (item.edit or again or deed_near):
                     yield Violation("no grey without a deed", name, f"{item.title!r} at {item.at:.2f}")
                 last = item.at
 
@@ -571,9 +574,12 @@ def budgets_are_kept(account: Account) -> Iterator[Violation]:
         for call in calls:
             before = bisect.bisect(refunds, call.at + 1.0)  # an operator's start and a call may cross
             spent[before, call.id] += 1
-            if spent[before, call.id] > story.max_restarts and not long_life(account, name, call.at):
+            since = refunds[before - 1] if before else 0.0
+            made_up = sum(since <= gone.until and gone.at <= call.at for gone in account.gone)  # for the engine: no tries
+            allowed = story.max_restarts + made_up
+            if spent[before, call.id] > allowed and not long_life(account, name, call.at):
                 yield Violation("no more restarts than the budget", name,
-                                f"restart {spent[before, call.id]} of {story.max_restarts} at {call.at:.2f}")
+                                f"restart {spent[before, call.id]} of {allowed} at {call.at:.2f}")
 
 
 def long_life(account: Account, name: str, until: float) -> bool:
