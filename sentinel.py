@@ -46,9 +46,10 @@ The machines, their states, and where each is kept:
 
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Engine link, Outages, Stories, Healing, Lives,
-Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's form, Terminal's
-form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger, HTTP, Engine,
-Discord, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command line.
+Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's form,
+Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger, HTTP, Own
+container, Engine, Addresses, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk,
+Daemon, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
@@ -1606,22 +1607,27 @@ def recovery_commands(container: Container, recreate: bool = False) -> tuple[str
     if swarm:
         return (f"docker service ps --no-trunc {shlex.quote(swarm)}",)
     recreate = recreate or (container.running and not container.sick)  # its network is gone
-    verb = "restart" if container.sick else "start"
-    own = f"docker {verb} {shlex.quote(container.name)}"
+    made_anew = recreate or container.status in NOT_THERE
+    own = docker_command(container)
     if not container.service or container.oneoff:
-        return () if recreate else (own,)
+        return () if made_anew else (own,)
     compose = compose_command(container, recreate)
-    if recreate or container.status in NOT_THERE:
+    if made_anew or container.files_seen:
         return (compose,) if compose else ()
-    if container.files_seen:
-        return (compose,)
-    named = compose and container.labels.get(f"{COMPOSE}project.config_files")
+    named = compose and compose_files(container.labels)
     return (own, compose) if named else (own,)
 
 
+def docker_command(container: Container) -> str:
+    """Docker's own command for a container that is there."""
+    verb = "restart" if container.sick else "start"
+    return f"docker {verb} {shlex.quote(container.name)}"
+
+
 def compose_command(container: Container, recreate: bool) -> str:
-    """Compose's command for a service with the files, folder and variables that made it; empty where
-    its file is no file. What is there is started as it is, whatever has changed in the files."""
+    """Compose's command for a service with the files, folder and variables that made it; empty
+    where its file is no file. What is there is started as it is, whatever has changed in the
+    files."""
     files = compose_files(container.labels)
     if any(not file.startswith("/") for file in files):
         return ""
@@ -1896,8 +1902,8 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Restarts and deaths of a service since it last proved itself. `refund_at`: where somebody else
-    has started it, when it will have lived long enough for its restarts to be forgotten."""
+    """Restarts and deaths of a service since it last proved itself. `refund_at`: where somebody
+    else has started it, when it will have lived long enough for its restarts to be forgotten."""
 
     attempts: int = 0
     died_at: tuple[float, ...] = ()
@@ -2576,8 +2582,8 @@ def last_kill(run: Run, signals: Collection[int]) -> Kill | None:
 def intent_of(run: Run, death: Death, container: Container, final: bool = False) -> Intent:
     """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On
     every Docker engine an end made through the API has its `kill` before its `die`; `stop` follows
-    on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end, and what survived TERM,
-    INT or QUIT may crash later; KILL alone is `docker kill`, unless `stop` or a removal follows.
+    on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end, and what survived
+    TERM, INT or QUIT may crash later; KILL alone is `docker kill`, unless `stop` or a removal follows.
     `final`: nothing is awaited."""
     if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
         return Intent.OPERATOR
@@ -2795,8 +2801,9 @@ class Runs:
         return run
 
     def asked_until(self, container: Container) -> float:
-        """Until when a container is left alone since somebody asked it to end, which may take longer
-        than its own stop timeout: the time of a call is nowhere to be read. -inf if nobody did."""
+        """Until when a container is left alone since somebody asked it to end, which may take
+        longer than its own stop timeout: the time of a call is nowhere to be read. -inf if nobody
+        did."""
         run = self._runs.get(container.id)
         if run is None or run.asked_at is None:
             return -math.inf
@@ -4384,7 +4391,7 @@ class Lives:
             return False
         if death.time - container.created_time > SOON_ENDED or self.services.children(service):
             return False
-        return self._others_live(service)
+        return self.others_live(service)
 
     def _tell_ended(self, service: Watched, at: float) -> None:
         notice = notice_of(service, Verdict.ENDED, at, Cause.EXIT, exit_code=0)
@@ -4434,7 +4441,7 @@ class Lives:
         if service.fell_at is None:
             service.fell_at = at
         if service.phase is Phase.MISSING:  # the end of the mute tells it as gone
-            self._be_gone(service, now)
+            self.be_gone(service, now)
         self.rest(service)
         if service.incident:
             self.stories.check_over(service.incident.outage, now)
@@ -4654,6 +4661,38 @@ class Lives:
 
     # Ends that somebody wanted
 
+    def others_live(self, service: Watched) -> bool:
+        """Whether anything else of its project runs."""
+        return any(other.phase in STANDING for other in self.services.siblings(service))
+
+    def rest(self, service: Watched) -> None:
+        """Leave it alone until somebody starts it."""
+        self.services.changed(service)
+        service.run.settle()
+        self.timers.cancel(service.key, Rule.PHASE)
+        if service.phase not in REMOVED:
+            service.move(Phase.STOPPED)
+
+    def be_gone(self, service: Watched, now: float) -> None:
+        """Its container is no more, and nobody misses it; it is remembered for a while."""
+        service.move(Phase.GONE)
+        self.services.changed(service)
+        self.timers.cancel(service.key, Rule.PHASE)
+        self.timers.set(Rule.FORGET, service.key, now + FORGET_AFTER)
+
+
+# ─── Settling ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Settling:
+    """Ends that somebody may have wanted: a stop, a removal, half of a deploy, once they have had
+    their time."""
+
+    def __init__(self, settings: Settings, lives: Lives) -> None:
+        self.settings, self.lives = settings, lives
+        self.timers, self.services = lives.timers, lives.services
+        self.outages, self.stories = lives.outages, lives.stories
+
     def suspect_due(self, service: Watched, now: float) -> None:
         """It has not come back within its time: a death after all, or an end that somebody
         wanted."""
@@ -4663,9 +4702,9 @@ class Lives:
         settled_at = death.at + service.policy.settle
         intent = intent_of(run, death, service.container, final=True)
         if death.heard and intent is Intent.NOBODY:
-            self.judge(service, service.container, now)
+            self.lives.judge(service, service.container, now)
         elif now < settled_at:
-            self.settles_at(service, settled_at)
+            self.lives.settles_at(service, settled_at)
         else:
             self.settle(service, Cause.STOP, now)
 
@@ -4688,20 +4727,20 @@ class Lives:
                 self.services.show(service, replace(service.container, status=REMOVED_SEEN))
             hopeless = "only compose can put it back"
             fall = Fall(Verdict.VANISHED, Cause.FAILED_UPDATE, death, service.run, hopeless)
-            self.fall(service, fall, now)
+            self.lives.fall(service, fall, now)
             return
         if cause is Cause.STOP and self.settings.stops == "alert":
             service.run.settle()
-            self.fall(service, Fall(Verdict.DEAD, Cause.OPERATOR, death, service.run), now)
+            self.lives.fall(service, Fall(Verdict.DEAD, Cause.OPERATOR, death, service.run), now)
             return
         if self.settings.stops != "ignore":
             exit_code = service.container.exit_code if cause is Cause.STOP else None
-            facts = {"exit_code": exit_code, "lives_on": self._others_live(service)}
+            facts = {"exit_code": exit_code, "lives_on": self.lives.others_live(service)}
             self.outages.tell_apart(service, Verdict.STOPPED, now, cause, **facts)
         if service.phase in REMOVED:
-            self._be_gone(service, now)
+            self.lives.be_gone(service, now)
         self.stories.left(service, f"It was {cause}.", now)
-        self.rest(service)
+        self.lives.rest(service)
         for sibling in self.services.siblings(service):
             self.end_vanished(sibling, now)
 
@@ -4718,11 +4757,7 @@ class Lives:
     def _siblings_live(self, service: Watched) -> bool:
         """Whether the rest of its project runs, or it has none: then a removal was not the whole
         project's."""
-        return not self.services.siblings(service) or self._others_live(service)
-
-    def _others_live(self, service: Watched) -> bool:
-        """Whether anything else of its project runs."""
-        return any(other.phase in STANDING for other in self.services.siblings(service))
+        return not self.services.siblings(service) or self.lives.others_live(service)
 
     def vanished(self, service: Watched) -> bool:
         """Whether it was removed by something that never put it back."""
@@ -4737,16 +4772,8 @@ class Lives:
         if not self.vanished(service) or not siblings:
             return
         if all(sibling.phase in REMOVED or self.vanished(sibling) for sibling in siblings):
-            self._be_gone(service, now)
+            self.lives.be_gone(service, now)
             self.stories.left(service, f"It was {Cause.REMOVED}.", now)
-
-    def rest(self, service: Watched) -> None:
-        """Leave it alone until somebody starts it."""
-        self.services.changed(service)
-        service.run.settle()
-        self.timers.cancel(service.key, Rule.PHASE)
-        if service.phase not in REMOVED:
-            service.move(Phase.STOPPED)
 
     def be_missing(self, service: Watched, wait: float, now: float) -> None:
         """Its container was removed, which may be half of a deploy."""
@@ -4755,14 +4782,8 @@ class Lives:
 
     def be_forgotten(self, service: Watched, why: str, now: float) -> None:
         """Its container was removed, and that is no news."""
-        self._be_gone(service, now)
+        self.lives.be_gone(service, now)
         self.stories.left(service, why, now)
-
-    def _be_gone(self, service: Watched, now: float) -> None:
-        service.move(Phase.GONE)
-        self.services.changed(service)
-        self.timers.cancel(service.key, Rule.PHASE)
-        self.timers.set(Rule.FORGET, service.key, now + FORGET_AFTER)
 
     def forget_due(self, service: Watched, now: float) -> None:
         """It has been gone for long."""
@@ -4906,8 +4927,9 @@ class Dependants:
 class Roster:
     """Whose a container is: services are found, get another container or another name, and go."""
 
-    def __init__(self, settings: Settings, lives: Lives, mutes: Mutes) -> None:
-        self.settings, self.mutes, self.lives = settings, mutes, lives
+    def __init__(self, settings: Settings, settling: Settling, mutes: Mutes) -> None:
+        self.settings, self.mutes, self.settling = settings, mutes, settling
+        self.lives = lives = settling.lives
         self.timers, self.orders = lives.timers, lives.orders
         self.services, self.runs = lives.services, lives.runs
         self.link, self.outages = lives.link, lives.outages
@@ -4966,7 +4988,7 @@ class Roster:
     def _is_copy(self, container: Container, known: Watched) -> bool:
         """Whether a container only looks like that of a service which is there: two that live share
         no key."""
-        there = known.phase not in REMOVED and not self.lives.vanished(known)
+        there = known.phase not in REMOVED and not self.settling.vanished(known)
         there = there and known.container.id not in self.link.listed.missed
         return there and not container.replaces(known.container)
 
@@ -5050,9 +5072,9 @@ class Roster:
                 service.run = self.runs.of(successor)
             if service.phase in STANDING and successor.status == "created":
                 self._await_start(service, now)
-        elif self.lives.vanished(service) and service.container.status != "created":
+        elif self.settling.vanished(service) and service.container.status != "created":
             # It was gone before, and its replacement never came.
-            self.lives.end_vanished(service, now)
+            self.settling.end_vanished(service, now)
         else:
             self._removed(service, container_id, now)
 
@@ -5060,7 +5082,7 @@ class Roster:
         """No event tells of a deploy: see once more whether its replacement has been started."""
         settle = service.policy.settle
         self.timers.set(Rule.LOOK, service.container.id, now + settle)
-        self.lives.be_missing(service, settle + LAST_LOOK, now)
+        self.settling.be_missing(service, settle + LAST_LOOK, now)
 
     def _judge_removed(self, service: Watched, run: Run, now: float) -> None:
         """Judge a death that was removed before anyone could look at it."""
@@ -5082,11 +5104,11 @@ class Roster:
         for other in self.services.containers(service.key):
             self.orders.look(other)  # one that came after it, and ended
         if told or service.phase in REMOVED or service.phase is Phase.STOPPED:
-            self.lives.be_forgotten(service, "" if told else f"It was {Cause.REMOVED}.", now)
+            self.settling.be_forgotten(service, "" if told else f"It was {Cause.REMOVED}.", now)
             return
         missed = container_id in self.link.listed.missed
         away_for = self.runs.away_for if missed else 0.0
-        self.lives.be_missing(service, max(0.0, service.policy.settle - away_for), now)
+        self.settling.be_missing(service, max(0.0, service.policy.settle - away_for), now)
 
 
 def own_key(container: Container) -> str:
@@ -5171,6 +5193,7 @@ class Looks:
 
     def __init__(self, lives: Lives, dependants: Dependants, roster: Roster) -> None:
         self.lives, self.dependants, self.roster = lives, dependants, roster
+        self.settling = roster.settling
         self.timers, self.orders = lives.timers, lives.orders
         self.services, self.runs = lives.services, lives.runs
         self.link, self.outages, self.stories = lives.link, lives.outages, lives.stories
@@ -5423,9 +5446,9 @@ class Looks:
         """What a service's phase has waited for."""
         match service.phase:
             case Phase.SUSPECT:
-                self.lives.suspect_due(service, now)
+                self.settling.suspect_due(service, now)
             case Phase.MISSING:
-                self.lives.missing_due(service, now)
+                self.settling.missing_due(service, now)
             case Phase.BACKOFF:
                 self.lives.retry(service, now)
             case Phase.HELD:
@@ -5790,7 +5813,8 @@ class Watchdog:
             healing,
         )
         self.dependants = Dependants(self.lives)
-        self.roster = Roster(settings, self.lives, self.mutes)
+        self.settling = Settling(settings, self.lives)
+        self.roster = Roster(settings, self.settling, self.mutes)
         self.looks = Looks(self.lives, self.dependants, self.roster)
         self.events = Events(settings, self.lives, self.roster)
         self.silences = Silences(self.lives, self.mutes)
@@ -5995,7 +6019,7 @@ class Watchdog:
             case Rule.PHASE:
                 self.looks.phase_due(service, now)
             case Rule.FORGET:
-                self.lives.forget_due(service, now)
+                self.settling.forget_due(service, now)
             case Rule.DEPENDANTS:
                 self.dependants.wake(service, now)
             case Rule.NETWORK:
@@ -6622,19 +6646,22 @@ def headline(notice: Notice) -> str:
             was = "were" if notice.lives_on and notice.names else "was"
             return f"{name} {was} {notice.cause}{ended}"
         case Verdict.CRASH_LOOP:
-            times, within = counted(notice.deaths, "time"), notice.downtime or 0.0
-            died = f"died {times} in {span(within)}" if within >= 1.0 else f"died {times}"
-            return f"{name} is in a CRASH LOOP — {how}, {died}"
+            return f"{name} is in a CRASH LOOP — {how}, {died_words(notice)}"
         case Verdict.GAVE_UP:
             tries = counted(notice.attempts, "restart")
             return f"{name} stays down{ended}, gave up after {tries}"
         case Verdict.STILL_DOWN:
             return f"{name} {be} still down"
-    if notice.cause is Cause.CANT_START:
-        return f"{name} is DEAD — can't start"
     if notice.container is None and notice.cause:
         return f"{name} are DEAD — {notice.cause}"
-    return f"{name} is DEAD — {how}"
+    words = "can't start" if notice.cause is Cause.CANT_START else how
+    return f"{name} is DEAD — {words}"
+
+
+def died_words(notice: Notice) -> str:
+    """How often a crash loop died, and within how long, where that is told apart from at once."""
+    times, within = counted(notice.deaths, "time"), notice.downtime or 0.0
+    return f"died {times} in {span(within)}" if within >= 1.0 else f"died {times}"
 
 
 def status_words(notice: Notice, moment: Moment) -> str:
@@ -7703,8 +7730,8 @@ def kept_container(container: Container) -> Container:
 
 
 def kept_run(run: Run) -> Run:
-    """A run that goes on, with what may tell of its end: of signals that ask for nothing the first of
-    each kind. More is not worth a write."""
+    """A run that goes on, with what may tell of its end: of signals that ask for nothing the first
+    of each kind. More is not worth a write."""
     kept: list[Kill] = []
     for kill in run.kills:
         if kill.signal in ASKING_SIGNALS or kill.signal not in [known.signal for known in kept]:
@@ -8299,12 +8326,73 @@ def seconds_of(value: object) -> float:
     return min(seconds, LONGEST_HOLD) if seconds > 0 else 0.0
 
 
+# ─── Own container ────────────────────────────────────────────────────────────────────────────────
+
+SAME_PROCESS = 5.0  # two starts that differ by less are one
+MOUNTED = re.compile(
+    r"/(?:containers|overlay-containers)/([0-9a-f]{64})"
+    r"/(?:userdata/)?(?:hostname|hosts|resolv\.conf)"
+)
+
+
+def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
+    """The id of the container that this process may run in, empty outside of one. Files that Docker
+    and Podman mount into it name it, also with private namespaces; the cgroup's path does on v1;
+    the hostname does unless it was set."""
+    mounted = MOUNTED.search(mountinfo)
+    if mounted:
+        return mounted[1]
+    grouped = re.search(r"[0-9a-f]{64}", cgroup)
+    if grouped:
+        return grouped[0]
+    return hostname if re.fullmatch(r"[0-9a-f]{12}", hostname) else ""
+
+
+def read_text(path: str) -> str:
+    """A file's text, empty where it can't be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def first_process_time() -> float:
+    """When process 1 of this namespace started, in Unix seconds; 0 if unknown."""
+    boot = re.search(r"^btime (\d+)", read_text("/proc/stat"), re.M)
+    ticks = read_text("/proc/1/stat").rpartition(")")[2].split()
+    if not boot or len(ticks) <= START_TICKS:
+        return 0.0
+    return int(boot[1]) + int(ticks[START_TICKS]) / os.sysconf("SC_CLK_TCK")
+
+
+START_TICKS = 19  # its place in /proc/PID/stat, behind the name
+
+
+def own_container(engine: Engine) -> str:
+    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that
+    started with us."""
+    mountinfo, cgroup = read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup")
+    candidate = own_candidate(mountinfo, cgroup, socket.gethostname())
+    container = engine.inspect(candidate) if candidate else None
+    if container is None:
+        return ""
+    started = first_process_time()
+    if not started or abs(container.started_time - started) < SAME_PROCESS:
+        return container.id
+    for row in engine.list():
+        if text_at(row, "HostConfig", "NetworkMode") == f"container:{container.id}":
+            other = engine.inspect(text_at(row, "Id"))
+            if other and abs(other.started_time - started) < SAME_PROCESS:
+                return other.id
+    return container.id
+
+
 # ─── Engine ───────────────────────────────────────────────────────────────────────────────────────
 
 FORBIDDEN = (403, 405)  # what socket proxies say to a call that they do not let through
 OVERLOADED = (502, 503, 504)  # a proxy gave up: the engine may still be at it
 NOT_MODIFIED, NOT_FOUND = 304, 404
-ROOTFUL_SOCKET = "/var/run/docker.sock"
 ASK_TIMEOUT, ASK_PATIENCE = 10.0, 30.0  # seconds for each read, and for the whole of a request
 START_PATIENCE = 30.0  # for a start, and for a restart beyond its stop timeout
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
@@ -8316,7 +8404,6 @@ EVENTS_KEPT = 256  # by the engine
 HALF_SECOND = 0.5
 ANSWER_TIME = 0.05  # by which a clock that was asked for may be wrong
 REPLAYED = 30.0  # a first stream begins so many seconds ago
-SAME_PROCESS = 5.0  # two starts that differ by less are one
 PORT, TLS_PORT = 2375, 2376
 EVENTS = (
     "create",
@@ -8340,85 +8427,9 @@ EVENT_FILTER = urllib.parse.quote(
 )
 
 
-def read_setting_file(path: str) -> str:
-    """A secret's or a setting's file, without the newline at its end."""
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
-
-
-def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
-    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there;
-    SettingError for nonsense."""
-    home = environment.get("HOME", "/")
-    config = environment.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
-    host, name = settings.docker_host, settings.context
-    if not host and not name:
-        name = current_context(config)
-    if not host and name not in ("", "default"):
-        return engine_of_context(config, name, settings.restart)
-    host = host or default_docker_host(environment)
-    if is_tcp(host) and (settings.tls_verify or settings.cert_path):
-        folder = settings.cert_path or config
-        tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH")
-        return Engine(host, tls, settings.restart)
-    return Engine(host, heals=settings.restart)
-
-
-def current_context(config: str) -> str:
-    """The context that the docker CLI uses now, empty for none."""
-    try:
-        text = read_setting_file(os.path.join(config, "config.json"))
-    except (OSError, ValueError):
-        return ""
-    return text_at(json_in(text), "currentContext")
-
-
-def engine_of_context(config: str, name: str, heals: bool) -> Engine:
-    """The engine of one of the docker CLI's contexts."""
-    place = hashlib.sha256(name.encode(errors="replace")).hexdigest()
-    contexts = os.path.join(config, "contexts")
-    try:
-        text = read_setting_file(os.path.join(contexts, "meta", place, "meta.json"))
-        meta = json.loads(text)
-        host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
-        if not host:
-            raise ValueError("it names no Host")
-    except OSError:
-        words = f"there is no context {name} in {config}; see docker context ls"
-        raise SettingError(f"DOCKER_CONTEXT: {words}") from None
-    except (ValueError, RecursionError) as error:
-        raise SettingError(f"DOCKER_CONTEXT: the context {name} can't be used: {error}") from None
-    folder = os.path.join(contexts, "tls", place, "docker")
-    verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
-    if is_tcp(host) and (os.path.isdir(folder) or not verify):
-        return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT"), heals)
-    return Engine(host, heals=heals)
-
-
 def is_tcp(host: str) -> bool:
     """Whether an engine is spoken to over TCP, where TLS is possible."""
     return urllib.parse.urlsplit(host).scheme in ("tcp", "http")
-
-
-def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
-    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they
-    can't be used."""
-    authority = os.path.join(folder, "ca.pem")
-    certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-    own = os.path.exists(authority)
-    if verify and name == "DOCKER_CERT_PATH":
-        own = True  # else the system's are trusted
-    try:
-        context = ssl.create_default_context(cafile=authority if own else None)
-        if os.path.exists(certificate) or os.path.exists(key):
-            context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        words = f"the certificates in {folder} can't be used: {error}"
-        raise SettingError(f"{name}: {words}") from None
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class EngineError(Exception):
@@ -8440,15 +8451,6 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
-
-
-def default_docker_host(environment: Mapping[str, str]) -> str:
-    """The rootful socket, else the rootless one if that is there."""
-    runtime = environment.get("XDG_RUNTIME_DIR", "")
-    rootless = os.path.join(runtime, "docker.sock")
-    if runtime and os.path.exists(rootless) and not os.path.exists(ROOTFUL_SOCKET):
-        return f"unix://{rootless}"
-    return f"unix://{ROOTFUL_SOCKET}"
 
 
 CONNECTION_HELP: dict[type[Exception], str] = {
@@ -8775,8 +8777,8 @@ def precisely(ahead: float) -> float:
 
 
 def clock_ahead(date: str | None, wall: float, known: float) -> float:
-    """How far another clock is ahead, by its HTTP Date: as is known, where that, which is cut to the
-    second, agrees."""
+    """How far another clock is ahead, by its HTTP Date: as is known, where that, which is cut to
+    the second, agrees."""
     try:
         ahead = email.utils.parsedate_to_datetime(date or "").timestamp() + HALF_SECOND - wall
     except (TypeError, ValueError, OverflowError):
@@ -8789,63 +8791,94 @@ def row_facts(row: dict[str, JSON]) -> dict[str, JSON]:
     return {name: row[name] for name in ROW_NAMES if name in row}
 
 
-MOUNTED = re.compile(
-    r"/(?:containers|overlay-containers)/([0-9a-f]{64})"
-    r"/(?:userdata/)?(?:hostname|hosts|resolv\.conf)"
-)
+# ─── Addresses ────────────────────────────────────────────────────────────────────────────────────
+
+ROOTFUL_SOCKET = "/var/run/docker.sock"
 
 
-def own_candidate(mountinfo: str, cgroup: str, hostname: str) -> str:
-    """The id of the container that this process may run in, empty outside of one. Files that Docker
-    and Podman mount into it name it, also with private namespaces; the cgroup's path does on v1;
-    the hostname does unless it was set."""
-    mounted = MOUNTED.search(mountinfo)
-    if mounted:
-        return mounted[1]
-    grouped = re.search(r"[0-9a-f]{64}", cgroup)
-    if grouped:
-        return grouped[0]
-    return hostname if re.fullmatch(r"[0-9a-f]{12}", hostname) else ""
+def read_setting_file(path: str) -> str:
+    """A secret's or a setting's file, without the newline at its end."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
 
 
-def read_text(path: str) -> str:
-    """A file's text, empty where it can't be read."""
+def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:
+    """The docker CLI's engine: DOCKER_HOST, else a context, else the socket that is there;
+    SettingError for nonsense."""
+    home = environment.get("HOME", "/")
+    config = environment.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
+    host, name = settings.docker_host, settings.context
+    if not host and not name:
+        name = current_context(config)
+    if not host and name not in ("", "default"):
+        return engine_of_context(config, name, settings.restart)
+    host = host or default_docker_host(environment)
+    if is_tcp(host) and (settings.tls_verify or settings.cert_path):
+        folder = settings.cert_path or config
+        tls = tls_of(folder, settings.tls_verify, "DOCKER_CERT_PATH")
+        return Engine(host, tls, settings.restart)
+    return Engine(host, heals=settings.restart)
+
+
+def current_context(config: str) -> str:
+    """The context that the docker CLI uses now, empty for none."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        text = read_setting_file(os.path.join(config, "config.json"))
+    except (OSError, ValueError):
+        return ""
+    return text_at(json_in(text), "currentContext")
+
+
+def engine_of_context(config: str, name: str, heals: bool) -> Engine:
+    """The engine of one of the docker CLI's contexts."""
+    place = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+    contexts = os.path.join(config, "contexts")
+    try:
+        text = read_setting_file(os.path.join(contexts, "meta", place, "meta.json"))
+        meta = json.loads(text)
+        host = docker_host(text_at(meta, "Endpoints", "docker", "Host"))
+        if not host:
+            raise ValueError("it names no Host")
     except OSError:
-        return ""
+        words = f"there is no context {name} in {config}; see docker context ls"
+        raise SettingError(f"DOCKER_CONTEXT: {words}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"DOCKER_CONTEXT: the context {name} can't be used: {error}") from None
+    folder = os.path.join(contexts, "tls", place, "docker")
+    verify = at(meta, "Endpoints", "docker", "SkipTLSVerify") is not True
+    if is_tcp(host) and (os.path.isdir(folder) or not verify):
+        return Engine(host, tls_of(folder, verify, "DOCKER_CONTEXT"), heals)
+    return Engine(host, heals=heals)
 
 
-def first_process_time() -> float:
-    """When process 1 of this namespace started, in Unix seconds; 0 if unknown."""
-    boot = re.search(r"^btime (\d+)", read_text("/proc/stat"), re.M)
-    ticks = read_text("/proc/1/stat").rpartition(")")[2].split()
-    if not boot or len(ticks) <= START_TICKS:
-        return 0.0
-    return int(boot[1]) + int(ticks[START_TICKS]) / os.sysconf("SC_CLK_TCK")
+def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
+    """TLS with the certificates of a folder, as the docker CLI keeps them. SettingError where they
+    can't be used."""
+    authority = os.path.join(folder, "ca.pem")
+    certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    own = os.path.exists(authority)
+    if verify and name == "DOCKER_CERT_PATH":
+        own = True  # else the system's are trusted
+    try:
+        context = ssl.create_default_context(cafile=authority if own else None)
+        if os.path.exists(certificate) or os.path.exists(key):
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        words = f"the certificates in {folder} can't be used: {error}"
+        raise SettingError(f"{name}: {words}") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
-START_TICKS = 19  # its place in /proc/PID/stat, behind the name
-
-
-def own_container(engine: Engine) -> str:
-    """Sentinel's own container; with `network_mode: container:X`, where mounts name X, the one that
-    started with us."""
-    mountinfo, cgroup = read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup")
-    candidate = own_candidate(mountinfo, cgroup, socket.gethostname())
-    container = engine.inspect(candidate) if candidate else None
-    if container is None:
-        return ""
-    started = first_process_time()
-    if not started or abs(container.started_time - started) < SAME_PROCESS:
-        return container.id
-    for row in engine.list():
-        if text_at(row, "HostConfig", "NetworkMode") == f"container:{container.id}":
-            other = engine.inspect(text_at(row, "Id"))
-            if other and abs(other.started_time - started) < SAME_PROCESS:
-                return other.id
-    return container.id
+def default_docker_host(environment: Mapping[str, str]) -> str:
+    """The rootful socket, else the rootless one if that is there."""
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    rootless = os.path.join(runtime, "docker.sock")
+    if runtime and os.path.exists(rootless) and not os.path.exists(ROOTFUL_SOCKET):
+        return f"unix://{rootless}"
+    return f"unix://{ROOTFUL_SOCKET}"
 
 
 # ─── Discord ──────────────────────────────────────────────────────────────────────────────────────

@@ -177,8 +177,8 @@ def streams(watchdog: Watchdog) -> bool:
 
 def set_settings(watchdog: Watchdog, **changes: Any) -> None:
     """Other settings, for those who come from now on."""
-    for part in (watchdog.lives, watchdog.roster, watchdog.events, watchdog.outages, watchdog.stories, watchdog.link,
-                 watchdog.silences):
+    for part in (watchdog.lives, watchdog.settling, watchdog.roster, watchdog.events, watchdog.outages, watchdog.stories,
+                 watchdog.link, watchdog.silences):
         part.settings = replace(part.settings, **changes)
 
 
