@@ -3621,6 +3621,8 @@ class Outages(Mapping[int, Outage]):
         audible = [heir for heir in heirs if not heir.muted]
         heir = [*audible, *heirs][0]
         drop.flaps = 0
+        if drop.standing is Standing.UNTOLD and not audible:
+            drop.standing = Standing.CARRIED
         if drop.standing is not Standing.TOLD or not audible:
             drop.root = heir.key
             return
@@ -4235,7 +4237,7 @@ class Healing:
             return True
         if not dependency.direct or self.services.finished(parent):
             return False
-        if parent.phase is Phase.SUSPECT:
+        if parent.phase in (Phase.SUSPECT, Phase.MISSING):
             return True
         ended, fell = parent.container.finished_time, child.container.finished_time
         if child.container.running:
@@ -4265,6 +4267,8 @@ class Healing:
         parents = self.services.parents(service)
         if not all(parent.alive for parent, _ in parents):
             return False
+        if self.services.network_of(service) is Network.STALE:
+            return True
         return any(self.asks_refresh(parent, service, link) for parent, link in parents)
 
     def asks_refresh(self, parent: Watched, child: Watched, dependency: Dependency) -> bool:
@@ -4811,6 +4815,8 @@ class Dependants:
             return
         for other, link in self._steady_above(parent, now):
             self._keep_together(parent, other, link, now)  # its last restart may not have been done
+        for child, _ in self.services.below(parent):
+            self.lives.refund_if_proven(child, now)  # one may wait for the refresh of another
         later: list[float] = []
         waiting = 0
         for child, dependency in self.services.below(parent):
