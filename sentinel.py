@@ -1903,11 +1903,14 @@ class Incident:
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Restarts and deaths of a service since it last proved itself. `refund_at`: where somebody
-    else has started it, when it will have lived long enough for its restarts to be forgotten."""
+    else has started it, when it will have lived long enough for its restarts to be forgotten.
+    `granted`: the next restart is no try to mend it, and spends nothing: the engine ended it, or
+    what it needs is back."""
 
     attempts: int = 0
     died_at: tuple[float, ...] = ()
     refund_at: float | None = None
+    granted: bool = False
 
     @property
     def proof(self) -> float:
@@ -1920,14 +1923,16 @@ class Budget:
         return replace(self, died_at=(*self.died_at, *[now] * times)[-MEMORY_OF_DEATHS:])
 
     def spent(self) -> Budget:
-        """With one restart more."""
+        """With one restart more, unless that was granted."""
+        if self.granted:
+            return replace(self, granted=False)
         return replace(self, attempts=self.attempts + 1)
 
     def started(self, back_at: float, ours: bool, now: float) -> Budget:
         """At the beginning of a run: Docker's or Sentinel's doing, or somebody's."""
         if ours:
-            return replace(self, refund_at=None)
-        begun = replace(self, died_at=self.recent(now))
+            return replace(self, refund_at=None, granted=False)
+        begun = replace(self, died_at=self.recent(now), granted=False)
         return replace(begun, refund_at=back_at + begun.proof)
 
     def lived(self, until_at: float) -> Budget:
@@ -2027,8 +2032,14 @@ class Watched:
         self.phase = phase
 
     def refund(self) -> None:
-        """Forget restarts and deaths: it is another container, or what it died of is over."""
+        """Forget restarts and deaths: it is another container."""
         self.budget = Budget()
+        self.known_error = ""
+        self.make_hope()
+
+    def relieve(self) -> None:
+        """What it died of is over: it is tried once more, whatever it has spent."""
+        self.budget = replace(self.budget, died_at=(), granted=True)
         self.known_error = ""
         self.make_hope()
 
@@ -4155,7 +4166,7 @@ class Healing:
         attempts, most = service.budget.attempts, service.policy.max_restarts
         if not most:
             return self._not_restarted("it is to be restarted 0 times (max-restarts)")
-        if self.makes_up(service):
+        if service.budget.granted:
             return Plan("Restarting it now.", Phase.BACKOFF, now)
         if attempts >= most:
             words = f"{counted(attempts, 'restart')} did not help"
@@ -4185,14 +4196,6 @@ class Healing:
         if not service.policy.heal or self.link.facts.forbidden:
             return False
         return service.budget.attempts < service.policy.max_restarts
-
-    def makes_up(self, service: Watched) -> bool:
-        """Whether a restart only makes up for what the engine did not bring back: that is no try to
-        mend it, and spends nothing."""
-        incident = service.incident
-        if incident is None or incident.attempts:
-            return False
-        return incident.notice.cause is Cause.ENGINE
 
     def _not_restarted(self, why: str) -> Plan:
         return Plan(f"Not restarted: {why}.", Phase.GAVE_UP)
@@ -4418,6 +4421,8 @@ class Lives:
         self.refund_if_proven(service, death.at)
         if cause not in NO_DEATH_OF_ITS_OWN:
             service.budget = service.budget.died(now, death.times)
+        if cause is Cause.ENGINE:
+            service.budget = replace(service.budget, granted=True)
         notice = notice_of(service, fall.verdict, death.at, cause)
         joined = outage.current if outage else None
         incident = self.stories.fell(service, notice, joined, death.times, now)
@@ -4538,9 +4543,9 @@ class Lives:
             self.timers.park(Rule.PHASE, service.key, now)
             return
         tries = ""
-        if not self.healing.makes_up(service):
-            service.budget = service.budget.spent()
-            tries = f" (attempt {service.budget.attempts} of {service.policy.max_restarts})"
+        if not service.budget.granted:
+            tries = f" (attempt {service.budget.attempts + 1} of {service.policy.max_restarts})"
+        service.budget = service.budget.spent()
         incident = service.incident
         if incident:
             incident.attempts += 1
@@ -4844,7 +4849,7 @@ class Dependants:
         if child.muted:
             return False
         if child.incident and self._waited_for(child, parent):
-            child.refund()
+            child.relieve()
             self.services.changed(child)
             self.lives.wait(child, now)
             return True

@@ -320,8 +320,22 @@ def test_a_root_that_gave_up_says_whom_it_takes_and_an_operators_start_brings_al
     assert sorted(chains(world.reds[1])) == ["api ← db !", "web ← api ← db !"]
     play(world, (HOUR, mend), (HOUR + 1, "start db"), (HOUR + 6, "", "start api"), (HOUR + 11, "", "start web"),
          (HOUR + 16, "", "Recovered db"), (2 * HOUR, ""))
-    assert [watched.budget.attempts for watched in world.watchdog.services.values()] == [0, 1, 1]
+    assert [watched.budget.attempts for watched in world.watchdog.services.values()] == [0, 0, 0]
     check_peace(world)
+
+
+def test_the_return_of_what_it_needs_gives_one_more_try_and_no_new_budget() -> None:
+    """Found by chaos: each return of its root gave a service that fails for its own reason five more restarts."""
+    world = World("db", child("api", "db"), max_restarts=2)
+    world.doom["api"] = (1.0, 1)
+    world.begin()
+    world.happen("api exits 1")
+    world.advance(START + 200)
+    assert world.done.count("start api") == 2 and world.phase("api") is Phase.GAVE_UP
+    for again in (1, 2):
+        world.happen("db exits 1")
+        world.advance(START + 200 + again * 300)
+        assert world.done.count("start api") == 2 + again and world.phase("api") is Phase.GAVE_UP
 
 
 def test_waiting_for_a_root_costs_a_consequence_nothing() -> None:

@@ -711,7 +711,7 @@ class World:
         if job.alive and EPOCH + self.now - container.started_time >= sentinel.REFUND_AFTER:
             self.tries.pop(job.key, None)
         incident = self.watchdog.services[job.key].incident
-        if not (incident and incident.attempts == 1 and incident.notice.cause is sentinel.Cause.ENGINE):
+        if not (incident and incident.notice.plan == "Restarting it now."):  # granted: it is no try to mend it
             self.tries[job.key] = self.tries.get(job.key, 0) + 1
         policy, _ = sentinel.policy_of(container, self.settings, self.me)
         assert not self.is_muted(container), f"{job.key} is muted"

@@ -511,11 +511,12 @@ def stops_are_told(account: Account) -> Iterator[Violation]:
 def greys_have_a_cause(account: Account) -> Iterator[Violation]:
     """What is told as stopped was stopped or removed by an operator, since it was told so last."""
     for name in account.story.services:
-        last, incidents = 0.0, set[str]()
+        last, seen = 0.0, set[object]()
         for item in account.told(name):
             if item.colour == GREY and item.title.startswith("Stopped"):
-                again = item.incident in incidents  # of a message of which nobody heard that it had arrived
-                incidents |= {item.incident} - {""}
+                what = item.incident.strip("-") or (item.title, item.names)
+                again = what in seen  # a message of which nobody heard that it had arrived
+                seen.add(what)
                 deed_near = any(last - account.story.settle - 1.0 <= deed.until and deed.at <= item.at
                                 for deed in account.deeds(name, ENDS))  # fmt: skip
                 if not (item.edit or again or deed_near):
@@ -576,6 +577,8 @@ def budgets_are_kept(account: Account) -> Iterator[Violation]:
             spent[before, call.id] += 1
             since = refunds[before - 1] if before else 0.0
             made_up = sum(since <= gone.until and gone.at <= call.at for gone in account.gone)  # for the engine: no tries
+            for need in story.services[name].needs:  # which is back
+                made_up += sum(since <= start <= call.at for start in account.starts(need))
             allowed = story.max_restarts + made_up
             if spent[before, call.id] > allowed and not long_life(account, name, call.at):
                 yield Violation("no more restarts than the budget", name,
