@@ -4945,7 +4945,17 @@ class Roster:
         self.services, self.runs = lives.services, lives.runs
         self.link, self.outages = lives.link, lives.outages
 
+        self._own_key = ""  # that which Sentinel's own container would have
+
     # Who is found
+
+    def forget_self(self, now: float) -> None:
+        """Sentinel's own container is no service, whatever it was taken for before it began."""
+        service = self.services.of(self.link.facts.me)
+        if service and service.container.id == self.link.facts.me:
+            self.lives.stories.left(service, "It is Sentinel itself.", now)
+            self.services.unlink(service.container.id)
+            self.services.forget(service)
 
     def owner(self, seen: Looked) -> Watched | None:
         """Whose container this is; nobody's, where it was taken for a replacement, and has another
@@ -4963,11 +4973,13 @@ class Roster:
         policy, warnings = policy_of(container, self.settings, self.link.facts.me)
         for warning in warnings:
             self.orders.log("warning", warning)
-        if not policy.watch:
+        key = container.key
+        if container.id == self.link.facts.me:
+            self._own_key = key
+        if not policy.watch or key == self._own_key:  # or what is about to take Sentinel's place
             self.link.listed.ignored.add(container.id)
             self.runs.drop(container.id)
             return None
-        key = container.key
         known = self.services.get(key)
         if known and self._is_copy(container, known):
             key = self._free_key(container)
@@ -5982,6 +5994,7 @@ class Watchdog:
             self.services.clear()
             self.lives.runs.clear()
             self.timers.forget_keys()
+        self.roster.forget_self(now)
         self.looks.listed(seen.rows, now)
         if first:
             self.timers.sooner(Rule.UNMUTE, "", now)

@@ -332,3 +332,22 @@ def test_a_lodger_that_dies_waits_for_its_owner() -> None:
     play(world, (0, "vpn exits 1, a exits 1", "DEAD vpn", "start vpn", "start vpn", "GAVE UP vpn"), (60, mend),
          (61, "start vpn"), (66, "", "start a"), (71, "", "Recovered vpn"), (HOUR, ""))
     check_peace(world)
+
+
+def test_what_takes_sentinels_own_place_is_no_service() -> None:
+    """compose makes the new one beside it, under its labels, and starts it once the old one is gone."""
+    world = World(service("sentinel"), "web", me="sentinel-1")
+    world.begin()
+    world.create("sentinel", like=world.find("sentinel"), named="0123456789ab_sentinel")
+    world.advance(START + 60)
+    assert list(world.watchdog.services) == ["shop/web/1"] and world.done == []
+
+
+def test_sentinels_own_container_is_no_service_though_the_ledger_says_so() -> None:
+    world = World(service("sentinel"), "web")
+    world.begin()
+    world.advance(START + 1)
+    assert "shop/sentinel/1" in world.watchdog.services
+    world.me = "sentinel-1"
+    world.advance(START + 60)
+    assert list(world.watchdog.services) == ["shop/web/1"] and world.done == []
