@@ -1235,6 +1235,7 @@ class Notice:
     decided_at: float | None = None  # when it was decided to tell it, where that is later than `at`
     over_at: float | None = None  # when its outage was over
     recreate: bool = False  # it can't run as it is
+    scale: int = 1  # how many of it there are
     lives_on: bool = False  # others of its project do
 
     @property
@@ -1598,9 +1599,11 @@ REMOVED_UNSEEN = "removed unseen"  # and was gone before anyone could look
 NOT_THERE = (REMOVED_SEEN, REMOVED_UNSEEN)
 
 
-def recovery_commands(container: Container, recreate: bool = False) -> tuple[str, ...]:
+def recovery_commands(
+    container: Container, recreate: bool = False, scale: int = 1
+) -> tuple[str, ...]:
     """The commands that bring it back as it was, the surest first. `recreate`: it can't run as it
-    is, since the network that it shares is gone."""
+    is, since the network that it shares is gone; `scale`: how many of it there are."""
     if container.auto_remove and not container.running:
         return ()
     swarm = container.labels.get(SWARM_SERVICE)
@@ -1611,7 +1614,7 @@ def recovery_commands(container: Container, recreate: bool = False) -> tuple[str
     own = docker_command(container)
     if not container.service or container.oneoff:
         return () if made_anew else (own,)
-    compose = compose_command(container, recreate)
+    compose = compose_command(container, recreate, scale)
     if made_anew or container.files_seen:
         return (compose,) if compose else ()
     named = compose and compose_files(container.labels)
@@ -1624,7 +1627,7 @@ def docker_command(container: Container) -> str:
     return f"docker {verb} {shlex.quote(container.name)}"
 
 
-def compose_command(container: Container, recreate: bool) -> str:
+def compose_command(container: Container, recreate: bool, scale: int) -> str:
     """Compose's command for a service with the files, folder and variables that made it; empty
     where its file is no file. What is there is started as it is, whatever has changed in the
     files."""
@@ -1642,12 +1645,14 @@ def compose_command(container: Container, recreate: bool) -> str:
             words += ["--env-file", file]
     for file in files:
         words += ["-f", file]
-    if recreate:
-        return shlex.join([*words, "up", "-d", "--force-recreate", container.service])
-    if container.sick:
+    if container.sick and not recreate:
         return shlex.join([*words, "restart", container.service])
-    up = shlex.join([*words, "up", "-d", container.service])
-    return up if container.status in NOT_THERE else f"{up} --no-recreate"
+    words += ["up", "-d", *(["--force-recreate"] if recreate else []), container.service]
+    if not recreate and container.status not in NOT_THERE:
+        words.append("--no-recreate")
+    if scale > 1:  # else compose would go back to the file's number
+        words.append(f"--scale={container.service}={scale}")
+    return shlex.join(words)
 
 
 def compose_files(labels: Mapping[str, str]) -> list[str]:
@@ -1827,7 +1832,9 @@ class Run:
         return None if self.judged else self.end
 
     def note(self, kill: Kill) -> None:
-        """A signal was sent to it."""
+        """A signal was sent to it; one that is told again is known."""
+        if kill in self.kills:
+            return
         same = [known for known in self.kills if known.signal == kill.signal]
         others = [known for known in self.kills if known not in same[1:]]
         self.kills = [*others, kill]
@@ -2289,7 +2296,8 @@ class Services(Mapping[str, Watched]):
         self._lodgers: set[str] = set()
         self._graph: Graph | None = None  # worked out once after each change
         self._changed: set[str] = set()  # who may have changed since they were last saved
-        self._here: frozenset[str] = frozenset()  # all containers that the engine has, by id
+        self._here: frozenset[str] = frozenset()  # all containers that the engine had, by id
+        self._here_time = 0.0  # at this time, its own
 
     def __getitem__(self, key: str) -> Watched:
         return self._by_key[key]
@@ -2356,9 +2364,9 @@ class Services(Mapping[str, Watched]):
             memory.clear()
         self._graph = None
 
-    def listed(self, ids: Iterable[str]) -> None:
-        """The engine has these containers, watched or not."""
-        self._here = frozenset(ids)
+    def listed(self, ids: Iterable[str], engine_time: float) -> None:
+        """The engine had these containers at this time, watched or not."""
+        self._here, self._here_time = frozenset(ids), engine_time
 
     def link(self, container_id: str, key: str) -> None:
         """One more container of a service: its replacement."""
@@ -2508,8 +2516,9 @@ class Services(Mapping[str, Watched]):
         """Whose network a service is on, and whether that is still there."""
         target = child.container.network_target
         parent = self._by_key.get(child.network_parent)
-        if parent is None and CONTAINER_ID.fullmatch(target) and self._here:
-            return Network.OWN if target in self._here else Network.GONE
+        if parent is None and CONTAINER_ID.fullmatch(target):
+            known = child.container.started_time < self._here_time  # it began before that listing
+            return Network.GONE if known and target not in self._here else Network.OWN
         if parent is None or not target or parent.phase in REMOVED:
             return Network.OWN
         owner = parent.container
@@ -2967,6 +2976,7 @@ class Stream:
         self.flow = Flow.CLOSED
         self.position = 0.0  # engine's time of the newest event
         self.was_cut = False  # it was open before
+        self.recalls = False  # the engine is asked what it remembers
         self.marks: deque[Mark] = deque(maxlen=MARKS)  # of the newest events
         self._seen: dict[Mark, None] = {}  # the last events
         self._opened_at = 0.0
@@ -3005,6 +3015,18 @@ class Stream:
         fresh = not self.position
         self.position = min(self.position or position, position)
         return fresh
+
+    def ask_memory(self) -> None:
+        """The engine is asked what it remembers."""
+        self.recalls = True
+
+    def take_memory(self, marks: Iterable[Mark], anew: bool) -> None:
+        """What it remembers; all that was known before is worth nothing where it began anew."""
+        self.recalls = False
+        if anew:
+            self.marks.clear()
+        if not self.marks:
+            self.marks.extend(marks)
 
     def is_news(self, event: Heard) -> bool:
         """Whether an event is no repeat of a resumed stream's."""
@@ -3095,7 +3117,8 @@ class Gap:
         lulls = self.lulls
         if self.end is not None and self.end < begin:
             lulls = (*lulls, Lull(self.end, begin))
-        return Gap(min(self.begin, begin), goodbye=self.goodbye and in_order, lulls=lulls)
+        goodbye = self.goodbye and in_order
+        return Gap(min(self.begin, begin), goodbye=goodbye, lulls=lulls, opening=self.opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -3165,7 +3188,7 @@ class Link:
             waiting = ENGINE_RULES
             if self.settling:
                 waiting -= {Rule.LOOK}
-        if not self.stream.tells:
+        if not self.stream.tells or self.stream.recalls:
             waiting |= {Rule.UNHEARD}
         if self.catching_up:
             waiting |= {Rule.UNMUTE, Rule.REMIND}
@@ -3211,16 +3234,16 @@ class Link:
         since = self.stream.position - RESUME_BEFORE if marks else seen.time - DAY_SECONDS
         if since < seen.time:
             self.orders.add(Recall(since, seen.time, marks))
+            self.stream.ask_memory()
 
     def recalled(self, seen: Recalled, now: float) -> None:
         """What the engine remembers. Where it was started anew, what it told may have been its own
         doing."""
         stream = self.stream
-        if not seen.began_time:
-            stream.marks.extend([] if stream.marks else seen.marks)
+        anew = bool(seen.began_time)
+        stream.take_memory(seen.marks, anew)
+        if not anew:
             return
-        stream.marks.clear()
-        stream.marks.extend(seen.marks)
         if self.gap is None and not stream.was_cut:
             begin = seen.since + RESUME_BEFORE
             self.gap = Gap(begin, seen.until, noticed=False, opening=seen.began_time)
@@ -3337,7 +3360,7 @@ class Link:
                 self._greet()
             self._why = ""
             self.timers.cancel("", Rule.ENGINE)
-            self._settle(True, now)
+            self._settle(not (self.gap and self.gap.opening), now)
         elif self.presence in (Presence.UNMET, Presence.ABSENT):
             self._met(now)
 
@@ -3399,19 +3422,21 @@ class Link:
         taken = [service for service in self.services.values() if self.took(service)]
         gap = self.gap
         if gap and gap.opening:
-            taken = [service for service in taken if self._ended_at_opening(service, gap.opening)]
+            taken = [service for service in taken if self._ended_at_opening(service, gap)]
         if gap is None or not any(self._ran_on(service, gap) for service in self.services.values()):
             return taken
         return [
             service for service in taken if gap.noticed and not self._asked_to_end(service, now)
         ]
 
-    def _ended_at_opening(self, service: Watched, opening: float) -> bool:
+    def _ended_at_opening(self, service: Watched, gap: Gap) -> bool:
         """Whether an engine ended a service as it was started: what it finds running it ends before
         it answers anybody, and of what had ended without it nothing is known but that."""
         run = service.run if service.death else self.runs.newest(service.container.id)
-        if any(abs(kill.time - opening) <= BURST for kill in run.kills):
+        if any(abs(kill.time - gap.opening) <= BURST for kill in run.kills):
             return True
+        if run.end and gap.lulls and run.end.time > gap.lulls[-1].end:
+            return True  # it went once more
         heard = run.end is not None and run.end.heard
         return not heard and service.container.exit_code == LOST_CODE
 
@@ -4482,6 +4507,7 @@ class Lives:
             error=container.error if cant_start else service.known_error,
             logs=logs,
             recreate=self.services.network_of(service) is Network.GONE,
+            scale=1 + len(self.services.replicas(service)),
         )
         if verdict is Verdict.CRASH_LOOP:
             deaths, within = self._deaths_of_loop(service, now)
@@ -5145,6 +5171,7 @@ PROOF_STEP = 5.0  # how often it is asked whether what has lived long enough is 
 LOOK_RETRY = 2.0  # after a look that failed, or a restart whose answer was lost
 NOTE_EVERY = 600.0
 ASKED_TO_END = "it was asked to end, and may be at it"
+LIST_TIME = 5.0  # so long ago, at least, a listing that has come did not know of what has begun
 UNHEARD_WAIT = 1.0  # until an end that was seen has surely been told, too
 
 
@@ -5227,7 +5254,8 @@ class Looks:
         """Compare a listing, which is the truth, with what is believed; look where they differ."""
         listing = self.link.listed
         ids = listing.note(rows, self.services.containers())
-        self.services.listed(ids)
+        asked_time = self.runs.calendar.engine_time(now) - LIST_TIME
+        self.services.listed(ids, asked_time)
         differing = [row.id for row in rows if self._differs(row)]
         lost = [each for each in self.services.containers() if each not in ids]
         for container_id in [*differing, *lost]:
@@ -5598,7 +5626,10 @@ class Events:
         asks = event.signal in ASKING_SIGNALS
         if service and event.signal == service.container.stop_signal:
             asks = True
-        if asks:
+        ours = service and (
+            service.phase is Phase.RESTARTING or self.lives.call_pending(service, now)
+        )
+        if asks and not ours:
             run.be_asked(now)
 
     def differs(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
@@ -5925,7 +5956,7 @@ class Watchdog:
         self.calendar.meet(record.ahead)
         position = min(record.position, self.calendar.engine_time(now))
         self.link.remember(record.engine, position, record.marks)
-        self.lives.runs.was_away(self.link.stream.position, now_time)
+        self.lives.runs.was_away(self.link.stream.position, self.calendar.engine_time(now))
         for service, due in services:
             self._restore_service(service, due, now)
         self.outages.restore(outages.values(), record.numbered, now)
@@ -6228,6 +6259,7 @@ class OutboxRecord:
     held_until_at: float | None
     why: str
     retired: str
+    refused_at: float | None
     lost: int
 
 
@@ -6241,7 +6273,7 @@ class Trouble:
     edit_failures: int = 0
     why: str = ""
     retired: str = ""  # it takes nothing any more, by Discord's own word
-    refused_at: float = -math.inf  # when it said so last
+    refused_at: float | None = None  # when it said so last
 
     def note(self, why: str) -> None:
         """Why what waits is late."""
@@ -6269,7 +6301,8 @@ class Trouble:
 
     def ask_anew(self, now: float) -> None:
         """There is something worth asking a retired channel for."""
-        self.held_until_at = max(now, self.refused_at + RETIRED_PAUSE)
+        refused_at = -math.inf if self.refused_at is None else self.refused_at
+        self.held_until_at = max(now, refused_at + RETIRED_PAUSE)
 
     def over(self, hold: float, now: float) -> bool:
         """Something arrived: whether that is news."""
@@ -6532,12 +6565,13 @@ class Outbox:
                 self.edits_due[key] = max(due, again_at)
             first = self.trouble.edit_failures == 1
             return [Log("warning", f"{self.channel}: edits wait: {seen.why}")] if first else []
-        self._arrived(seen, now)
         message = self.posted[flight.message]
         if seen.fate is not Fate.SENT:
+            self._sent_at.append(now)
             self._tell_anew(flight.message)
             why = f"{self.channel}: a message can't be edited any more: {seen.why}"
             return [Log("warning", why)]
+        self._arrived(seen, now)
         if tuple(message.notices) == flight.notices and not message.goes_on:
             del self.posted[flight.message]
         return []
@@ -6581,6 +6615,7 @@ class Outbox:
             held_until_at=trouble.held_until_at,
             why=trouble.why,
             retired=trouble.retired,
+            refused_at=trouble.refused_at,
             lost=self.lost,
         )
 
@@ -6596,16 +6631,13 @@ class Outbox:
                 self.edits_due[edit.message] = 0.0 if edit.due_at is None else edit.due_at
         self.handed = list(record.handed)
         self.lost = record.lost
-        refused_at = -math.inf
-        if record.retired and record.held_until_at is not None:
-            refused_at = record.held_until_at - RETIRED_RETRY
         self.trouble = Trouble(
             record.held_until_at,
             None,
             record.failures,
             why=record.why,
             retired=record.retired,
-            refused_at=refused_at,
+            refused_at=record.refused_at,
         )
         size = min(record.batch, len(self.waiting))
         if size > 0:
@@ -6798,7 +6830,7 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
         title, first = notice.name, clean(notice.plan).strip()
     commands: tuple[str, ...] = ()
     if notice.red and notice.container:
-        commands = recovery_commands(notice.container, notice.recreate)
+        commands = recovery_commands(notice.container, notice.recreate, notice.scale)
     footer = [host]
     if notice.incident:
         footer.append(f"incident {notice.incident}")
@@ -8762,25 +8794,27 @@ class Engine:
             self.stream = None
             connection.close()
 
-    def remembered(self, since: float, until: float, query: str = "") -> tuple[JSON, ...]:
-        """The engine's events between two of its times, of which it keeps the last 256; none where
-        it may not be asked for them."""
+    def remembered(self, since: float, until: float, query: str = "") -> tuple[JSON, ...] | None:
+        """The engine's events between two of its times, of which it keeps the last 256; None where
+        they are not to be had."""
         try:
             body = self.ask("GET", f"/events?since={since:.9f}&until={until:.9f}{query}")
         except EngineError:
-            return ()
+            return None
         return tuple(map(json_in, body.splitlines()))
 
     def recent_events(self, now_time: float) -> Iterator[Heard]:
         """The containers' last events."""
         until = now_time + self.ahead
         found = self.remembered(until - DAY_SECONDS, until, f"&filters={EVENT_FILTER}")
-        return filter(None, map(event_of, found))
+        return filter(None, map(event_of, found or ()))
 
     def recall(self, job: Recall) -> Recalled:
         """What it remembers: its buffer outlives no restart. All events are asked for, since probes
         fill it, too."""
         found = self.remembered(job.since, job.until)
+        if found is None:
+            return Recalled(job.since, job.until)
         events = tuple(filter(None, map(event_of, found)))
         marks = tuple(event.mark for event in events)
         answer = Recalled(job.since, job.until, marks[-MARKS:])
@@ -10372,6 +10406,9 @@ class Daemon:
                     actions += self.watchdog.observe(Looked(job.what.id, None, why=why), now)
                 case List():
                     actions += self.watchdog.observe(ListFailed(why), now)
+                case Recall():
+                    unknown = Recalled(job.what.since, job.what.until)
+                    actions += self.watchdog.observe(unknown, now)
                 case Restart():
                     lost = Restarted(job.what.key, job.what.id, Outcome.UNKNOWN, why)
                     actions += self.watchdog.observe(lost, now)

@@ -321,6 +321,14 @@ def test_a_restart_without_an_answer_is_unknown_not_failed(fake: FakeEngine, qui
 # ── Logs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_memory_that_can_not_be_asked_for_says_nothing_of_a_new_engine(fake: FakeEngine) -> None:
+    fake.add("web")
+    asked = sentinel.Recall(time.time() - 100, time.time(), ((1, "a" * 64, "die"),))
+    assert Engine(fake.host).recall(asked).began_time > 0, "it remembers another event, and not that one"
+    fake.refuse("/events")
+    assert Engine(fake.host).recall(asked) == sentinel.Recalled(asked.since, asked.until)
+
+
 def logs_of(fake: FakeEngine, container: Container) -> tuple[str, ...]:
     return Engine(fake.host).look(container.id).logs
 

@@ -508,6 +508,36 @@ def test_an_orphan_of_before_sentinels_time_is_told_by_what_its_network_names() 
     play(World(lost, here), (HOUR, ""))
 
 
+def test_who_shares_the_network_of_a_container_newer_than_the_last_listing_is_no_orphan() -> None:
+    """Neither is watched yet when its owner, which nobody watches, and it are made anew; it dies before the next listing."""
+    world = World("web")
+
+    def both(world: World) -> None:
+        vpn = replace(world.create("vpn", like=service("vpn", labels={"sentinel.watch": "false"})), id="ab" * 32)
+        world.containers.pop("vpn-2", None)
+        world.containers[vpn.id] = vpn
+        world.run(vpn.id)
+        app = world.create("app", like=service("app", network_mode=f"container:{vpn.id}"))
+        world.run(app.id)
+
+    play(world, (35, both), (38, "app exits 3", "DEAD app exit 3", "start app"), (43, "", "Recovered app"), (HOUR, ""))
+
+
+def test_sentinels_own_restart_is_nobodys_wish_though_its_answer_is_lost() -> None:
+    """The process takes no notice of TERM, and the engine's answer never comes: the next attempt is made in time."""
+    world = World(probed("web"), max_restarts=3)
+    world.begin()
+    world.restart_delay = HOUR
+    world.unhealthy("web")
+    world.advance(START + 1)
+    world.event("kill", "web-1", signal=15)
+    world.observe(sentinel.Restarted("shop/web/1", "web-1", sentinel.Outcome.UNKNOWN, "no answer in time"))
+    world.restart_delay = 0.0
+    world.in_flight.clear()
+    world.advance(START + 120)
+    assert world.done.count("restart web") == 2 and world.done[-1].startswith("Recovered"), world.story()
+
+
 # ─── What somebody is stopping ────────────────────────────────────────────────────────────────────────────────
 
 

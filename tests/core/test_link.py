@@ -297,6 +297,17 @@ def unseen(world: World, *names: str, anew: bool = False) -> None:
         world.end_asked(world.find(name), lambda: None)
 
 
+def test_an_engine_that_does_not_say_what_it_remembers_is_the_same_one() -> None:
+    """A look at its memory that fails is no sign that it has forgotten: a stop stays a stop."""
+    world = World(service("web", "unless-stopped"), "db")
+
+    def deaf_and_dumb(world: World) -> None:
+        world.overrun = True
+        unseen(world, "web")
+
+    play(world, (1, "update web"), (5, deaf_and_dumb, "Stopped web"), (HOUR, ""))
+
+
 def test_an_engine_killed_and_back_at_once_is_noticed_by_what_it_ended() -> None:
     world = World(service("web", "unless-stopped"), service("db", "unless-stopped"))
     play(world, (1, "update web"), (5, lambda w: unseen(w, "web", "db", anew=True), "DEAD 2 services", "start web",

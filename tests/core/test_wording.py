@@ -171,6 +171,8 @@ ELSEWHERE = {"config_files": "/srv/app/deploy/compose.yaml", "working_dir": "/sr
      ["docker compose -p shop -f '/a b/c.yml' -f /d.yml restart web"]),
     (composed(), {"status": "running", "health": sentinel.Health.UNHEALTHY, "failing_streak": 3},
      ["docker restart shop-web-1"]),
+    (composed(**TWO), {"files_seen": True, "scale": 3},
+     ["docker compose -p shop -f '/a b/c.yml' -f /d.yml up -d web --no-recreate --scale=web=3"]),
     (composed(config_files="-"), {}, ["docker start shop-web-1"]),
     (composed(config_files="-"), {"recreate": True}, []),
     (composed(config_files="-"), {"status": "removed"}, []),
@@ -180,9 +182,9 @@ ELSEWHERE = {"config_files": "/srv/app/deploy/compose.yaml", "working_dir": "/sr
 ])
 def test_the_recovery_commands_bring_back_the_same_container(labels: dict[str, str], facts: dict[str, Any],
                                                              commands: list[str]) -> None:
-    recreate = facts.pop("recreate", False)
+    recreate, scale = facts.pop("recreate", False), facts.pop("scale", 1)
     container = Container("a", **{"name": "shop-web-1", "labels": labels, "status": "exited"} | facts)
-    assert list(sentinel.recovery_commands(container, recreate)) == commands
+    assert list(sentinel.recovery_commands(container, recreate, scale)) == commands
 
 
 @pytest.mark.parametrize(("size", "words"), [(64 * 2**20, "64 MiB"), (2**30, "1 GiB"), (1536 * 2**20, "1.5 GiB"),

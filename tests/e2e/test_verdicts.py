@@ -199,6 +199,17 @@ def test_the_command_brings_back_the_same_container(stage: MakeStage, up: Callab
     assert configuration(scene) == before
 
 
+def test_the_command_for_one_of_several_leaves_the_others_alone(stage: MakeStage) -> None:
+    """compose would go back to the number that the file says."""
+    scene = stage(stack(web=TOLD_ONLY), "--scale", "web=3")
+    before = [configuration(scene, f"web-{number}") for number in (1, 2, 3)]
+    scene.do("web-2", "exit 3")
+    paste(scene, scene.red("web-2"))
+    scene.green("web-2")
+    assert [configuration(scene, f"web-{number}") for number in (1, 2, 3)] == before
+    assert all(scene.state(f"web-{number}")["Running"] for number in (1, 2, 3))
+
+
 def test_the_command_for_a_sick_one_brings_back_the_same_container(stage: MakeStage) -> None:
     probe = {"test": "test ! -e /sick", "interval": "500ms", "retries": 1}
     scene = stage(stack(web={**TOLD_ONLY, "runs": f"rm -f /sick; {LIVES}", "healthcheck": probe}))

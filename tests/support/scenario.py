@@ -162,6 +162,8 @@ class World:
     def begin(self) -> None:
         """Start Sentinel."""
         self.begun = True
+        if not self.watchdog.calendar.offset:
+            self.watchdog.calendar.begin(self.now, EPOCH + self.now)
         self.perform(self.watchdog.begin())
         self.settle()
 
