@@ -47,8 +47,8 @@ The machines, their states, and where each is kept:
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Engine link, Outages, Stories, Healing, Lives,
 Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's form,
-Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger, HTTP, Own
-container, Engine, Addresses, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk,
+Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger, HTTP,
+Own container, Engine, Addresses, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk,
 Daemon, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
@@ -1628,31 +1628,40 @@ def docker_command(container: Container) -> str:
 
 
 def compose_command(container: Container, recreate: bool, scale: int) -> str:
-    """Compose's command for a service with the files, folder and variables that made it; empty
-    where its file is no file. What is there is started as it is, whatever has changed in the
-    files."""
-    files = compose_files(container.labels)
-    if any(not file.startswith("/") for file in files):
+    """Compose's command for a service, empty where its file is no file. What is there is started as
+    it is, whatever has changed in the files."""
+    if any(not file.startswith("/") for file in compose_files(container.labels)):
         return ""
-    words = ["docker", "compose", "-p", container.project]
-    folder = container.labels.get(f"{COMPOSE}project.working_dir", "")
-    base = (files[0].rpartition("/")[0] or "/") if files else ""
-    if files and folder and folder != base:
-        words += ["--project-directory", folder]
-    variables = container.labels.get(f"{COMPOSE}project.environment_file", "")
-    if variables != f"{folder or base}/.env":
-        for file in filter(None, variables.split(",")):
-            words += ["--env-file", file]
-    for file in files:
-        words += ["-f", file]
+    words = ["docker", "compose", "-p", container.project, *compose_options(container.labels)]
     if container.sick and not recreate:
         return shlex.join([*words, "restart", container.service])
-    words += ["up", "-d", *(["--force-recreate"] if recreate else []), container.service]
+    words += ["up", "-d"]
+    if recreate:
+        words.append("--force-recreate")
+    words.append(container.service)
     if not recreate and container.status not in NOT_THERE:
         words.append("--no-recreate")
     if scale > 1:  # else compose would go back to the file's number
         words.append(f"--scale={container.service}={scale}")
     return shlex.join(words)
+
+
+def compose_options(labels: Mapping[str, str]) -> list[str]:
+    """The files, the folder and the variables that made a compose container, as far as they are not
+    what compose would take by itself."""
+    files = compose_files(labels)
+    base = (files[0].rpartition("/")[0] or "/") if files else ""
+    folder = labels.get(f"{COMPOSE}project.working_dir", "") or base
+    words: list[str] = []
+    if files and folder != base:
+        words += ["--project-directory", folder]
+    variables = labels.get(f"{COMPOSE}project.environment_file", "")
+    if variables != f"{folder}/.env":
+        for file in filter(None, variables.split(",")):
+            words += ["--env-file", file]
+    for file in files:
+        words += ["-f", file]
+    return words
 
 
 def compose_files(labels: Mapping[str, str]) -> list[str]:
@@ -2603,8 +2612,8 @@ def intent_of(run: Run, death: Death, container: Container, final: bool = False)
     """Who wanted this end, by the kills of its run and a `stop` on either side of the `die`. On
     every Docker engine an end made through the API has its `kill` before its `die`; `stop` follows
     on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end, and what survived
-    TERM, INT or QUIT may crash later; KILL alone is `docker kill`, unless `stop` or a removal follows.
-    `final`: nothing is awaited."""
+    TERM, INT or QUIT may crash later; KILL alone is `docker kill`, unless `stop` or a removal
+    follows. `final`: nothing is awaited."""
     if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
         return Intent.OPERATOR
     asked = last_kill(run, {*ASKING_SIGNALS, container.stop_signal} - {signal.SIGKILL})
