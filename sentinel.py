@@ -2428,6 +2428,13 @@ class Services(Mapping[str, Watched]):
         """Whose container this is."""
         return self._by_key.get(self._keys.get(container_id, ""))
 
+    def last_of(self, container_id: str) -> Watched | None:
+        """Whose container this was last, though it is no more."""
+        for service in self._by_key.values():
+            if service.container.id == container_id:
+                return service
+        return None
+
     def containers(self, key: str = "") -> list[str]:
         """The ids of all containers that are known, or of those of one service."""
         return [each for each, known in self._keys.items() if not key or known == key]
@@ -5297,8 +5304,9 @@ class Looks:
         """Reconcile a service with its container as it really is. A look that something overtook is
         repeated."""
         service = self.roster.owner(seen)
-        if service:
-            self.timers.release(Rule.PHASE, service.key)
+        waiting = service or self.services.last_of(seen.id)
+        if waiting:
+            self.timers.release(Rule.PHASE, waiting.key)
         if self.orders.looked(seen.id):
             if service or seen.container:
                 self.orders.look(seen.id)

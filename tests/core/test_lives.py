@@ -947,6 +947,16 @@ def test_an_init_container_that_ends_well_is_told_once_in_amber_and_nothing_stay
         play(world, (DAY, "start init"), (later, "init exits 2", "DEAD init exit 2", "start init"), (later + 4, ""))
 
 
+def test_a_look_that_comes_back_after_the_removal_of_what_it_looked_at_holds_nothing_up() -> None:
+    """Found by a random walk of the core."""
+    world = World("web", "db", settle=5.0, engine=20)
+    world.begin()
+    world.look_age = 3.0
+    world.happen("remove web")
+    world.advance(START + 60)
+    assert world.done == ["Stopped web removed"] and world.phase("web") is Phase.GONE
+
+
 def test_a_scale_down_is_no_end_of_its_project() -> None:
     world = play(World("web", "db", "api"), (0, "remove web, remove db"), (30, "", "Stopped web", "Stopped db"), (HOUR, ""))
     assert all(notice.lives_on for notice in world.notices)
