@@ -106,7 +106,8 @@ def path(service: str) -> list[str]:
 
 
 def check_story(it: Scene, edits: int, *others: str) -> tuple[Embed, Embed]:
-    """One red, one green, of one incident, about genesis and all that died of it; else only these other titles."""
+    """One red, one green, of one incident, about genesis and all that died of it; else only these other titles, and the
+    reds of what died before genesis did, which are grey by now."""
     it.until("the red one's last words", lambda: all("Recovered after" in red.prose for red in it.reds))
     (red,), (green,) = it.reds, it.greens
     assert re.fullmatch(rf"\[[A-Z ]+\] {it.name('genesis')}", red.title)
@@ -118,8 +119,9 @@ def check_story(it: Scene, edits: int, *others: str) -> tuple[Embed, Embed]:
     assert red.incident and red.incident == green.incident
     assert not it.says(red, "ember") and not it.says(green, "ember")
     rest = [embed.title for embed in it.embeds if embed not in (red, green)]
-    assert rest == list(others)
-    assert it.posts == 2 + len(others)
+    folded = {f"Folded: {it.name(service)}" for service in DEPENDANTS} & {*rest}
+    assert [title for title in rest if title not in folded] == list(others)
+    assert it.posts == 2 + len(others) + len(folded)
     assert it.patches <= edits
     print(f"### {it.posts} POSTs, {it.patches} PATCHes, {len(it.discord.requests)} requests in all")
     return red, green
@@ -206,7 +208,7 @@ def test_dependants_of_a_service_wait_until_it_is_healthy_where_they_ask_for_tha
     assert starts == sorted(starts)
 
 
-def test_dependants_that_died_before_their_root_are_folded_into_its_one_message(scene: MakeScene) -> None:
+def test_the_red_of_what_died_before_its_root_points_to_the_roots_own_message(scene: MakeScene) -> None:
     it = scene(chain())
     it.write("genesis", HANGS)
     first = it.until_red("flux")
@@ -218,10 +220,11 @@ def test_dependants_that_died_before_their_root_are_folded_into_its_one_message(
     assert it.running(*NEEDS)
     it.settle("ember")
     red, _ = check_story(it, 30, f"Stopped: {it.name('ember')}")
-    assert red.message.id == first.message.id, "not by an edit"
+    assert red.message.id != first.message.id, "a new root is a new message"
+    assert f"Folded: {it.name('flux')}" in [embed.title for embed in it.greys]
 
 
-def test_deaths_from_the_last_dependant_down_to_the_root_are_one_red_and_one_green(scene: MakeScene) -> None:
+def test_deaths_from_the_last_dependant_down_to_the_root_leave_one_red_and_one_green(scene: MakeScene) -> None:
     it = scene(chain(patience=60.0))  # nobody dies by itself
     for service in reversed(DEPENDANTS):
         it.write(service, "echo lost it >&2; exit 1")
@@ -246,17 +249,17 @@ def test_two_that_were_told_apart_are_folded_when_what_both_need_turns_out_dead(
     it.do("root", "echo no space left >&2; exit 7")
     red = it.until_red("root")
     both = ("alpha", "beta")
-    it.until("both in the root's message", lambda: all(it.told_chain(it.reds[0], name, "root") for name in both))
+    it.until("both in the root's message", lambda: all(it.told_chain(it.reds[-1], name, "root") for name in both))
     it.until_green("root")
     it.settle()
     (red,), (green,) = it.reds, it.greens
     assert red.title == f"[DEAD] {it.name('root')}" and red.log == "no space left"
     assert red.incident == green.incident
-    folded, stopped = it.greys
-    assert folded.title == f"Folded: {it.name('beta')}"
-    assert it.says(folded, "root") and red.incident in folded.text
+    *folded, stopped = it.greys
+    assert [embed.title for embed in folded] == [f"Folded: {it.name(name)}" for name in both]
+    assert all(it.says(embed, "root") and red.incident in embed.text for embed in folded)
     assert stopped.title == f"Stopped: {it.name('clock')}"
-    assert it.posts == 4
+    assert it.posts == 5
 
 
 def test_ten_outages_at_once_and_one_death_apart_are_eleven_stories(scene: MakeScene) -> None:
@@ -662,7 +665,7 @@ def test_explain_says_what_depends_on_what_and_what_would_be_done(scene: MakeSce
     assert "job" in command(it, "explain", it.name("ember"))[1].lower()
 
 
-def test_a_message_that_was_deleted_is_not_edited_again_and_the_green_still_comes(scene: MakeScene) -> None:
+def test_a_red_that_was_deleted_is_told_anew_and_the_green_still_comes(scene: MakeScene) -> None:
     it = scene(chain())
     it.refusals = 1
     it.write("genesis", BROKEN)
@@ -672,7 +675,9 @@ def test_a_message_that_was_deleted_is_not_edited_again_and_the_green_still_come
     it.fix("genesis")
     it.until_green("genesis", 900 if LONG else 240)
     edits = [request for request in it.discord.requests if request.method == "PATCH"]
-    assert [request.status for request in edits] == [404]
+    assert [request.status for request in edits].count(404) == 1, "the message that is gone is left alone"
+    reds = [message for message in it.discord.messages if "[DEAD] " in str(message.embeds) or "LOOP" in str(message.embeds)]
+    assert len(reds) >= 2 and not reds[-1].deleted
 
 
 def test_an_outage_is_one_entry_of_the_history(scene: MakeScene) -> None:
