@@ -88,7 +88,6 @@ import traceback
 import types
 import typing
 import urllib.parse
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -9002,9 +9001,13 @@ def proxy_of(
     """The proxy for a URL, unless `no` names its host, host:port, or a domain above. ValueError: it
     makes no sense."""
     proxy = proxies.get(url.scheme, "")
+    if not proxy:
+        return None
+    # Only where there is a proxy: it takes memory.
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
     place = f"{url.hostname}:{url.port or PORTS[url.scheme]}"
-    passes_by = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
-    if not proxy or passes_by(place, dict(proxies)):
+    if proxy_bypass_environment(place, dict(proxies)):
         return None
     try:
         parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
