@@ -1002,12 +1002,13 @@ class Listed:
 @dataclass(frozen=True, slots=True)
 class Looked:
     """One container inspected: `container` is None where it no longer exists, `why` says why nobody
-    knows."""
+    knows, and `unanswered` that the engine gave no answer at all."""
 
     id: str
     container: Container | None
     logs: tuple[str, ...] = ()
     why: str = ""
+    unanswered: bool = False
 
 
 class Outcome(Enum):
@@ -3273,12 +3274,26 @@ class Link:
                 "warning",
                 f"events are refused ({seen.why}): deaths are found by listing every {every}",
             )
+        if self.stream.flow is Flow.OPEN:
+            self._hear_goodbye(now)
         delay = self.stream.close(seen.refused, now)
         if seen.why and not seen.refused:
             self._lost(seen.why, now)
         self.timers.set(Rule.SUBSCRIBE, "", now + delay)
         if seen.why:
             self.list_now()  # which says whether the engine is gone, or only its events
+
+    def _hear_goodbye(self, now: float) -> None:
+        """The stream has told all. An engine that leaves in order answers nobody from the first
+        moment on, and tells what it ends until 5 s after its last container has ended: it is away
+        since then."""
+        goodbye, gap = self.goodbye(), self.gap
+        if not self.is_away or gap is None or gap.closed or goodbye == math.inf:
+            return
+        first = not gap.lulls  # else not all of it was in order
+        self.gap = replace(gap, begin=min(gap.begin, goodbye), goodbye=gap.goodbye or first)
+        if self.timers.at(Rule.ENGINE, "") is not None:
+            self.timers.set(Rule.ENGINE, "", now + ENGINE_PATIENCE)
 
     def subscribe(self) -> None:
         """Resume shortly before the newest event."""
@@ -5311,6 +5326,8 @@ class Looks:
                 self.orders.look(seen.id)
         elif seen.why:
             self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
+            if seen.unanswered:
+                self.link.list_now()  # which says whether the engine is there
         elif seen.container is None:
             self.roster.gone(seen.id, now)
         else:
@@ -8698,7 +8715,7 @@ class Engine:
         try:
             container = self.inspect(container_id)
         except EngineError as error:
-            return Looked(container_id, None, why=str(error))
+            return Looked(container_id, None, why=str(error), unanswered=not error.status)
         logs: tuple[str, ...] = ()
         if container and container.started_time and not container.running:
             logs = self.logs(container)

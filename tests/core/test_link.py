@@ -10,7 +10,7 @@ from support.cast import BOTH_ENGINES, HOUR, ONE, check_peace, child, greens, re
 from support.scenario import EPOCH, START, World, play, probed, service
 
 import sentinel
-from sentinel import Cause, Phase, Verdict
+from sentinel import Cause, Container, Phase, Verdict
 
 # ─── The stream ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,6 +260,32 @@ def test_what_an_operator_stops_in_the_moment_of_the_engines_goodbye_stays_stopp
     """The engine brings back what ran under `unless-stopped`: what it does not bring back was stopped by hand."""
     world = World(service("web", "unless-stopped"), service("db", "always"))
     play(world, (0, "stop web"), (0.2, "goodbye"), (3, "returns", "Stopped web"), (HOUR, ""))
+
+
+@pytest.mark.parametrize("lasts", [0.1, 4.0], ids=["all end at once", "one takes its time"])
+def test_an_engine_that_leaves_ends_nothing_on_purpose_though_its_stream_outlives_what_it_answers(lasts: float) -> None:
+    """26 and 28: the socket is gone 25 ms after SIGTERM, and the stream ends 5 s after the last container has."""
+    world = World(service("web", "unless-stopped"), service("db", "always"), "job", settle=2.0)
+
+    def leaves(world: World) -> None:
+        running = [world.find(name) for name in ("web", "db", "job")]
+        for container in running:
+            world.event("kill", container.id, signal=15)
+        world.up = False
+        world.carried = {"web-1", "db-1"}
+
+        def ends(container: Container) -> None:
+            world.ended(container, 0)
+            world.event("stop", container.id)
+            world.event("die", container.id, exit_code=0)
+
+        for index, container in enumerate(running):
+            world.later(lasts if index else 0.1, lambda container=container: ends(container))
+        world.later(lasts + 5.0, lambda: world.stream("cut"))
+
+    play(world, (1, "update web"), (10, leaves),
+         (20.5, "returns", f"DEAD job exit 0 {Cause.ENGINE}", "start job", "Recovered job"), (HOUR, ""))
+    assert world.find("web").status == "running"
 
 
 @BOTH_ENGINES

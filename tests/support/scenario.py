@@ -250,7 +250,7 @@ class World:
     def look(self, container_id: str) -> None:
         """The engine's answer to an inspect; it may grow old on its way."""
         if not self.up:
-            answer = Looked(container_id, None, why="no such socket")
+            answer = Looked(container_id, None, why="no such socket", unanswered=True)
         else:
             container = self.containers.get(container_id)
             down = container is not None and container.status != "running" and container.started_time
