@@ -2654,7 +2654,7 @@ def cause_of(
         return Cause.API_KILL
     if near and code == SIGNAL_CODES + near[-1]:
         return Cause.SIGNALLED
-    if code in WORTHLESS_CODES and not death.heard:
+    if is_unclear(death, code):
         return Cause.UNSEEN
     return Cause.OUTSIDE if code == KILLED_CODE else Cause.EXIT
 
@@ -2674,6 +2674,7 @@ def code_of(death: Death, container: Container) -> int | None:
     return death.code if "exitCode" not in container.labels else None
 
 
+UNCLEAR = "a stop can't be told from a death here; sentinel.restart=true restarts it"
 NO_POLICY = "its restart policy is `no`; if it is a job, label it sentinel.job=true"
 
 
@@ -2681,12 +2682,16 @@ def hopeless_end(death: Death, container: Container, exit_code: int | None) -> s
     """Why an end is told and not healed, empty where it is healed."""
     if container.status == REMOVED_UNSEEN:
         return REMOVES_ITSELF if container.auto_remove else "it was removed"
+    if is_unclear(death, exit_code) and container.status == "exited":
+        return UNCLEAR
     if exit_code == 0 and container.restart_policy == "no":
         return NO_POLICY
-    unclear = not death.heard and exit_code in WORTHLESS_CODES
-    if unclear and container.status == "exited":
-        return "a stop can't be told from a death here; sentinel.restart=true restarts it"
     return ""
+
+
+def is_unclear(death: Death, exit_code: int | None) -> bool:
+    """Whether nothing tells a stop from a death: no event told of it, and the code says nothing."""
+    return not death.heard and exit_code in WORTHLESS_CODES
 
 
 class Ending(Enum):
@@ -2732,6 +2737,7 @@ class Runs:
         self._runs: dict[str, Run] = {}  # by container
         self._history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed
         self._absence = (0.0, 0.0)  # engine's times at which Sentinel was away: that is caught up
+        self._lost = (0.0, 0.0)  # engine's times of which nobody knows any more
 
     def was_away(self, since_time: float, until_time: float) -> None:
         """Sentinel was away between these times, by the engine's clock; what was before is evidence
@@ -2743,6 +2749,14 @@ class Runs:
         """Until when it was, by the engine's clock."""
         if self._absence[0]:
             self._absence = self._absence[0], until_time
+
+    def lose(self, since_time: float, until_time: float) -> None:
+        """The engine was started anew, and has forgotten what was between these of its times."""
+        self._lost = since_time, until_time
+
+    def is_lost(self, engine_time: float) -> bool:
+        """Whether nobody knows any more what was at a time."""
+        return self._lost[0] < engine_time < self._lost[1]
 
     def replays(self, since_time: float, until_time: float) -> None:
         """A first stream tells what was before Sentinel: evidence only."""
@@ -3263,6 +3277,7 @@ class Link:
         if self.gap is None and not stream.was_cut:
             begin = seen.since + RESUME_BEFORE
             self.gap = Gap(begin, seen.until, noticed=False, opening=seen.began_time)
+            self.runs.lose(begin, seen.began_time)
         if self.gap and self.gap.closed and self.presence is Presence.HERE:
             self._settle(False, now)
 
@@ -4433,8 +4448,8 @@ class Lives:
             self._end_job(service, now)
         elif insist:
             self.fall(service, fall, now)
-        elif judgement.exit_code == 0 and self._was_to_end(service, death):
-            self._tell_ended(service, death.at)
+        elif quiet := self._quiet_end(service, death, judgement.exit_code):
+            self._tell_ended(service, death, judgement, quiet)
             self._end_job(service, now)
         else:
             hopeless = hopeless_end(death, container, judgement.exit_code)
@@ -4445,20 +4460,28 @@ class Lives:
             notice = self._red(service, fall, fall.verdict, exit_code, now)
             self.outages.tell(replace(notice, plan="Not restarted: it is a job."))
 
+    def _quiet_end(self, service: Watched, death: Death, exit_code: int | None) -> str:
+        """Why an end is told in amber, once, and not healed; empty where it is a death."""
+        if service.incident:
+            return ""
+        if is_unclear(death, exit_code) and self.runs.is_lost(death.time):
+            return UNCLEAR
+        return NO_POLICY if exit_code == 0 and self._was_to_end(service, death) else ""
+
     def _was_to_end(self, service: Watched, death: Death) -> bool:
         """Whether a good end looks like that of an init container: soon after it was made, under no
         policy, while nobody waits for it and the rest of its project lives."""
         container = service.container
-        if container.restart_policy != "no" or service.incident or not container.created_time:
+        if container.restart_policy != "no" or not container.created_time:
             return False
         if death.time - container.created_time > SOON_ENDED or self.services.children(service):
             return False
         return self.others_live(service)
 
-    def _tell_ended(self, service: Watched, at: float) -> None:
-        notice = notice_of(service, Verdict.ENDED, at, Cause.EXIT, exit_code=0)
+    def _tell_ended(self, service: Watched, death: Death, end: Judgement, why: str) -> None:
+        notice = notice_of(service, Verdict.ENDED, death.at, end.cause, exit_code=end.exit_code)
         if not service.muted:
-            self.outages.tell(replace(notice, plan=f"Not restarted: {NO_POLICY}."))
+            self.outages.tell(replace(notice, plan=f"Not restarted: {why}."))
 
     def _end_job(self, service: Watched, now: float) -> None:
         self.rest(service)
@@ -6862,7 +6885,7 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     if notice.foreign:
         title, first = notice.name, clean(notice.plan).strip()
     commands: tuple[str, ...] = ()
-    if notice.red and notice.container:
+    if notice.container and (notice.red or notice.cause is Cause.UNSEEN):
         commands = recovery_commands(notice.container, notice.recreate, notice.scale)
     footer = [host]
     if notice.incident:

@@ -171,6 +171,31 @@ def test_what_an_engine_ended_that_went_while_sentinel_was_away_is_no_operators_
         assert not [words for words in second.told() if words.startswith("Stopped")]
 
 
+def test_what_was_stopped_before_an_engine_was_started_anew_unseen_is_unclear_and_left_down(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """Sentinel away, a stop by somebody, the engine killed and back: what the engine ended at its start is restarted, of the
+    other nobody knows; it is said so in amber, once, with the command."""
+    web, db = (engine.add(name, project="shop", started_ago=3600.0) for name in ("web", "db"))
+    engine._emit(web, "update")
+    clock.at += 1000
+    with Life(engine, tmp_path, clock) as first:
+        first.run(10)
+    clock.at += 5
+    engine.stop_by_operator(web)
+    clock.at += 5
+    engine.go_down()
+    engine.come_up(kill_leftovers=True)
+    clock.at += 3
+    with Life(engine, tmp_path, clock) as second:
+        second.run(90)
+        assert db.running and not web.running, second.said
+        assert sorted(second.told()) == ["DEAD db", "ENDED web", "Recovered db"], second.said
+        (ended,) = (notice for notice in second.notices if notice.verdict is sentinel.Verdict.ENDED)
+        assert ended.cause is sentinel.Cause.UNSEEN and "can't be told from a death" in ended.plan and not ended.open
+        assert sentinel.card_of(ended, "box", str).commands
+
+
 @pytest.mark.parametrize("policy", ["no", "unless-stopped"])
 @pytest.mark.parametrize("remembers", [True, False], ids=["the engine knows its events", "they are forgotten"])
 def test_what_an_operator_stops_while_sentinel_is_away_stays_down(
