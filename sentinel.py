@@ -6179,20 +6179,23 @@ class Watchdog:
         back_at = self.link.settled(now)
         if back_at is None:
             return
-        taken = self.link.taken(now)
+        taken = self.services.roots_first(self.link.taken(now))
+        falls = {service.key: self._taken_by_engine(service, now) for service in taken}
         audible = [service for service in taken if not service.muted]
-        outage = self.stories.left_behind(audible, back_at)
-        for service in self.services.roots_first(taken):
-            service.move(Phase.SUSPECT)
-            run = service.run if service.death else self.lives.runs.death_in(service.container, now)
-            run.judged = True
-            service.run = run
-            death = run.end or no_death(now)
-            fall = Fall(Verdict.DEAD, Cause.ENGINE, death, run)
-            self.lives.fall(service, fall, now, outage)
+        fell_at = min((falls[service.key].death.at for service in audible), default=back_at)
+        outage = self.stories.left_behind(audible, fell_at)
+        for service in taken:
+            self.lives.fall(service, falls[service.key], now, outage)
         if outage:
             self.outages.drop_empty(outage.current)
         self.stories.engine_back(back_at, now)
+
+    def _taken_by_engine(self, service: Watched, now: float) -> Fall:
+        service.move(Phase.SUSPECT)
+        run = service.run if service.death else self.lives.runs.death_in(service.container, now)
+        run.judged = True
+        service.run = run
+        return Fall(Verdict.DEAD, Cause.ENGINE, run.end or no_death(now), run)
 
     # What is to be done
 
@@ -6224,8 +6227,9 @@ def container_of_observation(seen: Observation) -> str:
 BATCH, FLOOD = 40, 3  # notices in one message; more than so many messages' worth is told in so many
 PACE, PACE_SPAN = 28, 60.0  # Discord's hidden limit is about 30 messages a minute for a channel
 SLOWEST_RETRY = 60.0
-RETIRED_RETRY = 3600.0  # so often, and at each new red, a channel that takes nothing is tried again
-RETIRED_PAUSE = 600.0  # but never sooner than so long after the last time
+# so often, and at a new red, a channel that takes nothing is tried again, but never sooner than so
+# long after the last time
+RETIRED_RETRY, RETIRED_PAUSE = 3600.0, 600.0
 RETIRED_KEEPS = 100  # notices that wait for such a channel
 CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
 # how long a change waits for company: one of the title, another one
@@ -6567,7 +6571,8 @@ class Outbox:
             trouble.retire(seen.why, now)
             for key in list(self.edits_due) if self.chained else []:
                 self._tell_anew(key)  # by the next in the chain
-            words = f"{self.channel}: retired, tried again hourly and at each new red: {seen.why}"
+            again = "tried again hourly, and at a new red after ten minutes"
+            words = f"{self.channel}: retired, {again}: {seen.why}"
             return [] if known == seen.why else [Log("error", words)]
         trouble.failed(seen, now)
         return [Log("warning", f"{self.channel}: alerts wait: {seen.why}")] if fresh else []

@@ -323,6 +323,14 @@ def unseen(world: World, *names: str, anew: bool = False) -> None:
         world.end_asked(world.find(name), lambda: None)
 
 
+def test_what_the_engine_took_with_it_has_been_down_since_it_left() -> None:
+    world = World("web", "db")
+    play(world, (0, "goodbye"), (4, "returns", f"DEAD 2 services {Cause.ENGINE}", "start web", "start db",
+                                 "Recovered 2 services"), (HOUR, ""))
+    red, green = world.notices
+    assert red.at == START and green.downtime == green.at - START > 10.0
+
+
 def test_an_engine_that_does_not_say_what_it_remembers_is_the_same_one() -> None:
     """A look at its memory that fails is no sign that it has forgotten: a stop stays a stop."""
     world = World(service("web", "unless-stopped"), "db")
