@@ -90,7 +90,7 @@ import typing
 import urllib.parse
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum, StrEnum, auto
 from typing import Any, NoReturn, Self
@@ -826,6 +826,7 @@ class Container:
     memory_limit: int = 0
     files_seen: bool = False  # compose's files of it are on this machine, too
     created_time: float = 0.0
+    image: str = ""  # its id
 
     @property
     def running(self) -> bool:
@@ -908,6 +909,22 @@ class Container:
         if self.project and self.service and number and not self.oneoff:
             return f"{self.project}/{self.service}/{number}"
         return self.task or self.name
+
+    @property
+    def genuine(self) -> bool:
+        """Whether its image or its name tells that compose made it. `docker commit` hands compose's
+        labels on to a copy, which has another image, and a name of its own."""
+        words = (self.project, self.service, self.compose("container-number"))
+        by_name = self.title in ("-".join(words), "_".join(words))
+        return by_name or (bool(self.image) and self.image == self.compose("image"))
+
+    def without_compose(self) -> Container:
+        """A copy as what it is: compose's labels on it are another container's."""
+        labels: dict[str, str] = {}
+        for name, text in self.labels.items():
+            if not name.startswith(COMPOSE):
+                labels[name] = text
+        return replace(self, labels=labels)
 
     def replaces(self, other: Container) -> bool:
         """Whether it may be the other's replacement, as its name tells: a copy has a name of its
@@ -1430,6 +1447,7 @@ def container_of(document: JSON) -> Container:
         auto_remove=at(host, "AutoRemove") is True,
         memory_limit=whole_at(host, "Memory"),
         created_time=unix_time(text_at(document, "Created")),
+        image=text_at(document, "Image"),
     )
 
 
@@ -2388,6 +2406,8 @@ class Services(Mapping[str, Watched]):
     def show(self, service: Watched, container: Container) -> None:
         """A service's container is this one, as it is now."""
         before = service.container
+        if service.key != container.key and not container.genuine:
+            container = container.without_compose()
         self._regroup(service, groups_of(before), groups_of(container))
         service.container = container
         self.changed(service)
@@ -5023,7 +5043,6 @@ class Roster:
         self.timers, self.orders = lives.timers, lives.orders
         self.services, self.runs = lives.services, lives.runs
         self.link, self.outages = lives.link, lives.outages
-
         self._own_key = ""  # that which Sentinel's own container would have
 
     # Who is found
@@ -5032,9 +5051,7 @@ class Roster:
         """Sentinel's own container is no service, whatever it was taken for before it began."""
         service = self.services.of(self.link.facts.me)
         if service and service.container.id == self.link.facts.me:
-            self.lives.stories.left(service, "It is Sentinel itself.", now)
-            self.services.unlink(service.container.id)
-            self.services.forget(service)
+            self._leave_alone(service, "It is Sentinel itself.", now)
 
     def owner(self, seen: Looked) -> Watched | None:
         """Whose container this is; nobody's, where it was taken for a replacement, and has another
@@ -5049,6 +5066,7 @@ class Roster:
 
     def adopt(self, container: Container, now: float) -> Watched | None:
         """Begin to watch a container, or learn that it is not to be watched."""
+        container = self._tell_apart(container, now)
         policy, warnings = policy_of(container, self.settings, self.link.facts.me)
         for warning in warnings:
             self.orders.log("warning", warning)
@@ -5060,7 +5078,7 @@ class Roster:
             self.runs.drop(container.id)
             return None
         known = self.services.get(key)
-        if known and self._is_copy(container, known):
+        if known and self._lives_beside(container, known):
             key = self._free_key(container)
             known = None
         if known:
@@ -5083,11 +5101,39 @@ class Roster:
     def adopt_all(self, containers: Iterable[Container], now: float) -> None:
         """Take containers as they are, to answer questions about them."""
         for container in containers:
-            service = self.services.get(container.key) or self.adopt(container, now)
+            service = self.services.get(container.key)
+            if service is None or self._lives_beside(container, service):
+                service = self.adopt(container, now)
             if service:
                 self.services.show(service, container)
 
-    def _is_copy(self, container: Container, known: Watched) -> bool:
+    def _tell_apart(self, container: Container, now: float) -> Container:
+        """Of two that live and have the same labels of compose's, the one that compose made keeps
+        them; where nothing tells which that is, the first."""
+        known = self.services.get(container.key)
+        if known is None or not self._lives_beside(container, known):
+            return container
+        if known.container.genuine and not container.genuine:
+            return container.without_compose()
+        if container.genuine and not known.container.genuine:
+            self._set_aside(known, now)
+        return container
+
+    def _set_aside(self, copy: Watched, now: float) -> None:
+        """What was taken for a service is a copy of its container: it goes by its own name, if it
+        is to be watched at all."""
+        container = copy.container.without_compose()
+        policy, _ = policy_of(container, self.settings, self.link.facts.me)
+        if not policy.watch:
+            self.link.listed.ignored.add(container.id)
+            self.orders.log("info", f"{container.name} is a copy: not watched any more")
+            self._leave_alone(copy, "It is a copy of another container.", now)
+            return
+        copy.policy = policy
+        self._go_by(copy, self._free_key(container))
+        self.services.show(copy, container)
+
+    def _lives_beside(self, container: Container, known: Watched) -> bool:
         """Whether a container only looks like that of a service which is there: two that live share
         no key."""
         there = known.phase not in REMOVED and not self.settling.vanished(known)
@@ -5131,7 +5177,9 @@ class Roster:
         container = service.container
         if service.key in (container.key, container.name, own_key(container)):
             return
-        key = self._free_key(container)
+        self._go_by(service, self._free_key(container))
+
+    def _go_by(self, service: Watched, key: str) -> None:
         self._move_timers(service.key, key)
         self.outages.rename(service.key, key)
         self.services.rename(service, key)
@@ -5199,6 +5247,13 @@ class Roster:
         before = replace(service.container, status=REMOVED_UNSEEN, finished_time=0.0)
         self.services.show(service, before)
         self.lives.judge(service, before, now)
+
+    def _leave_alone(self, service: Watched, why: str, now: float) -> None:
+        """It is no service, and never should have been one."""
+        self.lives.stories.left(service, why, now)
+        self.timers.cancel(service.key, *SERVICE_RULES)
+        self.services.unlink(service.container.id)
+        self.services.forget(service)
 
     def _removed(self, service: Watched, container_id: str, now: float) -> None:
         container = service.container
@@ -7824,6 +7879,16 @@ def fields_of(kind: Any) -> tuple[tuple[str, Any, bool], ...]:
     return tuple((name, hints[name], is_moment(name)) for name in names)
 
 
+@functools.cache
+def needed_of(kind: Any) -> frozenset[str]:
+    """The fields of a dataclass that have no default."""
+    return frozenset(
+        one.name
+        for one in fields(kind)
+        if one.default is MISSING and one.default_factory is MISSING
+    )
+
+
 def record_of(value: Any, offset: float) -> JSON:
     """A dataclass as JSON; `offset` turns moments into calendar time."""
     if isinstance(value, Container):
@@ -7888,10 +7953,15 @@ class Reader:
 
     def value(self, kind: Any, document: JSON, **unsaved: Any) -> Any:
         """A dataclass, with what was not saved of it. ValueError: the document is none."""
+        if not isinstance(document, dict):
+            raise ValueError(f"it is no {kind.__name__}")
         values: dict[str, Any] = dict(unsaved)
+        needed = needed_of(kind)
         for name, hint, moment in fields_of(kind):
-            if not isinstance(document, dict) or name not in document:
-                raise ValueError(f"{kind.__name__} without {name}")
+            if name not in document:
+                if name in needed:
+                    raise ValueError(f"{kind.__name__} without {name}")
+                continue  # an older Sentinel, which did not know it, wrote this
             try:
                 values[name] = self.decoded(document[name], hint, moment)
             except ValueError as error:
@@ -10895,10 +10965,13 @@ def explained(
     container: Container, watchdog: Watchdog, settings: Settings, now: float
 ) -> list[str]:
     """What is done about one container, and why."""
-    watched, why = scope_of(container, settings, watchdog.link.facts.me)
     service = watchdog.services.of(container.id)
+    seen = service.container if service else container
+    watched, why = scope_of(seen, settings, watchdog.link.facts.me)
     if watched and service:
         return explanation(service, why, watchdog, now)
+    if watched:
+        why = "compose's labels on it are another container's"
     return [container.name, f"  {'watched:':{LABEL_WIDTH}}no: {why}"]
 
 

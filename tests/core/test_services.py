@@ -72,6 +72,54 @@ def test_a_copy_that_has_the_labels_of_a_service_is_watched_beside_it(later: boo
     assert sorted(watched.container.name for watched in world.watchdog.services.values()) == ["db", "web", "web-copy"]
 
 
+BY_IMAGE = {"com.docker.compose.image": "sha256:db"}
+REAL = replace(service("db", labels=BY_IMAGE), name="the-db", image="sha256:db")  # by its `container_name`
+NUMBERED = replace(service("db"), name="shop-db-1")  # as older versions of compose made it
+COPY = replace(REAL, id="copy-1", name="debug", image="sha256:snap")  # `docker commit the-db snap; docker run snap`
+ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["the real one first", "the copy first"])
+
+
+@ORDERS
+@pytest.mark.parametrize("real", [REAL, NUMBERED], ids=["by its image", "by its name"])
+def test_a_copy_of_a_compose_container_is_as_bare_as_docker_run_made_it(real: sentinel.Container, order: int) -> None:
+    play(World(*[real, COPY][::order], child("web", "db")), (0, "debug exits 1"),
+         (60, f"{real.name} exits 3", f"DEAD {real.name} exit 3", "start db", f"Recovered {real.name}"), (HOUR, ""))
+
+
+@ORDERS
+def test_a_copy_that_is_watched_is_no_replica_of_the_real_one(order: int) -> None:
+    """Seen: each was told with `--scale=db=2`, which would have made a second of the real one."""
+    world = World(*[REAL, COPY][::order], watch="all")
+    play(world, (0, "debug exits 1", "DEAD debug exit 1", "start copy", "Recovered debug"),
+         (60, "the-db exits 3", "DEAD the-db exit 3", "start db", "Recovered the-db"),
+         (120, ""))
+    for red in reds(world):
+        assert sentinel.recovery_commands(red.container, red.recreate, red.scale) == (f"docker start {red.name}",)
+        assert red.scale <= 1
+
+
+def test_a_copy_that_outlives_the_real_one_gives_its_place_back() -> None:
+    world = World(REAL)
+
+    def run_copy(_: World) -> None:
+        world.containers[COPY.id] = replace(COPY, status="created", started_time=0.0)
+        world.event("create", COPY.id)
+        world.run(COPY.id)
+
+    play(world, (0, "remove the-db"), (30, run_copy), (60, lambda _: world.run(world.create("the-db", like=REAL).id)),
+         (120, "debug exits 1"), (180, "the-db exits 3", "DEAD the-db exit 3", "start the-db", "Recovered the-db"),
+         (HOUR, ""))
+
+
+def test_explain_says_why_a_copy_is_not_watched() -> None:
+    settings = sentinel.Settings()
+    watchdog = sentinel.Watchdog(settings)
+    watchdog.roster.adopt_all([COPY, REAL], START)
+    assert [known.container.name for known in watchdog.services.values()] == ["the-db"]
+    why = sentinel.explained(COPY, watchdog, settings, START)[1]
+    assert why.endswith("no: compose's labels on it are another container's")
+
+
 # ─── What is watched ──────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -669,6 +669,33 @@ def test_a_service_with_any_field_of_another_kind_is_left_out_or_usable(
         assert web.running, second.said
 
 
+def without(document: object, name: str) -> object:
+    """A document as one who did not know this field would have written it."""
+    if isinstance(document, dict):
+        return {key: without(value, name) for key, value in document.items() if key != name}
+    return [without(value, name) for value in document] if isinstance(document, list) else document
+
+
+@pytest.mark.parametrize("name", ["image", "network_parent", "scale", "kills"])
+def test_the_ledger_of_an_older_sentinel_that_did_not_know_a_field_is_read(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, name: str
+) -> None:
+    path = filled(engine, clock, tmp_path)
+    with sqlite3.connect(path) as database:
+        rows = database.execute("SELECT kind, key, value FROM record").fetchall()
+        older = [(json.dumps(without(json.loads(value), name)), kind, key) for kind, key, value in rows]
+        assert any(f'"{name}"' in value for _, _, value in rows) and not any(f'"{name}"' in value for value, _, _ in older)
+        database.executemany("UPDATE record SET value = ? WHERE kind = ? AND key = ?", older)
+    database.close()
+    web = next(iter(engine.containers.values()))
+    with Life(engine, tmp_path, clock) as second:
+        second.run(30)
+        assert not [line for line in second.lines if "WARNING" in line], second.said
+        engine.crash(web, 4)
+        second.run(30)
+        assert second.told() == ["DEAD web", "Recovered web"]
+
+
 @pytest.mark.parametrize("left", [b"", b"S", b"\0", b"{"], ids=["nothing", "its first letter", "a zero", "a brace"])
 def test_a_ledger_of_which_hardly_anything_is_left_is_not_lost_without_a_word(
     engine: FakeEngine, clock: Clock, tmp_path: Path, left: bytes
