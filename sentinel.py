@@ -771,8 +771,9 @@ class Cause(StrEnum):
     UNSEEN = "it ended or was stopped: no event says which"
     OPERATOR = "an operator stopped it, and SENTINEL_STOPS is `alert`"
     UNHEALTHY = "its health check fails"
-    FAILED_UPDATE = "it was removed to be replaced, and the replacement never ran"
+    FAILED_UPDATE = "it was to be replaced, and the replacement never ran"
     ENGINE = "not brought back by the engine"
+    NEVER_STARTED = "compose made it and never started it"
     ORPHAN = (
         "the container whose network it shares was recreated: its own network is gone,"
         " and a restart can't help"
@@ -782,8 +783,13 @@ class Cause(StrEnum):
 
 
 # a stop by the engine, a failed start and a lost network say nothing of the service itself
-NO_DEATH_OF_ITS_OWN = frozenset({Cause.CANT_START, Cause.ORPHAN, Cause.ENGINE})
-NO_END = frozenset({Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE})  # of a run
+NO_DEATH_OF_ITS_OWN = frozenset({Cause.CANT_START, Cause.ORPHAN, Cause.ENGINE, Cause.NEVER_STARTED})
+NO_END = frozenset(  # of a run
+    {Cause.UNHEALTHY, Cause.CANT_START, Cause.ORPHAN, Cause.STALE, Cause.NEVER_STARTED}
+)
+NO_EXIT = frozenset(  # that has a code
+    {Cause.UNHEALTHY, Cause.CANT_START, Cause.FAILED_UPDATE, Cause.NEVER_STARTED}
+)
 
 
 class Intent(Enum):
@@ -909,6 +915,11 @@ class Container:
         if self.project and self.service and number and not self.oneoff:
             return f"{self.project}/{self.service}/{number}"
         return self.task or self.name
+
+    @property
+    def unstarted(self) -> bool:
+        """Whether it was made, and nobody has tried to start it yet."""
+        return self.status == "created" and not self.error and not self.started_time
 
     @property
     def genuine(self) -> bool:
@@ -1815,6 +1826,8 @@ LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 MEMORY_OF_DEATHS = 64
 SURVIVED = 120.0  # of health after a signal that asks it to end
+# so soon after a death compose stops the rest of a project (`up --abort-on-container-exit`)
+TEARDOWN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -1883,6 +1896,10 @@ class Run:
     def calm_down(self) -> None:
         """What depends on it has gone on."""
         self.follows_death = False
+
+    def asked_after(self, at: float) -> bool:
+        """Whether it was asked to end right after a moment."""
+        return self.asked_at is not None and at < self.asked_at <= at + TEARDOWN
 
     def settle(self) -> None:
         """Its end has been seen to."""
@@ -2028,6 +2045,7 @@ class Watched:
     proved_at: float | None = None
     back_at: float = 0.0
     noted_at: float | None = None
+    startable_at: float | None = None  # since when nothing that is known keeps compose from it
     incident_ends_at: list[float] = field(default_factory=list)  # the last ones, for flapping
 
     @property
@@ -2494,6 +2512,16 @@ class Services(Mapping[str, Watched]):
             return False
         return any(name in waits_for_end(sibling.container) for sibling in self.siblings(service))
 
+    def jobs_before(self, child: Watched) -> list[Watched]:
+        """The jobs on whose successful end a service waits."""
+        names = waits_for_end(child.container)
+        return [each for each in self.siblings(child) if each.container.service in names]
+
+    def unstarted_after(self, job: Watched) -> list[Watched]:
+        """What waits for the end of a job, and was not started yet."""
+        made = [each for each in self.siblings(job) if each.container.unstarted]
+        return [each for each in made if job in self.jobs_before(each)]
+
     def finished(self, service: Watched) -> bool:
         """Whether it has ended as it should, with nobody asking."""
         container = service.container
@@ -2758,6 +2786,7 @@ class Runs:
         self._history = (0.0, 0.0)  # engine's times before Sentinel's start that are replayed
         self._absence = (0.0, 0.0)  # engine's times at which Sentinel was away: that is caught up
         self._lost = (0.0, 0.0)  # engine's times of which nobody knows any more
+        self._attached: set[str] = set()  # containers whose output somebody has followed
 
     def was_away(self, since_time: float, until_time: float) -> None:
         """Sentinel was away between these times, by the engine's clock; what was before is evidence
@@ -2883,13 +2912,23 @@ class Runs:
         """A run that the ledger remembers."""
         self._runs[container_id] = run
 
+    def attach(self, container_id: str) -> None:
+        """Somebody follows a container, as `compose up` does where it stays in the foreground."""
+        self._attached.add(container_id)
+
+    def is_attached(self, container: Container) -> bool:
+        """Whether somebody has followed a container since it was made."""
+        return container.id in self._attached
+
     def drop(self, container_id: str) -> Run:
         """A container is no more: its run."""
+        self._attached.discard(container_id)
         return self._runs.pop(container_id, Run())
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Forget the runs of containers that nobody wants to know of any more."""
         self._runs = {key: run for key, run in self._runs.items() if wanted(key)}
+        self._attached.intersection_update(self._runs)
 
     def clear(self) -> None:
         """Forget all runs: these containers are another engine's."""
@@ -4243,6 +4282,8 @@ class Healing:
             policy = container.restart_policy
             words = f"Docker's own restart policy ({policy}) brings it back."
             return Plan(words, Phase.DOCKER, now + POLICY_PATIENCE)
+        if self.taken_down(service, now):
+            return self._with_its_project(service, now)
         obstacle = self.obstacle(service)
         if obstacle:
             return self._not_restarted(obstacle)
@@ -4261,12 +4302,41 @@ class Healing:
         if attempts >= most:
             words = f"{counted(attempts, 'restart')} did not help"
             return replace(self._not_restarted(words), tried=attempts)
-        delay = delay_before(attempts)
+        delay = self._delay_before(service, now)
         tries = f"(attempt {attempts + 1} of {most})"
         words = f"Restarting it now {tries}."
-        if delay:  # a stop of what is down sends no event
+        if attempts:  # a stop of what is down sends no event
             words = f"Restarting it in {span(delay)} {tries}; to keep it down, mute it."
         return Plan(words, Phase.BACKOFF, now + delay)
+
+    def _delay_before(self, service: Watched, now: float) -> float:
+        """How long to wait before the next restart. Of what `compose up` follows in the foreground
+        it is awaited whether that stops the project now."""
+        attempts, death = service.budget.attempts, service.run.end
+        if not attempts and death and self.link.runs.is_attached(service.container):
+            return max(0.0, death.at + TEARDOWN - now)
+        return delay_before(attempts)
+
+    def taken_down(self, service: Watched, now: float) -> bool:
+        """Whether the rest of its project was stopped right after its death: as long as that may be
+        a deploy, or once nothing of it lives on."""
+        incident, death = service.incident, service.run.end
+        if incident is None or death is None or not service.container.project:
+            return False
+        if service.run.asked_at is not None or incident.notice.cause is Cause.ENGINE:
+            return False  # it did not begin with this one
+        siblings = self.services.siblings(service)
+        fell_at = (incident.began_at, death.at)
+        if not any(sibling.run.asked_after(at) for sibling in siblings for at in fell_at):
+            return False
+        return now < death.at + service.policy.settle or not any(map(lives_on, siblings))
+
+    def _with_its_project(self, service: Watched, now: float) -> Plan:
+        for sibling in self.services.siblings(service):
+            if sibling.container.running or sibling.phase is Phase.SUSPECT:
+                until = now + min(HELD_LOOK, service.policy.settle)
+                return Plan("The rest of its project is being stopped.", Phase.HELD, until)
+        return Plan("The rest of its project was stopped with it.", Phase.STOPPED)
 
     def obstacle(self, service: Watched) -> str:
         """Why a service is not restarted at all, empty where it may be; its budget aside."""
@@ -4309,6 +4379,24 @@ class Healing:
             if not any(self.steady(other, dependency, now) for other in replicas):
                 (direct if dependency.direct else behind).append(parent)
         return direct or behind
+
+    def failed_above(self, child: Watched) -> list[Watched]:
+        """What a service depends on, and that is down."""
+        failed = [parent for parent, _ in self.services.above(child) if not parent.is_back]
+        return self.services.roots_first(failed)
+
+    def startable(self, child: Watched, now: float) -> bool:
+        """Whether compose, which has begun to start its project, has no reason to wait with a
+        service any more."""
+        container = child.container
+        parents = self.services.parents(child)
+        jobs = self.services.jobs_before(child)
+        began = [parent.container.started_time for parent, _ in parents]
+        began += [job.container.started_time for job in jobs]
+        if not any(moment >= container.created_time for moment in began):
+            return False
+        ready = all(self.steady(parent, dependency, now) for parent, dependency in parents)
+        return ready and all(map(self.services.finished, jobs))
 
     def in_shadow(self, child: Watched) -> bool:
         """Whether something that it depends on, and that did not die of it, is not back."""
@@ -4367,6 +4455,11 @@ class Healing:
     def asks_refresh(self, parent: Watched, child: Watched, dependency: Dependency) -> bool:
         """Whether a service is to be restarted since what it depends on died and is back."""
         return dependency.restart and parent.run.follows_death and older(child, parent)
+
+
+def lives_on(service: Watched) -> bool:
+    """Whether a service runs, and nobody has asked it to end."""
+    return service.alive and service.run.asked_at is None
 
 
 def delay_before(attempts: int) -> float:
@@ -4478,7 +4571,12 @@ class Lives:
     def _tell_failed(self, service: Watched, fall: Fall, exit_code: int | None, now: float) -> None:
         if service.incident is None and not service.muted:
             notice = self._red(service, fall, fall.verdict, exit_code, now)
-            self.outages.tell(replace(notice, plan="Not restarted: it is a job."))
+            plan = "Not restarted: it is a job."
+            waiting = self.services.unstarted_after(service)
+            if waiting:
+                names = listed(each.container.short for each in waiting)
+                plan += f" Never started, since compose waits for it: {names}."
+            self.outages.tell(replace(notice, plan=plan))
 
     def _quiet_end(self, service: Watched, death: Death, exit_code: int | None) -> str:
         """Why an end is told in amber, once, and not healed; empty where it is a death."""
@@ -4534,10 +4632,18 @@ class Lives:
         if incident.looped_at and cause is not Cause.ORPHAN and service.budget.recent(now):
             verdict = Verdict.CRASH_LOOP
         exit_code = None
-        if cause not in (Cause.UNHEALTHY, Cause.CANT_START, Cause.FAILED_UPDATE):
+        if cause not in NO_EXIT:
             exit_code = code_of(death, service.container)
         incident.notice = self._red(service, fall, verdict, exit_code, now)
         self.wait(service, now)
+
+    def never_started(self, service: Watched, failed: Watched | None, now: float) -> None:
+        """compose broke off before it has started a service: since this has failed that it depends
+        on, else for a reason of its own."""
+        outage = failed.incident.outage if failed and failed.incident else None
+        hopeless = None if outage else "compose broke off before it came to it"
+        fall = Fall(Verdict.DEAD, Cause.NEVER_STARTED, no_death(now, times=0), Run(), hopeless)
+        self.fall(service, fall, now, outage)
 
     def _loops(self, service: Watched, now: float) -> bool:
         return len(service.budget.recent(now)) >= LOOP_DEATHS
@@ -4612,6 +4718,10 @@ class Lives:
         """Wait for the next attempt, for others, or for Docker's own policy, or give up; an attempt
         that is due is made."""
         plan = self.healing.plan(service, now)
+        if plan.phase is Phase.STOPPED:
+            self.stories.left(service, plan.words, now)
+            self.rest(service)
+            return
         service.move(plan.phase)
         self.outages.update(service, plan.words)
         if plan.phase is Phase.GAVE_UP:
@@ -4622,6 +4732,14 @@ class Lives:
             self.timers.set(Rule.PHASE, service.key, plan.due)
             if plan.phase is Phase.DOCKER and service.container.running:
                 self.came_back(service, now, ours=True)
+
+    def stop_with(self, service: Watched, now: float) -> None:
+        """A service is stopped: it may be the end of its project, which has begun with the death of
+        another."""
+        for sibling in self.services.siblings(service):
+            waits = sibling.phase in (Phase.BACKOFF, Phase.HELD, Phase.GAVE_UP)
+            if waits and self.healing.taken_down(sibling, now):
+                self.wait(sibling, now)
 
     def retry(self, service: Watched, now: float) -> None:
         """Its delay is over, and things may stand otherwise now."""
@@ -4792,6 +4910,9 @@ class Lives:
 # ─── Settling ─────────────────────────────────────────────────────────────────────────────────────
 
 
+SET_ASIDE = re.compile(r"[0-9a-f]{12}_")  # compose puts it before the name of what it replaces
+
+
 class Settling:
     """Ends that somebody may have wanted: a stop, a removal, half of a deploy, once they have had
     their time."""
@@ -4828,7 +4949,12 @@ class Settling:
         if now < together_at and now < death.at + service.policy.settle + PROJECT_PATIENCE:
             self.timers.set(Rule.PHASE, service.key, together_at)
             return
-        if service.deploy and self._siblings_live(service):
+        failed = self.lives.healing.failed_above(service)
+        if failed and service.container.unstarted:
+            service.deploy = None
+            self.lives.never_started(service, failed[0], now)
+            return
+        if self._half_replaced(service) and self._siblings_live(service):
             service.run.settle()
             service.deploy = None
             if service.phase in REMOVED:  # else its container may still be removed
@@ -4851,6 +4977,7 @@ class Settling:
         self.lives.rest(service)
         for sibling in self.services.siblings(service):
             self.end_vanished(sibling, now)
+        self.lives.stop_with(service, now)
 
     def _project_settles_at(self, service: Watched, now: float) -> float:
         """When all of its project that may be about to come back have had their time."""
@@ -4861,6 +4988,11 @@ class Settling:
             if other.phase in (Phase.SUSPECT, Phase.MISSING):
                 latest = max(latest, self.timers.at(Rule.PHASE, other.key) or now)
         return latest
+
+    def _half_replaced(self, service: Watched) -> bool:
+        """Whether a deploy of it was begun: compose 1.x renames the old container before it makes
+        the new one, and breaks there on an engine of today."""
+        return service.deploy is not None or bool(SET_ASIDE.match(service.container.name))
 
     def _siblings_live(self, service: Watched) -> bool:
         """Whether the rest of its project runs, or it has none: then a removal was not the whole
@@ -5257,6 +5389,10 @@ class Roster:
 
     def _removed(self, service: Watched, container_id: str, now: float) -> None:
         container = service.container
+        if container.auto_remove and service.lives and self.link.settling:
+            self.services.show(service, replace(container, status=REMOVED_UNSEEN))
+            fall = Fall(Verdict.DEAD, Cause.ENGINE, no_death(now), service.run, REMOVES_ITSELF)
+            self.lives.fall(service, fall, now)
         told = container.auto_remove or container.status == REMOVED_UNSEEN
         for other in self.services.containers(service.key):
             self.orders.look(other)  # one that came after it, and ended
@@ -5280,6 +5416,7 @@ LOOK_RETRY = 2.0  # after a look that failed, or a restart whose answer was lost
 NOTE_EVERY = 600.0
 ASKED_TO_END = "it was asked to end, and may be at it"
 LIST_TIME = 5.0  # so long ago, at least, a listing that has come did not know of what has begun
+FIRST_START_LOOK = 5.0  # how often it is asked whether compose has started what it has made
 UNHEARD_WAIT = 1.0  # until an end that was seen has surely been told, too
 
 
@@ -5296,6 +5433,7 @@ class Sight(Enum):
     DOCKER_STOPPED = auto()  # it does not any more
     NOT_TAKEN = auto()  # it is still down, as is known
     ENDED_UNHEARD = auto()
+    UNSTARTED = auto()  # it was made, and is not started yet
     NOTHING_NEW = auto()
 
 
@@ -5331,6 +5469,8 @@ def has_new_error(believed: Watched, seen: Container) -> bool:
 
 def sight_of_down(believed: Watched, seen: Container) -> Sight:
     """What a look at a container that is down shows, where no policy of Docker's is at work."""
+    if believed.phase is Phase.STOPPED and seen.unstarted:
+        return Sight.UNSTARTED
     if believed.phase not in STANDING:
         return Sight.NOTHING_NEW
     if believed.run.judged:
@@ -5568,6 +5708,28 @@ class Looks:
             refused = self.link.stream.flow is Flow.REFUSED
             self.timers.set(Rule.UNHEARD, service.key, now if refused else now + UNHEARD_WAIT)
 
+    def await_first_start(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """compose has made it, and starts it once what it depends on is ready; nothing more, where
+        one of those fails, or a hook."""
+        container = service.container
+        age = self.runs.calendar.engine_time(now) - container.created_time
+        if not container.created_time or age > SOON_ENDED or service.muted:
+            return  # somebody may want it so
+        healing = self.lives.healing
+        if not healing.startable(service, now):
+            service.startable_at = None
+        elif service.startable_at is None:
+            service.startable_at = now
+        failed = healing.failed_above(service)
+        if failed:
+            self.lives.never_started(service, failed[0], now)
+        elif service.startable_at is not None and now >= (
+            service.startable_at + service.policy.settle
+        ):
+            self.lives.never_started(service, None, now)
+        else:
+            self.timers.set(Rule.LOOK, container.id, now + FIRST_START_LOOK)
+
     # What is due
 
     def unheard_due(self, service: Watched, now: float) -> None:
@@ -5667,6 +5829,7 @@ STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
     Sight.DOCKER_STOPPED: at_phases(WAITING, Looks.docker_stopped),
     Sight.NOT_TAKEN: at_phases(STANDING, Looks.not_taken),
     Sight.ENDED_UNHEARD: at_phases(STANDING, Looks.await_word),
+    Sight.UNSTARTED: {Phase.STOPPED: Looks.await_first_start},
     Sight.NOTHING_NEW: {},
 }
 
@@ -5742,6 +5905,12 @@ class Events:
         )
         if asks and not ours:
             run.be_asked(now)
+            if service:
+                self.lives.stop_with(service, now)
+
+    def attached(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Somebody follows it."""
+        self.runs.attach(event.id)
 
     def differs(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """It is otherwise than before."""
@@ -5810,6 +5979,7 @@ EventStep = Callable[[Events, Heard, Run, Watched | None, float], None]
 
 EVENT_STEPS: Mapping[str, EventStep] = {
     "create": Events.created,
+    "attach": Events.attached,
     "start": Events.started,
     "die": Events.died,
     "stop": Events.stopped,
@@ -6800,6 +6970,9 @@ HEADLINE_TEXT, LINE_TEXT, ERROR_TEXT = 300, 600, 300
 Moment = Callable[[float], str]  # how a moment of the monotonic clock is written
 
 
+NO_END_WORDS = {Cause.CANT_START: "can't start", Cause.NEVER_STARTED: "never started"}
+
+
 def headline(notice: Notice) -> str:
     """The one sentence that has to be read."""
     name, how = notice.name, exit_words(notice.exit_code)
@@ -6826,8 +6999,7 @@ def headline(notice: Notice) -> str:
             return f"{name} {be} still down"
     if notice.container is None and notice.cause:
         return f"{name} are DEAD — {notice.cause}"
-    words = "can't start" if notice.cause is Cause.CANT_START else how
-    return f"{name} is DEAD — {words}"
+    return f"{name} is DEAD — {NO_END_WORDS.get(notice.cause, how)}"
 
 
 def died_words(notice: Notice) -> str:
@@ -8594,6 +8766,7 @@ REPLAYED = 30.0  # a first stream begins so many seconds ago
 PORT, TLS_PORT = 2375, 2376
 EVENTS = (
     "create",
+    "attach",
     "start",
     "die",
     "died",

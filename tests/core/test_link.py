@@ -463,3 +463,22 @@ def test_nothing_is_asked_twice_a_second_while_the_engine_is_away() -> None:
     world.watchdog.tick = lambda now: ticks.append(now) or tick(now)  # type: ignore[method-assign]
     world.advance(START + 3660)
     assert len(ticks) <= 3600 + 720 + 10
+
+
+@pytest.mark.parametrize("away", [3, 60], ids=["at once", "after a minute"])
+def test_what_removes_itself_and_is_gone_at_the_engines_return_is_told(away: int) -> None:
+    """`docker run --rm`: the new engine removes what it finds dead, and no event of that is heard. It was told to nobody."""
+    world = World(service("tool", auto_remove=True), "web")
+
+    def crash(_: World) -> None:
+        world.crash()
+        del world.containers["tool-1"]
+
+    play(world, (0, crash))
+    world.advance(START + away)
+    world.returns()
+    world.advance(START + away + HOUR)
+    told = [notice for notice in world.notices if notice.name == "tool"]
+    assert [(notice.verdict, notice.cause) for notice in told] == [(Verdict.DEAD, Cause.ENGINE)]
+    assert told[0].plan == "Not restarted: the engine removes it at its end (--rm)."
+    check_peace(world)

@@ -8,7 +8,21 @@ from dataclasses import replace
 
 import pytest
 from support import insides
-from support.cast import BOTH_ENGINES, DAY, HOUR, JOB, KEPT, WAITS_FOR_JOB, child, lodger, needs
+from support.cast import (
+    BOTH_ENGINES,
+    DAY,
+    HOUR,
+    JOB,
+    KEPT,
+    WAITS_FOR_JOB,
+    chains,
+    check_peace,
+    child,
+    last_plan,
+    lodger,
+    needs,
+    reds,
+)
 from support.scenario import EPOCH, START, Lawless, World, play, probed, service
 
 import sentinel
@@ -978,3 +992,100 @@ def test_a_restart_by_hand_that_fails_is_no_stop() -> None:
         world.end_asked(web, lambda: world.later(0.3, lambda: world.run(web.id) and None))
 
     play(world, (0, fails), (29, "", f"DEAD web {Cause.CANT_START}", "start web", "GAVE UP web"), (HOUR, ""))
+
+
+# ─── The end of a whole project ───────────────────────────────────────────────────────────────────────────────
+
+
+def follows(world: World) -> None:
+    """`compose up` in the foreground: it attaches to what it has made."""
+    for container_id in world.containers:
+        world.event("attach", container_id)
+
+
+def test_a_death_that_ends_its_project_is_told_and_not_restarted_into_the_teardown() -> None:
+    """`compose up --abort-on-container-exit`: the others are asked to end 15 ms after the death, one after the other."""
+    world = play(World("tests", "api", "db"), (0, follows),
+                 (60, "tests exits 3", "DEAD tests exit 3"), (60.015, "stop api"), (60.4, "stop db"),
+                 (90.4, "", "Stopped db", "Stopped api"), (HOUR * 5, ""))
+    assert last_plan(world) == "The rest of its project was stopped with it."
+    play(world, (HOUR * 6, "start tests"),
+         (HOUR * 7, "tests exits 4", "DEAD tests exit 4", "start tests", "Recovered tests"), (HOUR * 8, ""))
+
+
+def test_one_that_was_restarted_before_the_teardown_was_seen_is_not_restarted_into_it_again() -> None:
+    """Nobody was heard to attach: Sentinel is younger than that. Seen: it looped alone, with edits and a CRASH LOOP."""
+    world = play(World("tests", "api", "db"), (60, "tests exits 3", "DEAD tests exit 3", "start tests"),
+                 (60.015, "stop api"), (60.4, "stop db"), (61, "tests exits 3"),
+                 (90.4, "", "Stopped db", "Stopped api"), (HOUR * 5, ""))
+    assert last_plan(world) == "The rest of its project was stopped with it."
+
+
+def test_a_death_beside_a_stop_is_healed_where_the_project_goes_on() -> None:
+    """An operator stops one service just when another dies."""
+    play(World("web", "api", "db"), (0, follows), (60, "web exits 3", "DEAD web exit 3"), (60.1, "stop api"),
+         (90, "", "start web", "Stopped api"), (95, "", "Recovered web"), (HOUR, ""))
+
+
+def test_what_is_followed_in_the_foreground_is_restarted_after_a_second() -> None:
+    play(World("web", "api"), (0, follows), (60, "web exits 3", "DEAD web exit 3"), (60.99, "", "start web"),
+         (65, "", "Recovered web"), (HOUR, ""))
+
+
+# ─── What compose has made and not started ────────────────────────────────────────────────────────────────────
+
+
+def compose_makes(*made: Container) -> Callable[[World], None]:
+    """What `compose up` does first: it makes all, and has started nothing."""
+
+    def make(world: World) -> None:
+        for container in made:
+            world.containers[container.id] = replace(container, status="created", started_time=0.0, health=Health.NONE,
+                                                     created_time=world.stamp())
+            world.event("create", container.id)
+
+    return make
+
+
+def shop(**condition: str) -> tuple[Container, Container]:
+    """A database, and what depends on it."""
+    return probed("db"), replace(child("web", "db"), labels=service("web", labels=needs("db", **condition)).labels)
+
+
+HEALTHY = {"condition": "service_healthy"}
+
+
+def test_what_compose_never_started_since_its_dependency_failed_is_one_story_with_it_and_started_after_it() -> None:
+    """A first `up -d` in which db becomes unhealthy: compose ends with 1 and leaves web `Created`."""
+    world = World("cache")
+    play(world, (0, compose_makes(*shop(**HEALTHY))), (0.5, "start db"), (20, "unhealthy db", "UNHEALTHY db", "restart db"),
+         (24, "", "start web", "Recovered db"), (HOUR, ""))
+    assert [chains(red) for red in reds(world)] == [["web ← db"]]
+    check_peace(world)
+
+
+def test_what_compose_starts_late_is_no_news() -> None:
+    world = World("cache")
+    play(world, (0, compose_makes(*shop(**HEALTHY))), (0.5, "start db"), (30, "start web"), (HOUR, ""))
+
+
+def test_what_compose_never_started_though_nothing_it_waits_for_failed_is_told_and_left_to_compose() -> None:
+    """A `post_start` hook of db fails: `up` ends with 1, db lives, and web stays `Created` for ever."""
+    world = World("cache")
+    play(world, (0, compose_makes(*shop())), (0.5, "start db"), (39, "", "DEAD web"),
+         (100, "start web", "Recovered web"), (HOUR, ""))
+    assert world.notices[0].plan == "Not restarted: compose broke off before it came to it."
+
+
+@pytest.mark.parametrize("begins", [(), ((0.5, "start db"), (1, "stop db"))], ids=["nothing started", "stopped again"])
+def test_what_somebody_only_made_is_left_alone(begins: tuple[tuple[float, str], ...]) -> None:
+    """`docker compose create`; a project of which nothing runs."""
+    world = World("cache")
+    play(world, (0, compose_makes(*shop())), *begins, *((31, "", "Stopped db") for _ in begins[:1]), (HOUR, ""))
+
+
+def test_what_waits_for_a_job_is_named_where_that_fails() -> None:
+    world = World("cache")
+    web = replace(service("web", labels={"com.docker.compose.depends_on": "job:service_completed_successfully:false"}))
+    play(world, (0, compose_makes(service("job"), web)), (0.5, "start job"), (200, "job exits 3", "FAILED job exit 3"), (DAY, ""))
+    assert world.notices[-1].plan == "Not restarted: it is a job. Never started, since compose waits for it: web."

@@ -112,7 +112,7 @@ def test_what_was_stopped_or_removed_while_muted_is_told_once_and_left_alone(dee
 
 def test_a_mute_that_ends_tells_all_that_changed_in_one_message() -> None:
     world = World("web", "db", "api", "old")
-    play(world, (0, "mute all 1000"), (10, "web exits 1, api exits 1, stop db, rm old"),
+    play(world, (0, "mute all 1000"), (10, "web exits 1, api exits 1"), (20, "stop db, rm old"),
          (1000, "", "STILL DOWN 4 services", "start web", "start api"), (1005, "", "Recovered 4 services"), (2 * HOUR, ""))
     assert dict(world.notices[0].facts) == {"Stopped": "db", "Gone": "old"}
 
@@ -178,7 +178,7 @@ def test_a_stop_in_a_mute_that_began_while_it_was_proving_ends_its_incident() ->
 
 def test_what_was_stopped_in_a_mute_is_told_though_another_died_in_an_open_incident() -> None:
     world = World("web", "db")
-    play(world, (0, "web exits 1", "DEAD web", "start web"), (1, "mute all 100"), (2, "web exits 1"), (3, "stop db"))
+    play(world, (0, "web exits 1", "DEAD web", "start web"), (1, "mute all 100"), (2, "web exits 1"), (10, "stop db"))
     world.advance(START + HOUR)
     assert any("db" in dict(notice.facts).get("Stopped", "") for notice in world.notices)
     assert not insides.outages(world.watchdog)

@@ -120,6 +120,18 @@ def test_explain_says_why_a_copy_is_not_watched() -> None:
     assert why.endswith("no: compose's labels on it are another container's")
 
 
+def test_a_recreate_that_breaks_after_the_rename_is_no_stop() -> None:
+    """compose 1.29 on an engine of today: it stops and renames the old container, and breaks before it makes the new one."""
+    world = World("web", "db")
+
+    def set_aside(_: World) -> None:
+        container = world.find("web")
+        world.stop("web", lambda: world.rename("web", f"0123456789ab_{container.name}"))
+
+    play(world, (0, set_aside), (30, "", "VANISHED web"), (HOUR, ""),
+         (HOUR * 2, "start 0123456789ab_web", "Recovered web"), (HOUR * 3, ""))
+
+
 # ─── What is watched ──────────────────────────────────────────────────────────────────────────────────────────
 
 

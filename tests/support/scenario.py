@@ -207,7 +207,9 @@ class World:
                 self.incidents.pop(item.chain[0], None)  # its own red has been folded into this story
         if action.notice.open or isinstance(action, sentinel.Amend):
             self.reds[action.notice.incident] = action.notice
-            if action.notice.open and self.incidents.get(action.notice.name):
+            if not action.notice.open and action.notice.recovered is None:
+                self.incidents.pop(action.notice.name, None)  # it is over without a green
+            elif action.notice.open and self.incidents.get(action.notice.name):
                 self.incidents[action.notice.name] = action.notice.incident  # its own red may have been folded into this
 
     def line(self, action: sentinel.Action) -> str:
