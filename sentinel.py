@@ -833,6 +833,7 @@ class Container:
     files_seen: bool = False  # compose's files of it are on this machine, too
     created_time: float = 0.0
     image: str = ""  # its id
+    interactive: bool = False  # made for somebody at a terminal
 
     @property
     def running(self) -> bool:
@@ -1455,6 +1456,7 @@ def container_of(document: JSON) -> Container:
         network_mode=text_at(host, "NetworkMode"),
         links=links_of(at(host, "Links")),
         tty=at(config, "Tty") is True,
+        interactive=at(config, "Tty") is True and at(config, "OpenStdin") is True,
         auto_remove=at(host, "AutoRemove") is True,
         memory_limit=whole_at(host, "Memory"),
         created_time=unix_time(text_at(document, "Created")),
@@ -2767,7 +2769,8 @@ def judgement_of(
     cause = cause_of(run, death, before, container, exit_code)
     at_work = container.status in ("restarting", "running") and container.restart_policy != "no"
     to_end = container.restart_policy == "on-failure" or container.auto_remove
-    if exit_code == 0 and (to_end or (job and not at_work)):
+    typed_in = container.oneoff and container.interactive  # whoever typed there has seen its end
+    if (exit_code == 0 and (to_end or (job and not at_work))) or (job and typed_in):
         return Judgement(Ending.FINISHED, cause, exit_code)
     if job and not at_work:
         return Judgement(Ending.FAILED, cause, exit_code)
@@ -6991,10 +6994,12 @@ def headline(notice: Notice) -> str:
             was = "were" if notice.lives_on and notice.names else "was"
             return f"{name} {was} {notice.cause}{ended}"
         case Verdict.CRASH_LOOP:
+            how = "unhealthy" if notice.cause is Cause.UNHEALTHY else how
             return f"{name} is in a CRASH LOOP — {how}, {died_words(notice)}"
         case Verdict.GAVE_UP:
             tries = counted(notice.attempts, "restart")
-            return f"{name} stays down{ended}, gave up after {tries}"
+            state = "unhealthy" if notice.container and notice.container.sick else "down"
+            return f"{name} stays {state}{ended}, gave up after {tries}"
         case Verdict.STILL_DOWN:
             return f"{name} {be} still down"
     if notice.container is None and notice.cause:
@@ -7008,6 +7013,9 @@ def died_words(notice: Notice) -> str:
     return f"died {times} in {span(within)}" if within >= 1.0 else f"died {times}"
 
 
+SHOWN_STATUS = {"removing": "Removed"}
+
+
 def status_words(notice: Notice, moment: Moment) -> str:
     """The engine's status line, as `docker ps` words it."""
     container = notice.container
@@ -7017,7 +7025,7 @@ def status_words(notice: Notice, moment: Moment) -> str:
         return "Up (unhealthy)"
     if container.running:
         return "Running" if notice.verdict is Verdict.ORPHANED else "Running again"
-    word = container.status.capitalize()
+    word = SHOWN_STATUS.get(container.status, container.status.capitalize())
     if container.status in ("exited", "restarting"):
         word += f" ({container.exit_code})"
     return f"{word} {moment(notice.at)}"
@@ -7049,6 +7057,8 @@ def consequence_words(consequence: Consequence, moment: Moment) -> tuple[str, st
     what = str(consequence.verdict)
     if consequence.verdict is Verdict.RESTARTED:
         what = "restarted with it"
+    elif consequence.cause is Cause.NEVER_STARTED:
+        what = NO_END_WORDS[consequence.cause]
     words = [what]
     if consequence.exit_code is not None:
         words.append(exit_words(consequence.exit_code))
@@ -7665,14 +7675,15 @@ def needs_words(service: Watched, watchdog: Watchdog) -> str:
     return listed(words) or "nothing that is watched"
 
 
-def muted_words(service: Watched, until: float, now: float) -> str:
-    """Whether a service is muted, and when it will be."""
-    if until:
-        return f"for another {span(until - now)}"
+def muted_words(service: Watched, left: float, now_time: float) -> str:
+    """Whether a service is muted, for how many seconds, and when it will be by local time."""
+    if left > 0:
+        return f"for another {span(left)}"
     windows: list[str] = []
     for first, last in service.policy.quiet:
         windows.append(f"{clock_words(first)}-{clock_words(last)}")
-    return f"daily at {', '.join(windows)}" if windows else "no"
+    zone = datetime.fromtimestamp(now_time).astimezone().tzname()
+    return f"daily at {', '.join(windows)} ({zone})" if windows else "no"
 
 
 def clock_words(minute: int) -> str:
@@ -7697,7 +7708,7 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
             "restarts left",
             f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}",
         ),
-        ("muted", muted_words(service, until, now)),
+        ("muted", muted_words(service, until - now, watchdog.calendar.time_of(now))),
     )
     rows = [f"  {label + ':':{LABEL_WIDTH}}{text}" for label, text in lines]
     return [service.container.name, *rows]
@@ -11229,6 +11240,25 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+# such as CET-1CEST, which tells all about itself
+TELLING_ZONE = re.compile(r"UTC|GMT|(?:<[^>]+>|[A-Za-z]{3,})[+-]?[0-9].*")
+
+
+def zone_warnings(environment: Mapping[str, str]) -> list[str]:
+    """A warning where TZ names no zone that is known here: local time is UTC then, and nobody says
+    so."""
+    import zoneinfo
+
+    name = environment.get("TZ", "").removeprefix(":")
+    if not name or name.startswith("/") or TELLING_ZONE.fullmatch(name):
+        return []
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        return [f"TZ: {name!r} is no time zone that is known here, so local time is UTC"]
+    return []
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command, give its exit code."""
     arguments = command_line().parse_intermixed_args(argv)
@@ -11242,7 +11272,7 @@ def main(argv: list[str] | None = None) -> int:
         settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
         if command == "watch" and __name__ == "__main__":
             run_compiled(settings)
-        for warning in warnings:
+        for warning in [*warnings, *zone_warnings(os.environ)]:
             print(f"warning: {warning}", file=sys.stderr)
         return COMMANDS[command](Invocation(settings, arguments.names, form))
     except SettingError as error:

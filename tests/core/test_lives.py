@@ -1086,6 +1086,15 @@ def test_what_somebody_only_made_is_left_alone(begins: tuple[tuple[float, str], 
 
 def test_what_waits_for_a_job_is_named_where_that_fails() -> None:
     world = World("cache")
-    web = replace(service("web", labels={"com.docker.compose.depends_on": "job:service_completed_successfully:false"}))
-    play(world, (0, compose_makes(service("job"), web)), (0.5, "start job"), (200, "job exits 3", "FAILED job exit 3"), (DAY, ""))
+    web = service("web", labels=needs("job", condition="service_completed_successfully"))
+    play(world, (0, compose_makes(service("job"), web)), (0.5, "start job"),
+         (200, "job exits 3", "FAILED job exit 3"), (DAY, ""))
     assert world.notices[-1].plan == "Not restarted: it is a job. Never started, since compose waits for it: web."
+
+
+def test_a_one_off_at_a_terminal_that_ends_with_an_error_is_no_news() -> None:
+    """`compose run --rm app sh`, left with 1: whoever typed there has seen it. A one-off of a script is told."""
+    oneoff = {"com.docker.compose.oneoff": "True"}
+    shell = service("shell", labels=oneoff, interactive=True)
+    play(World("web", shell, service("script", labels=oneoff)), (0, "shell exits 1"),
+         (60, "script exits 1", "FAILED script exit 1"), (HOUR, ""))

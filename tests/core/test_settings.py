@@ -297,3 +297,13 @@ def test_a_notify_token_is_a_secret_with_a_file_twin() -> None:
 def test_what_is_no_address_of_a_dead_mans_switch_is_refused(variable: str, text: str) -> None:
     with pytest.raises(SettingError, match=f"^{variable}"):
         sentinel.load_settings({}, {variable: text}, str)
+
+
+@pytest.mark.parametrize(("zone", "warned"), [
+    ("", False), ("UTC", False), ("CET-1CEST,M3.5.0,M10.5.0/3", False), ("<+03>-3", False), (":/etc/localtime", False),
+    ("Europe/Berln", True), ("Berlin", True), ("../../etc/passwd", True), ("\0", True),
+])  # fmt: skip
+def test_a_time_zone_that_nobody_knows_is_warned_of(zone: str, warned: bool) -> None:
+    """The C library takes it for UTC without a word, and quiet windows are hours off."""
+    warnings = sentinel.zone_warnings({"TZ": zone})
+    assert len(warnings) == warned and all(line.startswith("TZ: ") for line in warnings)

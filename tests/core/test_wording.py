@@ -64,6 +64,9 @@ def refusals(message: dict[str, Any]) -> list[object]:
 
 
 
+SICK = replace(DEAD.container, status="running", health=sentinel.Health.UNHEALTHY, failing_streak=3)
+
+
 @pytest.mark.parametrize(("notice", "title", "colour", "headline"), [
     (DEAD, "[DEAD] shop-web-1", RED, "shop-web-1 is DEAD — exit 137 (SIGKILL)"),
     (replace(DEAD, exit_code=3), "[DEAD] shop-web-1", RED, "shop-web-1 is DEAD — exit 3"),
@@ -74,6 +77,12 @@ def refusals(message: dict[str, Any]) -> list[object]:
      "shop-web-1 is in a CRASH LOOP — exit 1, died 3 times in 42s"),
     (replace(DEAD, verdict=Verdict.GAVE_UP, exit_code=1, attempts=5), "[GAVE UP] shop-web-1", RED,
      "shop-web-1 stays down — exit 1, gave up after 5 restarts"),
+    (replace(DEAD, verdict=Verdict.GAVE_UP, exit_code=None, attempts=5, container=SICK), "[GAVE UP] shop-web-1", RED,
+     "shop-web-1 stays unhealthy, gave up after 5 restarts"),
+    (replace(DEAD, verdict=Verdict.CRASH_LOOP, cause=Cause.UNHEALTHY, exit_code=None, deaths=3, downtime=42.0),
+     "[CRASH LOOP] shop-web-1", RED, "shop-web-1 is in a CRASH LOOP — unhealthy, died 3 times in 42s"),
+    (replace(DEAD, cause=Cause.NEVER_STARTED, exit_code=None), "[DEAD] shop-web-1", RED,
+     "shop-web-1 is DEAD — never started"),
     (replace(DEAD, verdict=Verdict.FAILED, exit_code=2), "[FAILED] shop-web-1", RED, "shop-web-1 has FAILED — exit 2"),
     (Notice(Verdict.ENGINE_DOWN, "box", 1.0, error="no such socket"), "[ENGINE DOWN] box", RED,
      "The Docker Engine on box does not answer"),

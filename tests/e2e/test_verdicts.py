@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import sentinel
-from support.docker import IMAGE, Engine, Project
+from support.docker import IMAGE, DockerError, Engine, Project
 from support.fake_discord import FakeDiscord
 from support.sentinel import LIVES, RED, Stage, stack
 
@@ -120,6 +120,71 @@ def test_a_copy_of_a_container_is_not_taken_for_it(stage: MakeStage) -> None:
     finally:
         scene.engine.remove(copy)
         scene.engine.docker("image", "rm", image)
+
+
+def test_a_death_that_ends_its_project_is_told_and_not_restarted_into_the_teardown(stage: MakeStage) -> None:
+    """`compose up --abort-on-container-exit`, as a test run of a CI: one dies, and compose stops the others."""
+    scene = stage(stack(tests={}, db={}, api={"depends_on": ["db"]}), up=lambda made: made.run("create"))
+    compose = [*scene.engine._compose, "--project-name", scene.project.name]
+    foreground = subprocess.Popen([*compose, "up", "--exit-code-from", "tests"], env=scene.engine.env, cwd=scene.project.dir,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # fmt: skip
+    scene.engine.wait(lambda: all(scene.state(name)["Running"] for name in ("tests", "db", "api")), what="a whole project")
+    began = scene.started("tests")
+    scene.do("tests", "exit 3")
+    assert "exit 3" in scene.red("tests").text
+    assert foreground.wait(40) == 3
+    scene.grey("db")
+    scene.wait_alert("its end", lambda alert: "The rest of its project was stopped with it." in alert.text)
+    assert scene.started("tests") == began and not scene.state("tests")["Running"]
+
+
+SICK_AT_FIRST = {"test": "test -e /well", "interval": "500ms", "retries": 2}
+
+
+def breaks_off(made: Project) -> None:
+    """`compose up` that ends with an error before it has started everything."""
+    with pytest.raises(DockerError):
+        made.up()
+
+
+def test_what_compose_never_started_is_one_story_with_what_has_failed_and_started_after_that(stage: MakeStage) -> None:
+    """The first `up -d` of a project whose database is sick: compose ends with 1, and leaves the others `Created`."""
+    db = {"healthcheck": SICK_AT_FIRST, "runs": f"[ -e /begun ] && touch /well; touch /begun; {LIVES}"}
+    web = {"depends_on": {"db": {"condition": "service_healthy"}}}
+    scene = stage(stack(db=db, web=web, clock=CLOCK), up=breaks_off)  # else db may be healed before compose has looked
+    scene.red("db", "UNHEALTHY")
+    scene.wait_alert("web in its story", lambda alert: alert.colour == RED and "web ← db`: never started" in alert.text)
+    scene.green("db", 40)
+    scene.engine.wait(lambda: bool(scene.state("web")["Running"]), what="a web that runs")
+
+
+def test_what_compose_never_started_since_a_hook_failed_is_told(stage: MakeStage) -> None:
+    db = {"post_start": [{"command": ["sh", "-c", "exit 7"]}]}
+    scene = stage(stack(db=db, web={"depends_on": ["db"]}, clock=CLOCK), up=lambda made: made.up("clock"))
+    breaks_off(scene.project)
+    if scene.state("web")["Status"] != "created":
+        pytest.skip("this version of compose knows no hooks")
+    red = scene.red("web", timeout=30)
+    assert "never started" in red.text and "compose broke off" in red.text
+    scene.engine.docker("start", scene.name("web"))
+    scene.green("web")
+
+
+def test_what_waits_for_a_job_is_named_where_that_fails(stage: MakeStage) -> None:
+    job = {"runs": "sleep 1; echo no such table; exit 4"}
+    web = {"depends_on": {"job": {"condition": "service_completed_successfully"}}}
+    scene = stage(stack(job=job, web=web, clock=CLOCK), up=lambda made: made.up("clock"))
+    breaks_off(scene.project)
+    assert "Never started, since compose waits for it: web." in scene.red("job", "FAILED").text
+
+
+def test_a_recreate_that_breaks_after_the_rename_is_no_stop(stage: MakeStage) -> None:
+    """compose 1.29 on an engine of today: it has stopped and renamed the old container, and makes no new one."""
+    scene = stage(stack(web={}, clock=CLOCK))
+    name = scene.name("web")
+    scene.engine.docker("stop", name)
+    scene.engine.docker("rename", name, f"{scene.engine.ids(f'name={name}')[0][:12]}_{name}")
+    scene.wait_alert("VANISHED", lambda alert: alert.colour == RED and "VANISHED" in alert.title)
 
 
 def test_what_somebody_else_starts_again_and_again_is_a_crash_loop(stage: MakeStage) -> None:
