@@ -3245,6 +3245,7 @@ class Link:
         self._since_at = 0.0  # of this presence
         self._why = ""  # it is away
         self._moved_at = 0.0  # when a container was last seen to start
+        self._answered_time = 0.0  # when it has answered last, by its clock
 
     # What is asked of it
 
@@ -3383,6 +3384,10 @@ class Link:
         if away_since and event.time <= away_since and self.gap and self.gap.goodbye:
             self.gap = None
 
+    def hear_answer(self, now: float) -> None:
+        """It has answered something that it was asked."""
+        self._answered_time = self.runs.calendar.engine_time(now)
+
     # The listing
 
     def list_now(self) -> None:
@@ -3401,6 +3406,7 @@ class Link:
         remembered."""
         self.listed.answered(now)
         self._meet_clock(seen.ahead)
+        self.hear_answer(now)
         self.timers.set(Rule.LIST, "", now + self.settings.poll_interval)
         known = self.facts.engine
         another = bool(known and seen.engine and seen.engine != known and not self.listed.done)
@@ -3511,7 +3517,7 @@ class Link:
         """Whether a service ended with its engine and is not back. After a goodbye,
         `unless-stopped` is left to the engine, unless a signal has switched that off."""
         container, gap = service.container, self.gap
-        if gap is None or container.status not in ("exited", "dead"):
+        if gap is None or container.status not in ("exited", "dead", REMOVED_UNSEEN):
             return False
         run = service.run if service.death else self.runs.newest(container.id)
         left = gap.goodbye and container.restart_policy == "unless-stopped"
@@ -3558,9 +3564,9 @@ class Link:
         return intent_of(run, death, service.container, final=True) is Intent.OPERATOR
 
     def goodbye(self) -> float:
-        """When the engine began to stop all containers, by its clock, else infinity. It sends all
-        of them the signal at once, and leaves when the last has ended; nobody else's stops leave
-        not one unasked."""
+        """When the engine began to stop all containers, by its clock, else infinity. It answers
+        nobody from then on, sends all of them the signal at once, and leaves when the last has
+        ended; nobody else's stops leave not one unasked."""
         ended: list[float] = []
         alive: list[float] = []
         for service in self.services.values():
@@ -3570,7 +3576,8 @@ class Link:
                 ended.append(self._asked_time(service.run))
         begin = first_of_burst([*ended, *alive])
         unasked = any(when < begin for when in alive)
-        return math.inf if unasked or not begin else begin - INSTANT
+        stayed = self._answered_time > begin + BURST
+        return math.inf if unasked or stayed or not begin else begin - INSTANT
 
     def _asked_time(self, run: Run) -> float:
         asked = last_kill(run, ASKING_SIGNALS)
@@ -4931,6 +4938,9 @@ class Settling:
         run = service.run
         death = run.end
         assert death
+        if service.container.status == REMOVED_UNSEEN:
+            self.be_forgotten(service, "", now)  # it removes itself at its end
+            return
         settled_at = death.at + service.policy.settle
         intent = intent_of(run, death, service.container, final=True)
         if death.heard and intent is Intent.NOBODY:
@@ -5027,6 +5037,13 @@ class Settling:
         """Its container was removed, and that is no news."""
         self.lives.be_gone(service, now)
         self.stories.left(service, why, now)
+
+    def taken_and_removed(self, service: Watched, death: Death, now: float) -> None:
+        """The engine has ended what removes itself at its end, and so can't bring it back."""
+        self.services.show(service, replace(service.container, status=REMOVED_UNSEEN))
+        fall = Fall(Verdict.DEAD, Cause.ENGINE, death, service.run, REMOVES_ITSELF)
+        self.lives.fall(service, fall, now)
+        self.be_forgotten(service, "", now)
 
     def forget_due(self, service: Watched, now: float) -> None:
         """It has been gone for long."""
@@ -5392,10 +5409,13 @@ class Roster:
 
     def _removed(self, service: Watched, container_id: str, now: float) -> None:
         container = service.container
-        if container.auto_remove and service.lives and self.link.settling:
+        if container.auto_remove and service.phase is Phase.SUSPECT:
+            # Whether somebody has stopped it, or the engine leaves, is not known yet.
             self.services.show(service, replace(container, status=REMOVED_UNSEEN))
-            fall = Fall(Verdict.DEAD, Cause.ENGINE, no_death(now), service.run, REMOVES_ITSELF)
-            self.lives.fall(service, fall, now)
+            return
+        if container.auto_remove and service.lives and self.link.settling:
+            self.settling.taken_and_removed(service, no_death(now), now)
+            return
         told = container.auto_remove or container.status == REMOVED_UNSEEN
         for other in self.services.containers(service.key):
             self.orders.look(other)  # one that came after it, and ended
@@ -6288,6 +6308,8 @@ class Watchdog:
             case Heard():
                 self.events.heard(seen, now)
             case Looked():
+                if not seen.why:
+                    self.link.hear_answer(now)
                 self.looks.looked(seen, now)
             case Restarted():
                 self.lives.restarted(seen, now)
@@ -6408,6 +6430,10 @@ class Watchdog:
         if back_at is None:
             return
         taken = self.services.roots_first(self.link.taken(now))
+        for service in taken:
+            if service.container.status == REMOVED_UNSEEN:
+                self.settling.taken_and_removed(service, service.death or no_death(now), now)
+        taken = [service for service in taken if service.phase is not Phase.GONE]
         falls = {service.key: self._taken_by_engine(service, now) for service in taken}
         audible = [service for service in taken if not service.muted]
         fell_at = min((falls[service.key].death.at for service in audible), default=back_at)

@@ -466,19 +466,47 @@ def test_nothing_is_asked_twice_a_second_while_the_engine_is_away() -> None:
 
 
 @pytest.mark.parametrize("away", [3, 60], ids=["at once", "after a minute"])
-def test_what_removes_itself_and_is_gone_at_the_engines_return_is_told(away: int) -> None:
-    """`docker run --rm`: the new engine removes what it finds dead, and no event of that is heard. It was told to nobody."""
-    world = World(service("tool", auto_remove=True), "web")
+@pytest.mark.parametrize("end", ["killed", "killed, and the new one tells", "stopped"])
+def test_what_removes_itself_and_is_gone_at_the_engines_return_is_told(end: str, away: int) -> None:
+    """`docker run --rm`: an engine removes what it ends as it leaves, and what it finds running as it is started."""
+    world = World(service("tool", auto_remove=True), service("web", policy="always"))
 
-    def crash(_: World) -> None:
-        world.crash()
-        del world.containers["tool-1"]
+    def leave(_: World) -> None:
+        world.goodbye() if end == "stopped" else world.crash()
+        if end == "killed":
+            world.containers.pop("tool-1")
+        elif end == "stopped":
+            world.destroy("tool-1")
 
-    play(world, (0, crash))
+    def come(_: World) -> None:
+        if end == "killed, and the new one tells":
+            world.event("kill", "tool-1", signal=15)
+            world.event("die", "tool-1", exit_code=137)
+            world.destroy("tool-1")
+        world.returns()
+
+    play(world, (0, leave))
     world.advance(START + away)
-    world.returns()
+    come(world)
     world.advance(START + away + HOUR)
     told = [notice for notice in world.notices if notice.name == "tool"]
     assert [(notice.verdict, notice.cause) for notice in told] == [(Verdict.DEAD, Cause.ENGINE)]
     assert told[0].plan == "Not restarted: the engine removes it at its end (--rm)."
     check_peace(world)
+
+
+def test_a_stop_of_what_removes_itself_is_still_no_news() -> None:
+    def stop(world: World) -> None:
+        world.stop("tool", lambda: world.destroy("tool-1"))
+
+    play(World(service("tool", auto_remove=True), "web"), (0, stop), (HOUR, ""))
+
+
+def test_an_engine_that_answers_after_all_was_stopped_has_not_stopped_it() -> None:
+    """An operator stops everything and shuts the host down: on every engine nobody is answered from the first signal on."""
+    world = World("web", "db", settle=30.0)
+    play(world, (0, "stop web, stop db"), (3, "update web"), (8, "crash"))
+    world.advance(START + 15)
+    world.returns()
+    world.advance(START + HOUR)
+    assert [(notice.verdict, notice.cause) for notice in world.notices] == [(Verdict.STOPPED, Cause.STOP)] * 2

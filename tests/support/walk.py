@@ -45,7 +45,7 @@ TROUBLE = (Phase.RESTARTING, *sentinel.WAITING, Phase.GAVE_UP, Phase.SUSPECT, Ph
 WHIMS = ("stream cut", "stream deaf", "stream refused", "stream allowed", "engine gone", "engine back", "engine back",
          "forgets", "slow", "fast", "fast", "doom", "mercy", "mercy", "break", "mend", "mend", "sicken", "sicken",
          "sicken", "cure", "lose", "find", "several", "several", "visitor", "mute", "mute", "unmute", "ends", "ends",
-         "returns", "returns", "returns")
+         "returns", "returns", "returns", "teardown", "teardown", "made")
 SPANS = (1.0, 20.0, 90.0, 900.0, 5000.0)
 QUIET = "08:03-08:09, 08:20-08:21, 09:00-09:30"  # the walk's clock says 08:16:40 (UTC) at first
 
@@ -113,7 +113,7 @@ class Stroll(World):
 
     def create(self, name: str, *, like: Container | None = None, named: str = "") -> Container:
         """Compose finds the container whose network is to be shared anew each time."""
-        made = super().create(name, like=like, named=named)
+        made = self.change(super().create(name, like=like, named=named).id, created_time=self.stamp())
         owner = next((c.id for c in reversed(self.containers.values()) if c.name == self.owners.get(name)), "")
         return self.change(made.id, network_mode=f"container:{owner}") if owner else made
 
@@ -344,6 +344,7 @@ class Walk:
             "lose": lambda: vars(world).update(lost_answers=choice(("done", "late", "never"))),
             "find": lambda: vars(world).update(lost_answers=""),
             "several": lambda: [self.deed(other) for other in self.dice.sample(self.names, 3)],
+            "teardown": self.teardown, "made": self.make_only,
             "visitor": self.visit, "ends": self.end_engine,
             "returns": world.returns if world.ended_by else lambda: world.happen("engine back"),
             "engine back": world.returns if world.ended_by else lambda: world.happen("engine back"),
@@ -359,6 +360,31 @@ class Walk:
             self.world.made[name] = service(name, self.dice.choice(("no", "always")), project=f"of-{name}")
             self.names.append(name)
             self.world.compose_up(name)
+
+    def teardown(self) -> None:
+        """`compose up --abort-on-container-exit`: one ends, and the others are stopped one after the other; sometimes only
+        some of them, or somebody starts them again."""
+        world, dice = self.world, self.dice
+        running = [c.name for c in world.containers.values() if c.status == "running" and c.project == "shop"]
+        if not world.up or world.ended_by or len(running) < 2:
+            return
+        if dice.random() < 0.5:
+            for container in list(world.containers.values()):
+                world.event("attach", container.id)
+        dice.shuffle(running)
+        first, *others = running
+        world.exits(first, dice.choice((0, 1, 3)))
+        for name in others[:dice.choice((1, 2, 20, 20))]:
+            world.advance(world.now + dice.choice((0.0, 0.015, 0.015, 0.6)))
+            if any(c.name == name and c.status == "running" for c in world.containers.values()):
+                world.stop(name)
+
+    def make_only(self) -> None:
+        """compose makes what is not there, and breaks off before it starts it."""
+        here = {container.name for container in self.world.containers.values()}
+        for name in self.names:
+            if self.world.up and not self.world.ended_by and name not in here and name != "bare":
+                self.world.create(name)
 
     def end_engine(self) -> None:
         """The engine ends, once nobody is at work on it; sometimes it is back at once."""
