@@ -79,6 +79,28 @@ def early_green(story: Story) -> None:
     more(story, Told(9.0, GREEN, f"Recovered: {WEB}", (WEB,), "9", "1"))
 
 
+def a_crash_after_a_signal(story: Story) -> None:
+    """web survives a QUIT at 5, and its crash with 3 at 10.1 is told as a stop."""
+    story.deeds.insert(0, Deed(5.0, 5.1, "signal", WEB, "QUIT"))
+    story.events.insert(2, Event(5.05, "kill", "w", WEB, None, 3))
+    without(story, "[DEAD]")
+    without(story, "Recovered")
+    more(story, Told(12.0, GREY, f"Stopped: {WEB}", (WEB,), "4"))
+
+
+def fought_stop(story: Story) -> None:
+    """db drains from 80.1 to 100, and is restarted meanwhile."""
+    story.deeds[-1] = Deed(80.0, 100.5, "long stop", DB)
+    story.events[-2:] = [Event(85.0, "die", "d", DB, 137), Event(85.1, "start", "d", DB)]
+    story.calls.append(Call(84.9, "restart", "d"))
+    story.standing[DB] = Standing(True, started=85.1)
+
+
+def told_copy(story: Story) -> None:
+    story.deeds.append(Deed(90.0, 90.5, "copy", WEB, f"{WEB}-copy7"))
+    more(story, Told(96.0, RED, f"[DEAD] {WEB}-copy7", (), "4", "2"))
+
+
 def quick_green(story: Story) -> None:
     story.told[1] = replace(story.told[1], at=10.6)
 
@@ -97,6 +119,9 @@ LIES: dict[str, tuple[Callable[[Story], object], str]] = {
     "a second red for one death": (second_red, "no red without a blow"),
     "a green before its red": (early_green, "red before green"),
     "a green without proof": (quick_green, "green only after five seconds of life"),
+    "a crash after a signal told as a stop": (a_crash_after_a_signal, "every unasked death is told"),
+    "a stop that is fought": (fought_stop, "what drains is left alone"),
+    "a copy told": (told_copy, "a copy is nobody's"),
     "told twice": (lambda story: more(story, replace(story.told[0], message="7", at=10.45)),
                    "no more repeats than unknown fates"),
     "it ended": (lambda story: story.ends.append("it ended by itself with 70"), "Sentinel goes on"),

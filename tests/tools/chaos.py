@@ -9,8 +9,9 @@
 It needs root on Debian: it starts an engine of its own (support/engines.py), a strict fake Discord, and Sentinel,
 which talks to the engine through a proxy that writes down what it asks for.  Life comes in acts.  Each has two
 Compose projects of its own and a plan, drawn from the seed: containers crash, are killed, stopped, recreated, paused,
-run out of memory, go unhealthy, loop; the engine is killed, frozen, restarted; Discord fails in every way that its
-fake knows; Sentinel is killed and frozen, its clock is stepped, its disk is full, its connections are cut.  Several of
+run out of memory, go unhealthy, loop, survive signals, drain for long, are copied, or are started by others; the engine
+is killed, frozen, restarted; Discord fails in every way that its fake knows; Sentinel is killed and frozen, its clock
+is stepped, its disk is full, its connections are cut.  Several of
 that at once.  At the end of an act all is mended, and oracle.py says which promises were broken once
 all is quiet; what is wrong is shown with the story of the service, and the exit code is 1.
 
@@ -35,7 +36,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -58,8 +59,10 @@ SETTLE = 2.0
 QUIET, BOUND = 13.0, 150.0
 POLICIES = ("no", "no", "no", "always", "on-failure", "unless-stopped")
 
-#: Costs nothing while it lives; USR1 has it run what is in /do; it dies at once as often as /loop says.
-LIVES = """trap 'exit 0' TERM; trap '. /do' USR1; rm -f /sick
+#: Costs nothing while it lives; USR1 has it run what is in /do; it dies at once as often as /loop says. Asked to end, it
+#: drains for so long as /drain says, and is sick meanwhile.
+LIVES = """drain() { [ -e /drain ] && { touch /sick; sleep $(cat /drain); }; exit 0; }
+trap drain TERM; trap '. /do' USR1; rm -f /sick /drain
 n=0; [ -e /loop ] && read n < /loop; [ $n -gt 0 ] && { echo $((n - 1)) > /loop; echo no luck; exit 7; }
 while :; do sleep 100000 & wait; done"""
 PROBE = {"test": "[ ! -e /sick ]", "interval": "2s", "timeout": "10s", "retries": 1}
@@ -130,8 +133,9 @@ def draw_parts(chance: random.Random, act: int) -> list[list[Part]]:
 
 
 #: How often each deed is done, by the role of its target.
-BLOWS = {"crash": 6, "host kill": 3, "api kill": 2, "loop": 2}
-WISHES = {"stop": 3, "restart": 2, "recreate": 1, "change": 2, "remove": 1, "pause": 2}
+BLOWS = {"crash": 6, "host kill": 3, "api kill": 2, "loop": 2, "unit": 1}
+WISHES = {"stop": 3, "long stop": 1, "restart": 2, "recreate": 1, "change": 2, "remove": 1, "pause": 2,
+          "signal": 2, "copy": 1}  # fmt: skip
 WORLD = {"engine kill": 1, "engine stop": 1, "engine freeze": 1, "discord fault": 6, "discord refuse": 2,
          "sentinel kill": 3, "sentinel freeze": 1, "cut": 2, "clock": 1, "disk": 1}  # fmt: skip
 CODES = (0, 1, 1, 2, 3, 42, 137, 143)
@@ -183,7 +187,10 @@ def draw_blow(chance: random.Random, moment: float, part: Part) -> list[Planned]
     kind = pick(chance, choices_of(part))
     number = float(chance.choice(CODES)) if kind == "crash" else float(chance.randint(1, 3))
     deeds = [Planned(moment, kind, part.name, number, "", chance.random() < 0.5)]
-    if kind in ("stop", "remove") and chance.random() < 0.6:
+    if kind == "unit":  # as of systemd: whoever is down is started by somebody else, too
+        pair = replace(deeds[0], kind="crash"), Planned(moment, "start", part.name)
+        return [replace(deed, after=moment + 2.0 * number) for number in range(4) for deed in pair]
+    if kind in ("stop", "long stop", "remove") and chance.random() < 0.6:
         deeds.append(Planned(moment + chance.choice((0.2, 1.0, 4.0, 9.0)), "up" if kind == "remove" else "start", part.name))
     return deeds
 
@@ -536,6 +543,7 @@ class Act:
         self.deeds: list[Deed] = []
         self.projects: dict[str, Project] = {}
         self._members = projects
+        self.copies: list[str] = []  # images that were made of containers
         self._lock = threading.Lock()
         self._lanes: dict[str, queue.SimpleQueue[Planned | None]] = {}
         self._threads: list[threading.Thread] = []
@@ -596,7 +604,8 @@ class Act:
         with self._lock:
             self.deeds += [Deed(began, time.time(), planned.kind, name, detail, done) for name in targets]
 
-    ONE = ("crash", "host kill", "api kill", "loop", "sick", "oom", "pause", "stop", "start", "restart", "remove")
+    ONE = ("crash", "host kill", "api kill", "loop", "sick", "oom", "pause", "stop", "start", "restart", "remove",
+           "long stop", "signal", "copy")  # fmt: skip
 
     # What befalls a service
 
@@ -639,6 +648,29 @@ class Act:
             return "by compose"
         self.engine.docker("stop", self._first(planned))
         return ""
+
+    def _long_stop(self, planned: Planned) -> str:
+        """With more time than it asks for itself, which it takes."""
+        name, seconds = self._first(planned), 4 + 2 * int(planned.number)
+        self._exec(name, f"echo {seconds} > /drain")
+        self.engine.docker("stop", "--time", "60", name, timeout=90)
+        return f"it drains for {seconds} s"
+
+    def _signal(self, planned: Planned) -> str:
+        """A reload, or a thread dump: the main process has no handler for them, and is the first of its container, so
+        it survives."""
+        word = "HUP" if planned.flag else "QUIT"
+        self.engine.docker("kill", "--signal", word, self._first(planned))
+        return word
+
+    def _copy(self, planned: Planned) -> str:
+        """`docker commit` carries compose's labels; the copy ends with 1 by itself."""
+        name = self._first(planned)
+        copy = f"{name}-copy{time.monotonic_ns()}"
+        self.engine.docker("commit", name, copy)
+        self.engine.docker("run", "--detach", "--network", "none", "--name", copy, copy, "sh", "-c", "sleep 5; exit 1")
+        self.copies.append(copy)
+        return copy
 
     def _start(self, planned: Planned) -> None:
         self.engine.docker("start", self._first(planned))
@@ -726,9 +758,10 @@ class Act:
 
     def _clock(self, planned: Planned) -> str:
         self.world.sentinel.clock_file.write_text(f"{planned.number:g}")
-        time.sleep(6.0)
+        seconds = 40.0 if planned.flag else 6.0
+        time.sleep(seconds)
         self.world.sentinel.clock_file.write_text("0")
-        return f"{planned.number:+g} s for 6 s"
+        return f"{planned.number:+g} s for {seconds:g} s"
 
     def _disk(self, planned: Planned) -> str:
         if not self.world.sentinel.mounted:
@@ -805,6 +838,8 @@ class Act:
         """The projects are taken away."""
         for project in dict.fromkeys(self.projects.values()):
             project.remove()
+        for copy in self.copies:
+            self.engine.docker("image", "rm", "--force", copy)
 
 
 # -------------------------------------------------------------------------------------------------------- the run

@@ -22,6 +22,8 @@ Every expectation that is relaxed, where, and why:
 |              | for less than that minute, connections cut)                 |                                              |
 | death told   | the engine went down before Sentinel, which was away, could | its memory of events went with it; but 3 or  |
 |              | hear of it, and it runs again or its code could be a stop's | 42 is seen on the container itself           |
+| death told   | at most 5.5 s after a signal that it was to survive, and    | README: what obeys a signal, soon and with   |
+|              | with that signal's code or 0                                | its own code or 0, can't be told from a stop |
 | ending told  | it does not run or is not healthy; it has not lived through | README: green when proven and healthy, and   |
 |              | its proof (5 s, doubled by each death since an operator     | when the others are back or had 5 minutes;   |
 |              | started it) since its last start; the red one says          | flapping stays open for an hour              |
@@ -54,6 +56,7 @@ from __future__ import annotations
 import bisect
 import json
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -68,11 +71,13 @@ OTHERS_PATIENCE = 300.0
 LEDGER_RETRY = 35.0
 GRACE = 65.0  # a minute after the engine's return, as the README has it
 NEAR = 5.0
+OBEYS, SIGNAL_CODES = 5.5, 128  # an end so soon after a signal that it obeys
 REFUND_LIFE = 600.0
 PROMPT = 15.0
 
 #: Deeds of an operator that end, replace or start a container.
-ENDS = frozenset({"stop", "restart", "recreate", "change", "remove", "scale", "down"})
+ENDS = frozenset({"stop", "long stop", "restart", "recreate", "change", "remove", "scale", "down"})
+STOPS = ("stop", "long stop")
 STARTS = frozenset({"start", "up", "restart", "recreate", "change", "scale"})
 GOES = frozenset({"engine kill", "engine stop"})  # the engine forgets its events
 AWAY = frozenset({"sentinel kill", "sentinel freeze", "cut", "engine freeze"}) | GOES
@@ -306,6 +311,10 @@ class Account:
         """The operator's deed that ended this run: a signal to it, or a destroy after it, within the deed says so."""
         own = [event for event in self._by_name[end.name] if event.id == end.id]
         began = max((event.at for event in own if event.action == "start" and event.at < end.at), default=0.0)
+        for deed in self.deeds(end.name, {"signal"}):
+            number = getattr(signal, f"SIG{deed.detail}", 0)
+            if deed.at <= end.at <= deed.until + OBEYS and end.code in (0, SIGNAL_CODES + number) and began < deed.until:
+                return deed
         for deed in self.deeds(end.name, ENDS):
             if deed.at <= end.at <= deed.until + 0.3:
                 killed = any(event.action == "kill" and max(began, deed.at) <= event.at <= end.at + 0.1 for event in own)
@@ -494,7 +503,7 @@ def stops_are_told(account: Account) -> Iterator[Violation]:
         ends = account.events(name, "die")
         deed = account.stop_of(ends[-1]) if ends else None
         standing = story.standing.get(name)
-        if not deed or deed.kind != "stop" or not standing or standing.running or not deed.done:
+        if not deed or deed.kind not in STOPS or not standing or standing.running or not deed.done:
             continue
         if any(start > ends[-1].at for start in account.starts(name)):
             continue
@@ -518,7 +527,7 @@ def greys_have_a_cause(account: Account) -> Iterator[Violation]:
                 again = what in seen  # a message of which nobody heard that it had arrived
                 seen.add(what)
                 deed_near = any(last - account.story.settle - 1.0 <= deed.until and deed.at <= item.at
-                                for deed in account.deeds(name, ENDS))  # fmt: skip
+                                for deed in account.deeds(name, ENDS | {"signal"}))  # fmt: skip
                 if not (item.edit or again or deed_near):
                     yield Violation("no grey without a deed", name, f"{item.title!r} at {item.at:.2f}")
                 last = item.at
@@ -555,13 +564,35 @@ def the_stopped_stay_stopped(account: Account) -> Iterator[Violation]:
             continue
         end, deed = ends[-1], account.stop_of(ends[-1])
         started = any(end.at < start < call.at for start in account.starts(name))
-        if not deed or deed.kind != "stop" or started:
+        if not deed or deed.kind not in STOPS or started:
             continue
         until = account.unseen_until(end.at)
         lost = account.with_engine(end.at) or any(end.at <= gone.at <= max(until, end.at + 1.0) for gone in account.gone)
         if not lost:
             yield Violation("what an operator stopped is never started", name,
                             f"stopped at {end.at:.2f}, {call.verb} by Sentinel at {call.at:.2f}")
+
+
+def what_drains_is_left_alone(account: Account) -> Iterator[Violation]:
+    """Nothing is restarted while somebody stops it, however long that takes."""
+    for call in account.story.calls:
+        name = account.name_of.get(call.id, "")
+        for deed in account.deeds(name, {"long stop"}):
+            own = [event for event in account.events(name, "die", "kill") if event.id == call.id and event.at >= deed.at]
+            ended = any(event.action == "die" and event.at <= call.at for event in own)
+            asked = any(event.action == "kill" and event.at <= call.at - CALL_RACE for event in own)
+            if asked and not ended and call.at <= deed.until and account.unseen_until(deed.at) == deed.at:
+                yield Violation("what drains is left alone", name,
+                                f"{call.verb} at {call.at:.2f}, asked to end at {deed.at:.2f}")
+
+
+def copies_are_nobodys(account: Account) -> Iterator[Violation]:
+    """A copy of a compose container is not compose's."""
+    copies = [deed.detail for deed in account.story.deeds if deed.kind == "copy" and deed.done]
+    for item in account.story.told:
+        for copy in copies:
+            if copy in item.title:
+                yield Violation("a copy is nobody's", copy, f"{item.title!r} at {item.at:.2f}")
 
 
 def budgets_are_kept(account: Account) -> Iterator[Violation]:
@@ -670,8 +701,8 @@ def sentinel_is_well(account: Account) -> Iterator[Violation]:
 
 
 RULES = (deaths_are_told, recoveries_are_told, stops_are_told, greys_have_a_cause, the_dead_are_healed,
-         the_stopped_stay_stopped, budgets_are_kept, reds_have_a_cause, red_comes_before_green, greens_are_proven,
-         nothing_is_told_twice, sentinel_is_well)
+         the_stopped_stay_stopped, what_drains_is_left_alone, copies_are_nobodys, budgets_are_kept, reds_have_a_cause,
+         red_comes_before_green, greens_are_proven, nothing_is_told_twice, sentinel_is_well)
 
 
 def judge(story: Story) -> list[Violation]:
