@@ -1828,8 +1828,6 @@ LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 MEMORY_OF_DEATHS = 64
 SURVIVED = 120.0  # of health after a signal that asks it to end
-# so soon after a death compose stops the rest of a project (`up --abort-on-container-exit`)
-TEARDOWN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -1898,10 +1896,6 @@ class Run:
     def calm_down(self) -> None:
         """What depends on it has gone on."""
         self.follows_death = False
-
-    def asked_after(self, at: float) -> bool:
-        """Whether it was asked to end right after a moment."""
-        return self.asked_at is not None and at < self.asked_at <= at + TEARDOWN
 
     def settle(self) -> None:
         """Its end has been seen to."""
@@ -4261,6 +4255,8 @@ class Stories:
 FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0  # between restarts: at once, then 5 s, 10 s, 20 s … 5 min
 POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between tries
 STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
+# so soon after a death compose stops the rest of a project (`up --abort-on-container-exit`)
+TEARDOWN = 1.0
 HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does, if nothing tells
 
 
@@ -4336,8 +4332,8 @@ class Healing:
         if service.run.asked_at is not None or incident.notice.cause is Cause.ENGINE:
             return False  # it did not begin with this one
         siblings = self.services.siblings(service)
-        fell_at = (incident.began_at, death.at)
-        if not any(sibling.run.asked_after(at) for sibling in siblings for at in fell_at):
+        runs = [sibling.run for sibling in siblings]
+        if not any(is_teardown(runs, fell_at, now) for fell_at in (incident.began_at, death.at)):
             return False
         return now < death.at + service.policy.settle or not any(map(lives_on, siblings))
 
@@ -4465,6 +4461,21 @@ class Healing:
     def asks_refresh(self, parent: Watched, child: Watched, dependency: Dependency) -> bool:
         """Whether a service is to be restarted since what it depends on died and is back."""
         return dependency.restart and parent.run.follows_death and older(child, parent)
+
+
+def is_teardown(runs: Iterable[Run], fell_at: float, now: float) -> bool:
+    """Whether runs were asked to end from a death on, each right after that or after the end of
+    one before it: so compose stops a project."""
+    asked: list[tuple[float, float]] = []
+    for run in runs:
+        if run.asked_at is not None and run.asked_at > fell_at:
+            asked.append((run.asked_at, run.end.at if run.end else now))
+    until = fell_at
+    for asked_at, ended_at in sorted(asked):
+        if asked_at > until + TEARDOWN:
+            return False
+        until = max(until, ended_at)
+    return bool(asked)
 
 
 def lives_on(service: Watched) -> bool:

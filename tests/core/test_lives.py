@@ -1027,6 +1027,12 @@ def test_a_death_beside_a_stop_is_healed_where_the_project_goes_on() -> None:
          (90, "", "start web", "Stopped api"), (95, "", "Recovered web"), (HOUR, ""))
 
 
+def test_stops_that_come_apart_from_each_other_are_no_end_of_a_project() -> None:
+    """Found by chaos: an operator stops one service just when another dies, and the third a while later."""
+    play(World("web", "api", "db"), (0, follows), (60, "web exits 3", "DEAD web exit 3"), (60.1, "stop api"),
+         (70, "stop db", "start web", "Recovered web"), (100, "", "Stopped db", "Stopped api"), (HOUR, ""))
+
+
 def test_what_is_followed_in_the_foreground_is_restarted_after_a_second() -> None:
     play(World("web", "api"), (0, follows), (60, "web exits 3", "DEAD web exit 3"), (60.99, "", "start web"),
          (65, "", "Recovered web"), (HOUR, ""))
