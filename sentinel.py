@@ -76,6 +76,7 @@ import math
 import os
 import queue
 import re
+import select
 import shlex
 import signal
 import socket
@@ -1897,6 +1898,10 @@ class Run:
         """What depends on it has gone on."""
         self.follows_death = False
 
+    def end_unseen(self, death: Death) -> None:
+        """It has ended, as its container is gone."""
+        self.end = death
+
     def settle(self) -> None:
         """Its end has been seen to."""
         self.judged = self.end is not None
@@ -3542,6 +3547,8 @@ class Link:
         run = service.run if service.death else self.runs.newest(service.container.id)
         if any(abs(kill.time - gap.opening) <= BURST for kill in run.kills):
             return True
+        if service.container.status == REMOVED_UNSEEN:
+            return True  # it removes itself at its end
         if run.end and gap.lulls and run.end.time > gap.lulls[-1].end:
             return True  # it went once more
         heard = run.end is not None and run.end.heard
@@ -5049,16 +5056,9 @@ class Settling:
         self.lives.be_gone(service, now)
         self.stories.left(service, why, now)
 
-    def taken_and_removed(self, service: Watched, death: Death, now: float) -> None:
-        """The engine has ended what removes itself at its end, and so can't bring it back."""
-        self.services.show(service, replace(service.container, status=REMOVED_UNSEEN))
-        fall = Fall(Verdict.DEAD, Cause.ENGINE, death, service.run, REMOVES_ITSELF)
-        self.lives.fall(service, fall, now)
-        self.be_forgotten(service, "", now)
-
     def forget_due(self, service: Watched, now: float) -> None:
         """It has been gone for long."""
-        if service.phase is Phase.GONE:
+        if service.phase is Phase.GONE or service.container.status == REMOVED_UNSEEN:
             self.stories.left(service, f"It was {Cause.REMOVED}.", now)
             self.services.forget(service)
 
@@ -5424,8 +5424,11 @@ class Roster:
             # Whether somebody has stopped it, or the engine leaves, is not known yet.
             self.services.show(service, replace(container, status=REMOVED_UNSEEN))
             return
-        if container.auto_remove and service.lives and self.link.settling:
-            self.settling.taken_and_removed(service, no_death(now), now)
+        gap = self.link.gap
+        if container.auto_remove and service.lives and self.link.settling and gap:
+            self.services.show(service, replace(container, status=REMOVED_UNSEEN))
+            service.run.end_unseen(Death(gap.begin + INSTANT, now, None, heard=False))
+            self.lives.suspect(service, service.run, service.policy.settle, now)
             return
         told = container.auto_remove or container.status == REMOVED_UNSEEN
         for other in self.services.containers(service.key):
@@ -5762,7 +5765,7 @@ class Looks:
         ):
             self.lives.never_started(service, None, now)
         else:
-            self.timers.set(Rule.LOOK, container.id, now + FIRST_START_LOOK)
+            self.timers.sooner(Rule.LOOK, container.id, now + FIRST_START_LOOK)
 
     # What is due
 
@@ -6441,16 +6444,14 @@ class Watchdog:
         if back_at is None:
             return
         taken = self.services.roots_first(self.link.taken(now))
-        for service in taken:
-            if service.container.status == REMOVED_UNSEEN:
-                self.settling.taken_and_removed(service, service.death or no_death(now), now)
-        taken = [service for service in taken if service.phase is not Phase.GONE]
         falls = {service.key: self._taken_by_engine(service, now) for service in taken}
         audible = [service for service in taken if not service.muted]
         fell_at = min((falls[service.key].death.at for service in audible), default=back_at)
         outage = self.stories.left_behind(audible, fell_at)
         for service in taken:
             self.lives.fall(service, falls[service.key], now, outage)
+            if service.container.status == REMOVED_UNSEEN:  # nobody may miss it
+                self.timers.set(Rule.FORGET, service.key, now + FORGET_AFTER)
         if outage:
             self.outages.drop_empty(outage.current)
         self.stories.engine_back(back_at, now)
@@ -8616,6 +8617,7 @@ def state_folder(settings: Settings, environment: Mapping[str, str]) -> str:
 
 # ─── HTTP ─────────────────────────────────────────────────────────────────────────────────────────
 
+WEB_TIMEOUT, WEB_PATIENCE = 15.0, 30.0  # seconds for each read, and for the whole of a request
 LONGEST_HOLD = 86400.0  # a channel or a proxy may ask to be left alone for so long
 HTTP_ERRORS = (OSError, http.client.HTTPException, ValueError, OverflowError)
 
@@ -8686,7 +8688,6 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        self.connection.close()
 
     def check(self) -> None:
         """TimeoutError: it has passed."""
@@ -8699,21 +8700,182 @@ class Deadline:
 
 
 def exchange(connection: http.client.HTTPConnection, request: Request) -> Answer:
-    """One request and its answer, over a connection that is closed afterwards. Raises what
-    `HTTP_ERRORS` names; an error's `sent` says whether the request may have arrived."""
+    """One request and its answer, over a connection that is open, or is opened for it; where it
+    can't serve another one, it is closed. ExchangeError: there is no answer."""
     sent = False
     with Deadline(connection, request.patience) as deadline:
         try:
-            connection.connect()
+            if connection.sock is None:
+                connection.connect()
             sent = True
             connection.request(request.method, request.path, request.body, dict(request.headers))
             response = connection.getresponse()
             body = response.read(request.limit)
             deadline.check()
         except HTTP_ERRORS as error:
+            connection.close()
             cause = TimeoutError() if deadline.passed else error
             raise ExchangeError(cause, sent) from error
+    if not response.isclosed():  # the rest of its answer is on the way
+        connection.close()
     return Answer(response.status, response.headers, body)
+
+
+class WebConnection(http.client.HTTPConnection):
+    """HTTP over TCP, and over TLS where `tls` is given: with the session of an earlier connection,
+    so that no certificates are sent. A request's head and body leave in one packet."""
+
+    def __init__(
+        self,
+        place: tuple[str, int],
+        name: str,
+        tls: ssl.SSLContext | None,
+        session: ssl.SSLSession | None,
+    ) -> None:
+        """`place`: host and port that are connected to; `name`: the host that the certificate has
+        to be for."""
+        super().__init__(*place, timeout=WEB_TIMEOUT)
+        self.name, self.tls, self.session = name, tls, session
+        self._parts: list[bytes] | None = None  # of a request that is being put together
+        if tls:
+            self.default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        """Open it, through a proxy's tunnel where one is set. The handshake is done once `sock` can
+        be hung up."""
+        super().connect()
+        keep_alive(self.sock)
+        if self.tls:
+            wrapped = self.tls.wrap_socket(
+                self.sock,
+                server_hostname=self.name,
+                session=self.session,
+                do_handshake_on_connect=False,
+            )
+            self.sock = wrapped
+            wrapped.do_handshake()
+
+    def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
+        """Send head and body together."""
+        parts: list[bytes] = []
+        self._parts = parts
+        try:
+            super().endheaders(message_body, encode_chunked=encode_chunked)
+        finally:
+            self._parts = None
+        super().send(b"".join(parts))
+
+    def send(self, data: Any) -> None:
+        """Send something, or gather it."""
+        if self._parts is None:
+            super().send(data)
+        else:
+            self._parts.append(data)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked something: it is connected, and the far side has neither ended it
+        nor said anything unasked."""
+        if self.sock is None:
+            return False
+        self.sock.settimeout(0.0)
+        try:
+            self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True  # what there was to read, as a new session, was for TLS alone
+        except OSError:
+            return False
+        finally:
+            self.sock.settimeout(self.timeout)
+        return False
+
+
+ALIVE_EVERY, ALIVE_PATIENCE = 150, 10  # seconds; address translators forget after some five minutes
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have the kernel ask an idle connection whether it still is one, and give up what nobody
+    acknowledges."""
+    if sys.platform == "linux":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, ALIVE_EVERY)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ALIVE_PATIENCE * 1000)
+
+
+STEADY = 20.0  # a connection that lived so long is worth to be opened anew at once
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+
+
+class Line:
+    """A warm connection to one place, so that an alert need not wait for one: opened before it is
+    needed, watched while it is idle, and opened anew when the far side has ended it. Nothing is
+    asked on one that has ended, so nothing has to be asked twice for that."""
+
+    def __init__(self, make: Callable[[ssl.SSLSession | None], WebConnection]) -> None:
+        """`make`: a connection that is not open yet, and goes on with a session."""
+        self._make = make
+        self._lock = threading.Lock()  # whoever holds it may use the connection
+        self._session: ssl.SSLSession | None = None
+        self._connection = make(None)
+        self._bell, self._button = socket.socketpair()  # wakes the keeper
+        threading.Thread(target=self._keep, name="line", daemon=True).start()
+
+    def exchange(self, request: Request) -> Answer:
+        """See `exchange()`. While another request takes its time, over one of its own."""
+        if not self._lock.acquire(timeout=request.patience):
+            with contextlib.closing(self._make(None)) as connection:
+                return exchange(connection, request)
+        try:
+            self._renew()
+            return exchange(self._connection, request)
+        finally:
+            self._lock.release()
+            with contextlib.suppress(BlockingIOError):  # it has been rung before
+                self._button.send(b"!", socket.MSG_DONTWAIT)
+
+    def _renew(self) -> None:
+        """Put another in the place of a connection that has ended."""
+        before = self._connection
+        if before.is_open:
+            return
+        if isinstance(before.sock, ssl.SSLSocket):
+            self._session = before.sock.session
+        before.close()
+        self._connection = self._make(self._session)
+
+    def _keep(self) -> None:
+        """Open it anew whenever it has ended, later and later where that is of no use."""
+        pause = 0.0
+        while True:
+            self._wait(pause, None)
+            opened_at = time.monotonic()
+            self._open()
+            while sock := self._idle():
+                self._wait(math.inf, sock)
+            lived = time.monotonic() - opened_at
+            pause = 0.0 if lived >= STEADY else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+
+    def _open(self) -> None:
+        with self._lock:
+            self._renew()
+            if self._connection.sock is None:
+                with Deadline(self._connection, WEB_PATIENCE), contextlib.suppress(*HTTP_ERRORS):
+                    self._connection.connect()
+
+    def _idle(self) -> socket.socket | None:
+        """The connection's socket, if it is open."""
+        with self._lock:
+            return self._connection.sock if self._connection.is_open else None
+
+    def _wait(self, seconds: float, sock: socket.socket | None) -> None:
+        """Until something is said on the connection, or it was used."""
+        waiting = select.poll()
+        for each in filter(None, (self._bell, sock)):
+            if each.fileno() >= 0:
+                waiting.register(each, select.POLLIN)
+        waiting.poll(None if seconds == math.inf else seconds * 1000)
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(1024, socket.MSG_DONTWAIT)
 
 
 class ExchangeError(Exception):
@@ -8975,7 +9137,9 @@ class Engine:
         """The body of one answer; EngineError for everything that is not a 2xx or 304."""
         timeout = min(patience, ASK_TIMEOUT) if method == "GET" else patience
         try:
-            answer = exchange(self.connect(timeout), Request(method, path, patience, limit))
+            request = Request(method, path, patience, limit)
+            with contextlib.closing(self.connect(timeout)) as connection:
+                answer = exchange(connection, request)
         except ExchangeError as error:
             raise EngineError(connection_help(self.host, error.cause)) from error
         self.podman = self.podman or answer.headers.get("Libpod-API-Version") is not None
@@ -9310,7 +9474,6 @@ ADVICE = {
     50027: "the token in the URL is wrong: copy it anew",
     40001: "the token is wrong",
 }
-WEB_TIMEOUT, WEB_PATIENCE = 15.0, 30.0  # seconds for each read, and for the whole of a request
 WEB_LIMIT = 8 * 2**20  # bytes; the list of 500 channels with topics has 1 MB
 PORTS = {"https": 443, "http": 80}
 PROXY_PORT = 8080
@@ -9356,26 +9519,38 @@ def proxy_of(
 
 class Web:
     """HTTP requests to the outside: certificates verified, proxies honoured, one connection a
-    request."""
+    request, but to the place that is kept warm."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    ) -> None:
+        """`trust`: the certificates that are trusted; reading them takes time and memory."""
         self.proxies = proxies_in(environment)
-        self.tls: ssl.SSLContext | None = None
+        self.trust = functools.cache(trust)
+        self._line: Line | None = None
+        self._warm_place = ("", "")  # scheme and host
+
+    def keep_warm(self, address: str) -> None:
+        """Keep a connection to this address's host, for whatever is asked there."""
+        url = urllib.parse.urlsplit(address)
+        with contextlib.suppress(*HTTP_ERRORS):  # which is said when something is asked
+            make = functools.partial(self.connection, url, proxy_of(url, self.proxies))
+            self._line = Line(make)
+            self._warm_place = url.scheme, url.netloc
 
     def connection(
-        self, url: urllib.parse.SplitResult, proxy: urllib.parse.SplitResult | None
-    ) -> http.client.HTTPConnection:
-        """A connection to a URL's host, through its proxy if it has one."""
+        self,
+        url: urllib.parse.SplitResult,
+        proxy: urllib.parse.SplitResult | None,
+        session: ssl.SSLSession | None = None,
+    ) -> WebConnection:
+        """A connection to a URL's host, through its proxy if it has one; it is not open yet."""
         near = proxy or url
-        port = near.port or (PROXY_PORT if proxy else PORTS[url.scheme])
-        made: http.client.HTTPConnection
-        if url.scheme == "https":
-            self.tls = self.tls or ssl.create_default_context()
-            made = http.client.HTTPSConnection(
-                near.hostname or "", port, timeout=WEB_TIMEOUT, context=self.tls
-            )
-        else:
-            made = http.client.HTTPConnection(near.hostname or "", port, timeout=WEB_TIMEOUT)
+        place = near.hostname or "", near.port or (PROXY_PORT if proxy else PORTS[url.scheme])
+        tls = self.trust() if url.scheme == "https" else None
+        made = WebConnection(place, url.hostname or "", tls, session)
         if proxy:
             host, own_port = url.hostname or "", url.port or PORTS[url.scheme]
             made.set_tunnel(host, own_port, headers=login_of(proxy))
@@ -9401,10 +9576,13 @@ class Web:
             if proxy:
                 where += f" through the proxy {proxy.hostname}:{proxy.port or PROXY_PORT}"
             request = Request(method, path, WEB_PATIENCE, WEB_LIMIT, data, agreed)
-            return exchange(self.connection(url, proxy), request)
+            if self._line and self._warm_place == (url.scheme, url.netloc):
+                return self._line.exchange(request)
+            with contextlib.closing(self.connection(url, proxy)) as connection:
+                return exchange(connection, request)
         except ExchangeError as error:
             return Answer(0, why=network_words(where, error.cause), sent=error.sent)
-        except ValueError as error:
+        except HTTP_ERRORS as error:  # an address that is none
             return Answer(0, why=network_words(where, error))
 
 
@@ -9529,6 +9707,11 @@ class Webhook:
     def __init__(self, url: Secret, web: Web) -> None:
         self.url, self.web, self.made_thread = url, web, ""
 
+    @property
+    def address(self) -> str:
+        """Where it is, secret and all."""
+        return self.url.bare
+
     def keep_to(self, thread: str) -> None:
         """Post into this thread, which was made for a forum's webhook; an address that names one
         stays as it is."""
@@ -9568,6 +9751,7 @@ class Bot:
 
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id = settings, web, settings.channel_id
+        self.address = settings.api_url
 
     @property
     def headers(self) -> dict[str, str]:
@@ -9620,6 +9804,7 @@ class Bridge:
 
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id = settings, web, ""
+        self.address = settings.bridge_url
         self.simple_until = -math.inf
 
     def ask(self, path: str, body: JSON) -> Answer:
@@ -9758,17 +9943,24 @@ Channel = Webhook | Bot | Bridge | Drop | Terminal
 
 def channels_of(settings: Settings, environment: Mapping[str, str]) -> list[Channel]:
     """The channels that are set, in the order of the chain; the terminal where none is."""
-    web = Web(environment)
+    trust = functools.cache(ssl.create_default_context)
     channels: list[Channel] = []
     if settings.webhook_url:
-        channels.append(Webhook(settings.webhook_url, web))
+        channels.append(Webhook(settings.webhook_url, Web(environment, trust)))
     if settings.bot_token:
-        channels.append(Bot(settings, web))
+        channels.append(Bot(settings, Web(environment, trust)))
     if settings.bridge_url:
-        channels.append(Bridge(settings, web))
+        channels.append(Bridge(settings, Web(environment, trust)))
     if settings.drop_dir:
         channels.append(Drop(settings.drop_dir))
     return channels or [Terminal(environment)]
+
+
+def keep_warm(channels: Iterable[Channel]) -> None:
+    """Have a connection ready for each that goes through the network."""
+    for channel in channels:
+        if isinstance(channel, Webhook | Bot | Bridge):
+            channel.web.keep_warm(channel.address)
 
 
 def send(channel: Channel, job: Deliver) -> Delivered:
@@ -10909,6 +11101,7 @@ class Daemon:
         for name, channel in self.post.channels.items():
             self.lanes.open(name, 1, functools.partial(send, channel))
         self.lanes.open("heartbeat", 1, lambda url: ping(self.web, url))
+        keep_warm(self.post.channels.values())
         if self.settings.listen:
             try:
                 serve(self.settings.listen, self.settings.notify_token.bare, self.inbox.put)

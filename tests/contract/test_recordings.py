@@ -110,11 +110,12 @@ TOLD = {
     "crash_exit3": "crash DEAD 3",
     # What ended with the engine and was not brought back is told in its outage, if that was told; else as one.
     "daemon_kill": "fakehost ENGINE DOWN, no took fakehost, unless took fakehost, onfail took fakehost, "
-                   "term0 took fakehost",
-    "daemon_kill_live.docker20": "term0 DEAD 137 ENGINE",
+                   "term0 took fakehost, rm took fakehost",
+    "daemon_kill_live.docker20": "2 services DEAD ENGINE, term0 took 2 services, rm took 2 services",
     "daemon_kill_live.docker28": "term0 DEAD 255 ENGINE",
-    "daemon_term": "3 services DEAD ENGINE, no took 3 services, onfail took 3 services, term0 took 3 services",
-    "daemon_term_live.docker20": "term0 DEAD 137 ENGINE",
+    "daemon_term": "4 services DEAD ENGINE, no took 4 services, onfail took 4 services, term0 took 4 services, "
+                   "rm took 4 services",
+    "daemon_term_live.docker20": "2 services DEAD ENGINE, term0 took 2 services, rm took 2 services",
     "daemon_term_live.docker28": "term0 DEAD 255 ENGINE",
     "entry_dir": "dir DEAD CANT_START",
     "entry_missing": "nocmd DEAD CANT_START",

@@ -1078,7 +1078,7 @@ def test_what_compose_starts_late_is_no_news() -> None:
 def test_what_compose_never_started_though_nothing_it_waits_for_failed_is_told_and_left_to_compose() -> None:
     """A `post_start` hook of db fails: `up` ends with 1, db lives, and web stays `Created` for ever."""
     world = World("cache")
-    play(world, (0, compose_makes(*shop())), (0.5, "start db"), (39, "", "DEAD web"),
+    play(world, (0, compose_makes(*shop())), (0.5, "start db"), (35, "", "DEAD web"),
          (100, "start web", "Recovered web"), (HOUR, ""))
     assert world.notices[0].plan == "Not restarted: compose broke off before it came to it."
 

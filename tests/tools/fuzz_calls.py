@@ -402,12 +402,11 @@ class CannedWeb(Web):
     """The network, saying what it is told to say."""
 
     def __init__(self, environment: Mapping[str, str], wire: Wire) -> None:
-        super().__init__(environment)
+        super().__init__(environment, lambda: TLS)
         self.wire = wire
-        self.tls = TLS
 
-    def connection(self, url: urllib.parse.SplitResult, proxy: Any = None) -> Any:
-        connection = super().connection(url, proxy)
+    def connection(self, url: urllib.parse.SplitResult, proxy: Any = None, session: Any = None) -> Any:
+        connection = super().connection(url, proxy, session)
         connection.connect = lambda: setattr(connection, "sock", self.wire.connect())  # type: ignore[method-assign]
         return connection
 
