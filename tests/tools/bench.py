@@ -46,8 +46,10 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from support import docker, engines  # noqa: E402
+from support.certificates import make_certificates, server_tls  # noqa: E402
 from support.fake_discord import FakeDiscord  # noqa: E402
 from support.fake_engine import FakeEngine  # noqa: E402
+from support.far import FarServer, Link  # noqa: E402
 from support.sentinel import LISTED, Sentinel, run  # noqa: E402
 
 ROUND = 10  # deaths in one life of Sentinel: so few that nothing waits for Discord's rate limit
@@ -406,6 +408,57 @@ def tell_latency(report: Report, size: int, times: dict[str, list[float]]) -> No
                f"bare start {ms['start'][0]:.1f} / {ms['start'][1]:.1f}: ×{again:.2f}", "≤ ×1.2", again <= 1.2, ratio=again)
 
 
+# --------------------------------------------------------------------------- (f): Discord is far away
+
+
+ROUND_TRIPS = (0.02, 0.08, 0.2)
+
+
+def far_away(scene: Scene) -> None:
+    """From a death to the alert's arrival, over TLS and a link that delays each byte."""
+    certificates = scene.folder / "tls"
+    certificates.mkdir()
+    make_certificates(certificates)
+    for round_trip in ROUND_TRIPS:
+        raw: list[float] = []
+        alert: list[float] = []
+        opened = 0
+        while len(raw) < scene.options.deaths:
+            scene.fleet.settle()
+            pids = scene.fleet.pids()
+            with FarServer(server_tls(certificates, clients=False)) as server, Link(server.port, round_trip / 2) as link:
+                settings = {"DISCORD_WEBHOOK_URL": server.hook_at(link.port), "SSL_CERT_FILE": str(certificates / "ca.pem")}
+                with scene.sentinel(**settings):
+                    server.wait(lambda server=server: server.connections)
+                    for victim in random.sample(scene.fleet.watched, ROUND):
+                        far_death(scene, server, victim, pids[victim], round_trip, (raw, alert))
+                opened += link.opened
+        took, least = statistics.median(alert), statistics.median(raw) + round_trip / 2
+        shown = (f"{took * 1000:.1f} ms; raw event and half a round trip {least * 1000:.1f}: ×{took / least:.2f}, "
+                 f"+{(took - least) / round_trip:.2f} round trips; {opened} connections")
+        scene.report.add("f", f"death to alert, round trip {round_trip * 1000:.0f} ms, TLS, median", shown, "≤ ×1.15",
+                         took / least <= 1.15, ratio=took / least, connections=opened)
+
+
+def far_death(scene: Scene, server: FarServer, name: str, pid: int, round_trip: float,
+              times: tuple[list[float], list[float]]) -> None:  # fmt: skip
+    """One death, while nothing else is on its way; in seconds from it, the raw event and the alert's arrival."""
+    quiet = 3 * round_trip + 0.2
+    while server.requests and time.monotonic() - server.requests[-1].at < quiet:
+        time.sleep(round_trip)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    times[0].append(scene.reader.wait("die", name, began) - began)
+    server.wait(lambda: arrived(server, name), PATIENCE)
+    times[1].append(arrived(server, name) - began)
+
+
+def arrived(server: FarServer, name: str) -> float:
+    """When the first request came that says that this container is dead, 0 if none has."""
+    words = f"`{name} is DEAD".encode()
+    return next((request.at for request in server.requests if words in request.body), 0.0)
+
+
 # --------------------------------------------------------------------------- (c): what it costs
 
 
@@ -634,7 +687,7 @@ def polling(scene: Scene, size: int, polls: int = 8) -> None:
 # --------------------------------------------------------------------------- all of it
 
 
-PARTS = ("latency", "idle", "storm", "flood", "start", "poll")
+PARTS = ("latency", "far", "idle", "storm", "flood", "start", "poll")
 
 
 def measure(scene: Scene) -> None:
@@ -650,6 +703,8 @@ def measure(scene: Scene) -> None:
         say(f"{size} containers run")
         if wanted("latency"):
             latency(scene, size)
+        if wanted("far") and size == fleets[0]:
+            far_away(scene)
         if wanted("idle") and (size >= 100 or size == fleets[-1]):
             idle(scene, size, judged=size == fleets[-1])
         if wanted("storm") and size == min(fleets, key=lambda fleet: abs(fleet - 100)):
