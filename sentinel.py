@@ -43,12 +43,13 @@ The machines, their states, and where each is kept:
   the engine          Presence: unmet, absent, here, away, settling. `Link.presence`, by its link.
   its event stream    Flow: closed, open, refused. `Stream.flow`, by Engine link.
   a message           waits, in flight, to be repeated, told, to be edited. `Outbox`, in Telling.
+  a channel's line    closed, open, in use. `Line`, in HTTP.
 
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
-Memory, Timers, Services, Runs, Mutes, Stream, Engine link, Outages, Stories, Healing, Lives,
-Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's form,
-Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger, HTTP,
-Own container, Engine, Addresses, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk,
+Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
+Lives, Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's
+form, Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger,
+HTTP, Own container, Engine, Addresses, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk,
 Daemon, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
@@ -3145,7 +3146,7 @@ class Stream:
         return max(now, reopened, self._opened_at + REPLAY_TIME)
 
 
-# ─── Engine link ──────────────────────────────────────────────────────────────────────────────────
+# ─── Absences ─────────────────────────────────────────────────────────────────────────────────────
 
 ENGINE_PATIENCE = 10.0  # how long the engine may be away before that is told
 # of quiet after its return, until its own policies are done; at most
@@ -3221,6 +3222,76 @@ class EngineFacts:
     me: str = ""  # Sentinel's own container
     podman: bool = False
     forbidden: str = ""  # why nothing can be restarted
+
+
+def survived_a_signal(run: Run, until_time: float) -> bool:
+    """Whether a run went on after a signal through the API, such as a reload: Docker counts that as
+    a stop by hand, and does not restart it under `unless-stopped` (moby issue 41302)."""
+    for kill in run.kills:
+        asks = kill.signal in ASKING_SIGNALS
+        if kill.time < until_time - (SURVIVED if asks else BURST):
+            return True
+    return False
+
+
+def first_of_burst(moments: Iterable[float]) -> float:
+    """The first of the last moments that follow one another closely; 0 if there is none."""
+    latest_first = sorted(moments, reverse=True)
+    first = latest_first[0] if latest_first else 0.0
+    for moment in latest_first:
+        if first - moment <= BURST:
+            first = moment
+    return first
+
+
+@dataclass(slots=True)
+class Listings:
+    """What the first listing found, and what the last one showed."""
+
+    asked: bool = False  # one is on its way
+    last_at: float = 0.0
+    found: set[str] | None = None  # by the first
+    # what the ledger knew, and the first did not find
+    missed: set[str] = field(default_factory=set)
+    grown: set[str] = field(default_factory=set)  # up for minutes at the last one
+    ignored: set[str] = field(default_factory=set)  # containers that are not to be watched
+
+    @property
+    def done(self) -> bool:
+        """Whether there was one."""
+        return self.found is not None
+
+    def ask(self) -> bool:
+        """A listing is wanted: whether to ask for it, since none is on its way."""
+        if self.asked:
+            return False
+        self.asked = True
+        return True
+
+    def answered(self, now: float) -> None:
+        """It has come."""
+        self.asked = False
+        self.last_at = now
+
+    def failed(self) -> None:
+        """It will not come."""
+        self.asked = False
+
+    def grew(self, rows: Iterable[Row]) -> None:
+        """Who was up for minutes at this listing."""
+        self.grown = {row.id for row in rows if not row.young}
+
+    def note(self, rows: Iterable[Row], known: Iterable[str]) -> set[str]:
+        """Take in a listing: the ids in it. `known`: the ids of all watched containers."""
+        ids = {row.id for row in rows}
+        if self.found is None:
+            self.found = ids
+            self.missed = set(known) - ids
+        self.ignored &= ids
+        return ids
+
+
+# ─── Engine link ──────────────────────────────────────────────────────────────────────────────────
 
 
 class Link:
@@ -3607,73 +3678,6 @@ class Link:
         self.presence = Presence.AWAY
         self._since_at = at
         self.gap = Gap(self.stream.position)
-
-
-def survived_a_signal(run: Run, until_time: float) -> bool:
-    """Whether a run went on after a signal through the API, such as a reload: Docker counts that as
-    a stop by hand, and does not restart it under `unless-stopped` (moby issue 41302)."""
-    for kill in run.kills:
-        asks = kill.signal in ASKING_SIGNALS
-        if kill.time < until_time - (SURVIVED if asks else BURST):
-            return True
-    return False
-
-
-def first_of_burst(moments: Iterable[float]) -> float:
-    """The first of the last moments that follow one another closely; 0 if there is none."""
-    latest_first = sorted(moments, reverse=True)
-    first = latest_first[0] if latest_first else 0.0
-    for moment in latest_first:
-        if first - moment <= BURST:
-            first = moment
-    return first
-
-
-@dataclass(slots=True)
-class Listings:
-    """What the first listing found, and what the last one showed."""
-
-    asked: bool = False  # one is on its way
-    last_at: float = 0.0
-    found: set[str] | None = None  # by the first
-    # what the ledger knew, and the first did not find
-    missed: set[str] = field(default_factory=set)
-    grown: set[str] = field(default_factory=set)  # up for minutes at the last one
-    ignored: set[str] = field(default_factory=set)  # containers that are not to be watched
-
-    @property
-    def done(self) -> bool:
-        """Whether there was one."""
-        return self.found is not None
-
-    def ask(self) -> bool:
-        """A listing is wanted: whether to ask for it, since none is on its way."""
-        if self.asked:
-            return False
-        self.asked = True
-        return True
-
-    def answered(self, now: float) -> None:
-        """It has come."""
-        self.asked = False
-        self.last_at = now
-
-    def failed(self) -> None:
-        """It will not come."""
-        self.asked = False
-
-    def grew(self, rows: Iterable[Row]) -> None:
-        """Who was up for minutes at this listing."""
-        self.grown = {row.id for row in rows if not row.young}
-
-    def note(self, rows: Iterable[Row], known: Iterable[str]) -> set[str]:
-        """Take in a listing: the ids in it. `known`: the ids of all watched containers."""
-        ids = {row.id for row in rows}
-        if self.found is None:
-            self.found = ids
-            self.missed = set(known) - ids
-        self.ignored &= ids
-        return ids
 
 
 # ─── Outages ──────────────────────────────────────────────────────────────────────────────────────
@@ -7011,38 +7015,77 @@ HEADLINE_TEXT, LINE_TEXT, ERROR_TEXT = 300, 600, 300
 Moment = Callable[[float], str]  # how a moment of the monotonic clock is written
 
 
+def headline(notice: Notice) -> str:
+    """The one sentence that has to be read."""
+    if notice.foreign:
+        return f"{notice.name}: {one_line(notice.plan)}"
+    pattern = VERDICTS[notice.verdict].headline
+    if pattern:
+        how = exit_words(notice.exit_code)
+        return pattern.format(name=notice.name, how=how, cause=notice.cause)
+    return HEADLINES.get(notice.verdict, dead_headline)(notice)
+
+
 NO_END_WORDS = {Cause.CANT_START: "can't start", Cause.NEVER_STARTED: "never started"}
 
 
-def headline(notice: Notice) -> str:
-    """The one sentence that has to be read."""
-    name, how = notice.name, exit_words(notice.exit_code)
-    be = "are" if name.endswith(" services") else "is"
-    ended = f" — {how}" if notice.exit_code is not None else ""
-    if notice.foreign:
-        return f"{name}: {one_line(notice.plan)}"
-    pattern = VERDICTS[notice.verdict].headline
-    if pattern:
-        return pattern.format(name=name, how=how, cause=notice.cause)
-    match notice.verdict:
-        case Verdict.RECOVERED:
-            down = span(max(1.0, notice.downtime or 0.0))
-            return f"{name} {be} back online (was down ~{down})"
-        case Verdict.STOPPED:
-            was = "were" if notice.lives_on and notice.names else "was"
-            return f"{name} {was} {notice.cause}{ended}"
-        case Verdict.CRASH_LOOP:
-            how = "unhealthy" if notice.cause is Cause.UNHEALTHY else how
-            return f"{name} is in a CRASH LOOP — {how}, {died_words(notice)}"
-        case Verdict.GAVE_UP:
-            tries = counted(notice.attempts, "restart")
-            state = "unhealthy" if notice.container and notice.container.sick else "down"
-            return f"{name} stays {state}{ended}, gave up after {tries}"
-        case Verdict.STILL_DOWN:
-            return f"{name} {be} still down"
+def dead_headline(notice: Notice) -> str:
+    """It is down, and how it ended."""
     if notice.container is None and notice.cause:
-        return f"{name} are DEAD — {notice.cause}"
-    return f"{name} is DEAD — {NO_END_WORDS.get(notice.cause, how)}"
+        return f"{notice.name} are DEAD — {notice.cause}"
+    how = NO_END_WORDS.get(notice.cause, exit_words(notice.exit_code))
+    return f"{notice.name} is DEAD — {how}"
+
+
+def loop_headline(notice: Notice) -> str:
+    """It dies again and again."""
+    sick = notice.cause is Cause.UNHEALTHY
+    how = "unhealthy" if sick else exit_words(notice.exit_code)
+    return f"{notice.name} is in a CRASH LOOP — {how}, {died_words(notice)}"
+
+
+def given_up_headline(notice: Notice) -> str:
+    """Restarts have not helped."""
+    sick = notice.container is not None and notice.container.sick
+    tries = counted(notice.attempts, "restart")
+    stays = "unhealthy" if sick else "down"
+    return f"{notice.name} stays {stays}{end_aside(notice)}, gave up after {tries}"
+
+
+def stopped_headline(notice: Notice) -> str:
+    """Somebody wanted its end."""
+    was = "were" if notice.lives_on and notice.names else "was"
+    return f"{notice.name} {was} {notice.cause}{end_aside(notice)}"
+
+
+def recovered_headline(notice: Notice) -> str:
+    """It is back."""
+    down = span(max(1.0, notice.downtime or 0.0))
+    return f"{notice.name} {be(notice)} back online (was down ~{down})"
+
+
+def still_down_headline(notice: Notice) -> str:
+    """It is not back."""
+    return f"{notice.name} {be(notice)} still down"
+
+
+HEADLINES: Mapping[Verdict, Callable[[Notice], str]] = {
+    Verdict.CRASH_LOOP: loop_headline,
+    Verdict.GAVE_UP: given_up_headline,
+    Verdict.STOPPED: stopped_headline,
+    Verdict.RECOVERED: recovered_headline,
+    Verdict.STILL_DOWN: still_down_headline,
+}
+
+
+def be(notice: Notice) -> str:
+    """The verb that goes with its name."""
+    return "are" if notice.name.endswith(" services") else "is"
+
+
+def end_aside(notice: Notice) -> str:
+    """How it ended, as an aside, where that is known."""
+    return "" if notice.exit_code is None else f" — {exit_words(notice.exit_code)}"
 
 
 def died_words(notice: Notice) -> str:

@@ -14,9 +14,9 @@ TEXT = SOURCE.read_text(encoding="utf-8")
 TREE = ast.parse(TEXT)
 
 PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Timers", "Services", "Runs", "Mutes",
-        "Stream", "Engine link", "Outages", "Stories", "Healing", "Lives", "Settling", "Dependants", "Roster", "Sights",
-        "Events", "Silences", "Watchdog", "Telling", "Cards", "Discord's form", "Terminal's form", "States", "Explaining",
-        "Figures", "History")
+        "Stream", "Absences", "Engine link", "Outages", "Stories", "Healing", "Lives", "Settling", "Dependants", "Roster",
+        "Sights", "Events", "Silences", "Watchdog", "Telling", "Cards", "Discord's form", "Terminal's form", "States",
+        "Explaining", "Figures", "History")
 IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Supervision", "Lanes", "Books",
           "Post", "Pulse", "Front desk", "Daemon", "Command line")
 IMPURE_NAMES = {"time", "socket", "threading", "queue", "sqlite3", "http", "os", "sys", "open", "print", "input", "random",
