@@ -55,3 +55,14 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_certificates()` makes, of an authority that only tests trust."""
+    from support.certificates import CertificateError, make_certificates
+
+    try:
+        return make_certificates(tmp_path_factory.mktemp("tls"))
+    except CertificateError as error:
+        pytest.skip(str(error))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from support import docker, engines
-from support.certificates import CertificateError, make_certificates
 from support.fake_discord import FakeDiscord
 from support.sentinel import Sentinel, do, run, stack, versions
 
@@ -36,14 +35,6 @@ class TlsEngine(engines.PrivateEngine):
         files = {"tlscacert": "ca.pem", "tlscert": "server-cert.pem", "tlskey": "server-key.pem"}
         options = [f"--{key}={self.certificates / name}" for key, name in files.items()]
         return [*super()._command(), f"--host={self.tcp}", "--tlsverify", *options]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        return make_certificates(tmp_path_factory.mktemp("tls"))
-    except CertificateError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

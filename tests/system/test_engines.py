@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.certificates import CertificateError, make_certificates, server_tls
+from support.certificates import server_tls
 from support.clocked import Clocked
 from support.fake_engine import EngineServer, FakeEngine
 from support.system import add, command, program, until
@@ -96,14 +96,6 @@ class Front:
 
 
 # ── TLS ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        return make_certificates(tmp_path_factory.mktemp("tls"))
-    except CertificateError as error:
-        pytest.skip(str(error))
 
 
 def tls_settings(certificates: Path, folder: str, verify: bool = True) -> dict[str, str]:

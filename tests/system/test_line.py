@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.certificates import CertificateError, make_certificates, server_tls
+from support.certificates import server_tls
 from support.fake_engine import FakeEngine
 from support.far import FarServer, Link
 from support.system import add, program, until
@@ -16,15 +16,6 @@ import sentinel
 from sentinel import Deliver, Fate, Web, Webhook
 
 MESSAGE = {"embeds": []}
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an authority that only this test trusts."""
-    try:
-        return make_certificates(tmp_path_factory.mktemp("tls"))
-    except CertificateError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
