@@ -2097,6 +2097,15 @@ class Watched:
         self.known_error = ""
         self.make_hope()
 
+    def wait_for_start(self, startable: bool, now: float) -> float:
+        """It was made and is not started yet: for how long compose has had no reason to wait."""
+        if not startable:
+            self.startable_at = None
+            return 0.0
+        if self.startable_at is None:
+            self.startable_at = now
+        return now - self.startable_at
+
     def make_hope(self) -> None:
         """Whatever spoke against healing it does not any more."""
         incident = self.incident
@@ -5757,16 +5766,11 @@ class Looks:
         if not container.created_time or age > SOON_ENDED or service.muted:
             return  # somebody may want it so
         healing = self.lives.healing
-        if not healing.startable(service, now):
-            service.startable_at = None
-        elif service.startable_at is None:
-            service.startable_at = now
+        waited = service.wait_for_start(healing.startable(service, now), now)
         failed = healing.failed_above(service)
         if failed:
             self.lives.never_started(service, failed[0], now)
-        elif service.startable_at is not None and now >= (
-            service.startable_at + service.policy.settle
-        ):
+        elif waited >= service.policy.settle:
             self.lives.never_started(service, None, now)
         else:
             self.timers.sooner(Rule.LOOK, container.id, now + FIRST_START_LOOK)
