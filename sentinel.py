@@ -1082,6 +1082,7 @@ class Recalled:
     until: float
     marks: tuple[Mark, ...] = ()
     began_time: float = 0.0
+    attached: tuple[str, ...] = ()  # containers that somebody has followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -1642,7 +1643,6 @@ def recovery_commands(
     swarm = container.labels.get(SWARM_SERVICE)
     if swarm:
         return (f"docker service ps --no-trunc {shlex.quote(swarm)}",)
-    recreate = recreate or (container.running and not container.sick)  # its network is gone
     made_anew = recreate or container.status in NOT_THERE
     own = docker_command(container)
     if not container.service or container.oneoff:
@@ -1912,6 +1912,7 @@ class Standing(Enum):
     """How far an outage has been told."""
 
     UNTOLD = auto()
+    INHERITED = auto()  # told as another one's consequence until now, and soon by itself
     TOLD = auto()
     CARRIED = auto()  # a green has named it as not back: nothing more is told until one more falls
 
@@ -2870,6 +2871,8 @@ class Runs:
                 run.stop_time = event.time
             case "oom":
                 run.oom_time = event.time
+            case "attach":
+                self.attach(event.id)
         self._runs[event.id] = run
         return run
 
@@ -2927,6 +2930,11 @@ class Runs:
     def attach(self, container_id: str) -> None:
         """Somebody follows a container, as `compose up` does where it stays in the foreground."""
         self._attached.add(container_id)
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """The containers that somebody has followed since they were made."""
+        return tuple(sorted(self._attached))
 
     def is_attached(self, container: Container) -> bool:
         """Whether somebody has followed a container since it was made."""
@@ -3414,6 +3422,8 @@ class Link:
         stream = self.stream
         anew = bool(seen.began_time)
         stream.take_memory(seen.marks, anew)
+        for container_id in seen.attached:
+            self.runs.attach(container_id)
         if not anew:
             return
         if self.gap is None and not stream.was_cut:
@@ -3511,9 +3521,9 @@ class Link:
         """Which container Sentinel runs in."""
         self.facts = replace(self.facts, me=me)
 
-    def remember(self, engine: str, position: float, marks: Iterable[Mark]) -> None:
+    def remember(self, engine: str, host: str, position: float, marks: Iterable[Mark]) -> None:
         """What the ledger knows of it: its id, its time of the newest event, and the last ones."""
-        self.facts = replace(self.facts, engine=engine)
+        self.facts = replace(self.facts, engine=engine, host=self.facts.host or host)
         self.stream.begins_at(position)
         self.stream.marks.extend(marks)
 
@@ -3792,6 +3802,7 @@ class Outages(Mapping[int, Outage]):
             return
         assert heir.incident
         keep = self.begin(heir.key, heir.incident.began_at)
+        keep.standing = Standing.INHERITED
         self._merge(drop, keep, self.story(drop), f"{why} What it took with it goes on as".strip())
 
     def _merge(self, drop: Outage, keep: Outage, told: Notice, words: str) -> None:
@@ -3858,6 +3869,7 @@ class Outages(Mapping[int, Outage]):
         """Tell something, as an incident of its own where it belongs to none."""
         if not notice.incident:
             notice = replace(notice, incident=self._take_number())
+        self._numbered = max(self._numbered, notice.incident)
         self.orders.add(Tell(shown(notice)))
 
     def tell_apart(
@@ -4726,7 +4738,7 @@ class Lives:
             uptime=ended - began if lived else None,
             error=container.error if cant_start else service.known_error,
             logs=logs,
-            recreate=self.services.network_of(service) is Network.GONE,
+            recreate=self.services.adrift(service),
             scale=1 + len(self.services.replicas(service)),
         )
         if verdict is Verdict.CRASH_LOOP:
@@ -4994,7 +5006,8 @@ class Settling:
             self.timers.set(Rule.PHASE, service.key, together_at)
             return
         failed = self.lives.healing.failed_above(service)
-        if failed and service.container.unstarted:
+        there = self.services.of(service.container.id) is service
+        if failed and there and service.container.unstarted:
             service.deploy = None
             self.lives.never_started(service, failed[0], now)
             return
@@ -5284,14 +5297,14 @@ class Roster:
                 self.services.show(service, container)
 
     def _tell_apart(self, container: Container, now: float) -> Container:
-        """Of two that live and have the same labels of compose's, the one that compose made keeps
-        them; where nothing tells which that is, the first."""
+        """Of two that have the same labels of compose's, the one that compose made keeps them;
+        where nothing tells which that is, the first that lives."""
         known = self.services.get(container.key)
-        if known is None or not self._lives_beside(container, known):
+        if known is None or container.replaces(known.container):
             return container
         if known.container.genuine and not container.genuine:
             return container.without_compose()
-        if container.genuine and not known.container.genuine:
+        if container.genuine and not known.container.genuine and self._is_there(known):
             self._set_aside(known, now)
         return container
 
@@ -5312,9 +5325,12 @@ class Roster:
     def _lives_beside(self, container: Container, known: Watched) -> bool:
         """Whether a container only looks like that of a service which is there: two that live share
         no key."""
+        return self._is_there(known) and not container.replaces(known.container)
+
+    def _is_there(self, known: Watched) -> bool:
+        """Whether a service has a container, as far as is known."""
         there = known.phase not in REMOVED and not self.settling.vanished(known)
-        there = there and known.container.id not in self.link.listed.missed
-        return there and not container.replaces(known.container)
+        return there and known.container.id not in self.link.listed.missed
 
     def _mind_mutes(self, service: Watched, now: float) -> None:
         self.mutes.begin(service, now)
@@ -5953,9 +5969,8 @@ class Events:
             if service:
                 self.lives.stop_with(service, now)
 
-    def attached(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        """Somebody follows it."""
-        self.runs.attach(event.id)
+    def noted(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Evidence, and nothing to be done."""
 
     def differs(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """It is otherwise than before."""
@@ -6024,7 +6039,7 @@ EventStep = Callable[[Events, Heard, Run, Watched | None, float], None]
 
 EVENT_STEPS: Mapping[str, EventStep] = {
     "create": Events.created,
-    "attach": Events.attached,
+    "attach": Events.noted,
     "start": Events.started,
     "die": Events.died,
     "stop": Events.stopped,
@@ -6162,6 +6177,8 @@ class Record:
     numbered: int = 0
     remind_at: float | None = None
     gap: Gap | None = None
+    host: str = ""
+    attached: tuple[str, ...] = ()  # containers that somebody has followed
 
 
 UNFORESEEN_LOOK = 30.0  # after what nobody thought of
@@ -6281,7 +6298,9 @@ class Watchdog:
         self.calendar.begin(now, now_time)
         self.calendar.meet(record.ahead)
         position = min(record.position, self.calendar.engine_time(now))
-        self.link.remember(record.engine, position, record.marks)
+        self.link.remember(record.engine, record.host, position, record.marks)
+        for container_id in record.attached:
+            self.lives.runs.attach(container_id)
         self.lives.runs.was_away(self.link.stream.position, self.calendar.engine_time(now))
         for service, due in services:
             self._restore_service(service, due, now)
@@ -6321,6 +6340,8 @@ class Watchdog:
             self.outages.numbered,
             self.timers.at(Rule.REMIND, ""),
             self.link.unsettled_end(leaving),
+            self.link.facts.host,
+            self.lives.runs.attached,
         )
 
     # From observation to part
@@ -7213,7 +7234,8 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
         title, first = notice.name, clean(notice.plan).strip()
     commands: tuple[str, ...] = ()
     if notice.container and (notice.red or notice.cause is Cause.UNSEEN):
-        commands = recovery_commands(notice.container, notice.recreate, notice.scale)
+        recreate = notice.recreate or notice.verdict is Verdict.ORPHANED
+        commands = recovery_commands(notice.container, recreate, notice.scale)
     footer = [host]
     if notice.incident:
         footer.append(f"incident {notice.incident}")
@@ -9380,7 +9402,8 @@ class Engine:
             return Recalled(job.since, job.until)
         events = tuple(filter(None, map(event_of, found)))
         marks = tuple(event.mark for event in events)
-        answer = Recalled(job.since, job.until, marks[-MARKS:])
+        attached = tuple(event.id for event in events if event.action == "attach")
+        answer = Recalled(job.since, job.until, marks[-MARKS:], attached=attached)
         known = not job.marks or any(mark in marks for mark in job.marks)
         if known or len(found) >= EVENTS_KEPT:
             return answer

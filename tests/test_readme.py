@@ -57,7 +57,7 @@ PROVEN_BY = {
     "the process ended with a code": "a_crash_is_told_in_red_restarted_and_told_in_green_when_it_holds",
     "it ended with 0, under restart policy": "a_service_that_ends_with_0_is_told_but_not_restarted_under_policy_no",
     "the same within ten minutes": "an_init_container_that_has_done_its_work_is_told_once_in_amber",
-    "it ended with 0 and removes itself": "a_good_end_of_a_container_that_removes_itself_is_nothing",
+    "it removes itself (`docker run --rm`)": "a_good_end_of_a_container_that_removes_itself_is_nothing",
     "it ended with 0, as a job": "a_job_that_ends_well_is_silent_and_one_that_fails_is_told_but_not_restarted",
     "a job ended with an error": "what_waits_for_a_job_is_named_where_that_fails",
     "a one-off that somebody ran": "a_one_off_at_a_terminal_that_ends_with_an_error_is_no_news",

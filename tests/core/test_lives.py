@@ -1013,6 +1013,19 @@ def test_a_death_that_ends_its_project_is_told_and_not_restarted_into_the_teardo
          (HOUR * 7, "tests exits 4", "DEAD tests exit 4", "start tests", "Recovered tests"), (HOUR * 8, ""))
 
 
+def test_who_is_followed_is_known_after_a_restart_of_sentinel_too() -> None:
+    """Found by a tester: it restarted what compose tore down, and `compose up` hung."""
+    world = World("tests", "api", "db")
+    play(world, (0, follows), (60, ""))
+    attached = world.watchdog.record().attached
+    assert set(attached) == set(world.containers)
+    other = sentinel.Watchdog(sentinel.Settings())
+    other.restore([], {}, sentinel.Record(attached=attached), START, EPOCH + START)
+    assert other.record().attached == attached
+    other.observe(sentinel.Recalled(0.0, 1.0, attached=("x",)), START)
+    assert "x" in other.record().attached
+
+
 def test_one_that_was_restarted_before_the_teardown_was_seen_is_not_restarted_into_it_again() -> None:
     """Nobody was heard to attach: Sentinel is younger than that. Seen: it looped alone, with edits and a CRASH LOOP."""
     world = play(World("tests", "api", "db"), (60, "tests exits 3", "DEAD tests exit 3", "start tests"),
@@ -1067,6 +1080,18 @@ def test_what_compose_never_started_since_its_dependency_failed_is_one_story_wit
     play(world, (0, compose_makes(*shop(**HEALTHY))), (0.5, "start db"), (20, "unhealthy db", "UNHEALTHY db", "restart db"),
          (24, "", "start web", "Recovered db"), (HOUR, ""))
     assert [chains(red) for red in reds(world)] == [["web ← db"]]
+    check_peace(world)
+
+
+def test_what_compose_never_started_and_somebody_removed_is_out_of_the_story() -> None:
+    """Found by a tester: it was told as never started when it was gone, and its story never ended."""
+    world = World("cache", max_restarts=0)
+    play(world, (0, compose_makes(*shop(**HEALTHY))), (0.5, "start db"), (20, "db exits 1", "DEAD db exit 1"))
+    world.advance(START + 40)
+    world.destroy("web-1")
+    world.advance(START + 100)
+    assert world.done[-1] == "Stopped web removed"
+    play(world, (100, "start db", "Recovered db"), (HOUR, ""))
     check_peace(world)
 
 

@@ -98,7 +98,7 @@ def test_a_copy_that_is_watched_is_no_replica_of_the_real_one(order: int) -> Non
         assert red.scale <= 1
 
 
-def test_a_copy_that_outlives_the_real_one_gives_its_place_back() -> None:
+def test_a_copy_that_outlives_the_real_one_does_not_take_its_place() -> None:
     world = World(REAL)
 
     def run_copy(_: World) -> None:
@@ -106,7 +106,10 @@ def test_a_copy_that_outlives_the_real_one_gives_its_place_back() -> None:
         world.event("create", COPY.id)
         world.run(COPY.id)
 
-    play(world, (0, "remove the-db"), (30, run_copy), (60, lambda _: world.run(world.create("the-db", like=REAL).id)),
+    def run_real(_: World) -> None:
+        world.run(world.create("the-db", like=REAL).id)
+
+    play(world, (0, "remove the-db"), (30, run_copy, "Stopped the-db"), (40, "debug exits 2"), (60, run_real),
          (120, "debug exits 1"), (180, "the-db exits 3", "DEAD the-db exit 3", "start the-db", "Recovered the-db"),
          (HOUR, ""))
 

@@ -380,3 +380,28 @@ def test_a_root_that_falls_while_another_story_is_open_is_a_new_message() -> Non
     world.advance(START + 25)
     assert world.phase("api") is Phase.PROVING
     play(world, (25, "db exits 1", "DEAD db", "Folded api", "start db"), (26, ""))
+
+
+# ─── What is taken down while it is down ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_project_that_is_taken_down_while_it_is_down_is_no_new_red() -> None:
+    """Found by a tester: the consequences of a root that was removed were told in red, just as they were removed, too; and
+    the number of that red was given to the next one."""
+    world = World("db", child("api", "db"), "other", max_restarts=0)
+    play(world, (0, "db exits 1, api exits 1", "DEAD db exit 1"), (60, "rm db, rm api", "Stopped db", "Stopped api"),
+         (300, "other exits 3", "DEAD other exit 3"), (HOUR, ""))
+    assert world.notices[-1].incident not in [notice.incident for notice in world.notices[:-1]]
+
+
+def test_what_is_judged_as_it_is_removed_takes_a_number_of_its_own() -> None:
+    """Found by a tester: the next incident had the same one, and history showed only one of them."""
+    world = World(service("tool", auto_remove=True), "web")
+
+    def gone_at_once(_: World) -> None:
+        world.exits("tool", 6)
+        world.destroy("tool-1")
+
+    play(world, (0, gone_at_once, "DEAD tool exit 6"), (60, "web exits 1", "DEAD web exit 1", "start web", "Recovered web"),
+         (HOUR, ""))
+    assert world.notices[0].incident != world.notices[1].incident

@@ -36,7 +36,7 @@ Every expectation that is relaxed, where, and why:
 |              | less than a minute before                                   |                                              |
 | green only   | Sentinel's clock was stepped around it                      | a restart knows its age by the calendar      |
 | after 5 s    |                                                             |                                              |
-| red has a    | a deploy of it took longer than the settle time             | README: VANISHED, until the deploy goes on   |
+| red has a    | a deploy of it took longer than the settle time, or failed  | README: VANISHED, until the deploy goes on   |
 | blow         |                                                             |                                              |
 | told at all  | its disk was full then, and Sentinel was killed before it   | README: memory until the disk takes it again |
 |              | wrote its ledger again (30 s after there was room)          |                                              |
@@ -648,7 +648,8 @@ def reds_have_a_cause(account: Account) -> Iterator[Violation]:
         blows = [blow.at for blow in account.blows[name]]
         blows += [deed.at for deed in account.gone]  # it took what ran, whether the stream could tell it or not
         # README: what was to be replaced and does not run is told after the settle time
-        blows += [deed.at for deed in account.deeds(name, ENDS) if deed.until - deed.at > account.story.settle]
+        blows += [deed.at for deed in account.deeds(name, ENDS)
+                  if deed.until - deed.at > account.story.settle or not deed.done]  # fmt: skip
         stories, last = 0, False
         for item in account.told(name):
             if item.colour == RED and not item.over and not last:
