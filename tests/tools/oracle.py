@@ -28,7 +28,8 @@ Every expectation that is relaxed, where, and why:
 |              | its proof (5 s, doubled by each death since an operator     | when the others are back or had 5 minutes;   |
 |              | started it) since its last start; the red one says          | flapping stays open for an hour              |
 |              | Flapping; another of the same message is in one of these    |                                              |
-|              | states; it is a job                                         | a job has no green                           |
+|              | states; it is a job; it ended with 0 meanwhile, which is    | a job has no green, and what has finished    |
+|              | no death                                                    | ends its story without one                   |
 | red before   | a red digest, which has no incidents, named it before       | several of its incidents may be one line     |
 | green        |                                                             |                                              |
 | stop told    | a red story of it was open, or a blow of the last 30 s was  | its end is told in the red one, or can't be  |
@@ -506,6 +507,10 @@ def recoveries_are_told(account: Account) -> Iterator[Violation]:
         if account.story.services[name].job:
             continue
         if not last or last.flapping or account.lost(last.at) or not green_due(account, name):
+            continue
+        first = min(item.at for item in account.told(name) if item.incident == last.incident)
+        service = account.story.services[name]
+        if any(end.at > first and account.harmless(service, end.code) for end in account.events(name, "die")):
             continue
         others = {other for item in account.story.told if item.message == last.message for other in item.names} - {name}
         began = max([0.0, *account.starts(name)])
