@@ -4070,7 +4070,7 @@ class Stories:
         if incident is None:
             return
         others = [other for other in self.outages.members(incident.outage) if other is not service]
-        missing = [other for other in others if not other.is_back]
+        missing = [other for other in others if not other.is_back and other.phase not in REMOVED]
         if incident.outage.root == service.key and missing:
             self.outages.bequeath(incident.outage, self.services.roots_first(missing), why)
         service.incident = None
@@ -7119,7 +7119,7 @@ def died_words(notice: Notice) -> str:
     return f"died {times} in {span(within)}" if within >= 1.0 else f"died {times}"
 
 
-SHOWN_STATUS = {"removing": "Removed"}
+SHOWN_STATUS = dict.fromkeys(("removing", *NOT_THERE), "Removed")
 
 
 def status_words(notice: Notice, moment: Moment) -> str:

@@ -391,6 +391,7 @@ def test_a_project_that_is_taken_down_while_it_is_down_is_no_new_red() -> None:
     world = World("db", child("api", "db"), "other", max_restarts=0)
     play(world, (0, "db exits 1, api exits 1", "DEAD db exit 1"), (60, "rm db, rm api", "Stopped db", "Stopped api"),
          (300, "other exits 3", "DEAD other exit 3"), (HOUR, ""))
+    assert next(red.plan for red in reds(world)) == "It was removed."
     assert world.notices[-1].incident not in [notice.incident for notice in world.notices[:-1]]
 
 

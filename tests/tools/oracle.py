@@ -13,8 +13,8 @@ Every expectation that is relaxed, where, and why:
 | rule         | is not asked for where                                      | because                                      |
 |--------------|-------------------------------------------------------------|----------------------------------------------|
 | death told   | it went with its engine, or within the minute after its     | README: what Docker's own policies did not   |
-|              | return, and Docker, not Sentinel, has started it again      | bring back; they have ten seconds of quiet,  |
-|              |                                                             | a minute at most, before anyone is dead      |
+|              | return (one that hung for five seconds was away, too), and  | bring back; they have ten seconds of quiet,  |
+|              | Docker, not Sentinel, has started it again                  | a minute at most, before anyone is dead      |
 | death told   | an operator's deed on the same service is at most 0.5 s     | nobody can tell the two apart: the end is    |
 |              | away; or ends it at most 2.5 s after a kill                 | the deed's, or a kill turns into a removal   |
 | death told   | nobody watched from the death until an operator's deed on   | what Sentinel finds is the operator's doing; |
@@ -295,6 +295,9 @@ class Account:
         self.story = story
         self.name_of = {event.id: event.name for event in story.events if event.name}
         self.gone = [deed for deed in story.deeds if deed.kind in GOES]
+        # one that hangs for long counts as away, and has its minute after that, too
+        hung = [deed for deed in story.deeds if deed.kind == "engine freeze" and deed.until - deed.at > NEAR]
+        self.returned = [*self.gone, *hung]
         self.away = [deed for deed in story.deeds if deed.kind in AWAY]
 
     def deeds(self, name: str, kinds: Iterable[str]) -> Iterator[Deed]:
@@ -371,7 +374,7 @@ class Account:
         an engine's return brings is not judged."""
         until = at
         for deed in sorted(self.away, key=lambda deed: deed.at):
-            over = deed.until + (grace if deed.kind in GOES else 3.0)
+            over = deed.until + (grace if deed in self.returned else 3.0)
             if deed.at - 1.0 <= until <= over:
                 until = max(until, over)
         return until
@@ -414,7 +417,7 @@ class Account:
         """Whether it died with an engine, or in the grace after its return, and Docker's own policy brought it back."""
         if self.story.services[blow.name].policy == "no":
             return False
-        gone = [deed for deed in self.gone if deed.at - 0.1 <= blow.at <= deed.until + GRACE]
+        gone = [deed for deed in self.returned if deed.at - 0.1 <= blow.at <= deed.until + GRACE]
         until = max((deed.until + GRACE for deed in gone), default=0.0) if blow.engine else blow.at + 5.0
         again = next((start for start in self.starts(blow.name) if blow.at < start < until), None)
         return bool(gone and again) and not any(
