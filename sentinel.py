@@ -4981,8 +4981,10 @@ class Settling:
         run = service.run
         death = run.end
         assert death
-        if service.container.status == REMOVED_UNSEEN:
-            self.be_forgotten(service, "", now)  # it removes itself at its end
+        if service.container.status == REMOVED_UNSEEN:  # it removes itself at its end
+            if death.heard and not run.kills:
+                self.lives.judge(service, service.container, now)
+            self.be_forgotten(service, "", now)
             return
         settled_at = death.at + service.policy.settle
         intent = intent_of(run, death, service.container, final=True)

@@ -496,6 +496,20 @@ def test_what_removes_itself_and_is_gone_at_the_engines_return_is_told(end: str,
     check_peace(world)
 
 
+def test_a_crash_of_what_removes_itself_just_after_the_engines_return_is_told() -> None:
+    """Nothing is judged then for a while, and what removes itself is gone by the end of that."""
+    world = World(service("tool", auto_remove=True), service("web", policy="always"))
+
+    def crash(_: World) -> None:
+        world.exits("tool", 6)
+        world.destroy("tool-1")
+
+    play(world, (0, "engine gone"), (3, "engine back"), (4, crash))
+    world.advance(START + HOUR)
+    assert [(notice.verdict, notice.exit_code) for notice in world.notices if notice.name == "tool"] == [(Verdict.DEAD, 6)]
+    check_peace(world)
+
+
 def test_a_stop_of_what_removes_itself_is_still_no_news() -> None:
     def stop(world: World) -> None:
         world.stop("tool", lambda: world.destroy("tool-1"))
