@@ -4363,6 +4363,8 @@ class Healing:
             return False
         if service.run.asked_at is not None or incident.notice.cause is Cause.ENGINE:
             return False  # it did not begin with this one
+        if not self.link.runs.is_attached(service.container):
+            return False  # no `compose up` is there that could end with it
         siblings = self.services.siblings(service)
         runs = [sibling.run for sibling in siblings]
         if not any(is_teardown(runs, fell_at, now) for fell_at in (incident.began_at, death.at)):
