@@ -27,6 +27,6 @@ def test_the_benchmark_measures_all_its_parts_and_takes_everything_away(heavy: N
         assert (folder / "bench.json").exists(), done.stderr
         numbers = json.loads((folder / "bench.json").read_text())
         assert not list(folder.glob("sentinel-bench-*"))
-    assert {"a", "b", "c", "d", "e", "f", "g", "noise"} <= set(numbers)
+    assert {"a", "b", "c", "d", "e", "f", "g", "h", "noise"} <= set(numbers)
     table = done.stdout.splitlines()
-    assert sum(line.startswith(tuple("abcdefg")) for line in table) == sum(len(numbers[part]) for part in "abcdefg")
+    assert sum(line.startswith(tuple("abcdefgh")) for line in table) == sum(len(numbers[part]) for part in "abcdefgh")

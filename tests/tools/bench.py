@@ -408,7 +408,7 @@ def tell_latency(report: Report, size: int, times: dict[str, list[float]]) -> No
                f"bare start {ms['start'][0]:.1f} / {ms['start'][1]:.1f}: ×{again:.2f}", "≤ ×1.2", again <= 1.2, ratio=again)
 
 
-# --------------------------------------------------------------------------- (f): Discord is far away
+# --------------------------------------------------------------------------- (h): Discord is far away
 
 
 ROUND_TRIPS = (0.02, 0.08, 0.2)
@@ -430,13 +430,14 @@ def far_away(scene: Scene) -> None:
                 settings = {"DISCORD_WEBHOOK_URL": server.hook_at(link.port), "SSL_CERT_FILE": str(certificates / "ca.pem")}
                 with scene.sentinel(**settings):
                     server.wait(lambda server=server: server.connections)
-                    for victim in random.sample(scene.fleet.watched, ROUND):
+                    left = min(ROUND, scene.options.deaths - len(raw), len(scene.fleet.watched))
+                    for victim in random.sample(scene.fleet.watched, left):
                         far_death(scene, server, victim, pids[victim], round_trip, (raw, alert))
                 opened += link.opened
         took, least = statistics.median(alert), statistics.median(raw) + round_trip / 2
         shown = (f"{took * 1000:.1f} ms; raw event and half a round trip {least * 1000:.1f}: ×{took / least:.2f}, "
                  f"+{(took - least) / round_trip:.2f} round trips; {opened} connections")
-        scene.report.add("f", f"death to alert, round trip {round_trip * 1000:.0f} ms, TLS, median", shown, "≤ ×1.15",
+        scene.report.add("h", f"death to alert, round trip {round_trip * 1000:.0f} ms, TLS, median", shown, "≤ ×1.15",
                          took / least <= 1.15, ratio=took / least, connections=opened)
 
 
