@@ -419,19 +419,20 @@ def far_away(scene: Scene) -> None:
     certificates = scene.folder / "tls"
     certificates.mkdir()
     make_certificates(certificates)
+    scene.fleet.settle()
     for round_trip in ROUND_TRIPS:
         raw: list[float] = []
         alert: list[float] = []
         opened = 0
         while len(raw) < scene.options.deaths:
-            scene.fleet.settle()
-            pids = scene.fleet.pids()
+            pids = scene.fleet.pids()  # those that were killed before are restarted at once
+            there = [name for name in scene.fleet.watched if name in pids]
             with FarServer(server_tls(certificates, clients=False)) as server, Link(server.port, round_trip / 2) as link:
                 settings = {"DISCORD_WEBHOOK_URL": server.hook_at(link.port), "SSL_CERT_FILE": str(certificates / "ca.pem")}
                 with scene.sentinel(**settings):
                     server.wait(lambda server=server: server.connections)
-                    left = min(ROUND, scene.options.deaths - len(raw), len(scene.fleet.watched))
-                    for victim in random.sample(scene.fleet.watched, left):
+                    left = min(ROUND, scene.options.deaths - len(raw), len(there))
+                    for victim in random.sample(there, left):
                         far_death(scene, server, victim, pids[victim], round_trip, (raw, alert))
                 opened += link.opened
         took, least = statistics.median(alert), statistics.median(raw) + round_trip / 2
