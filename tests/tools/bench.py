@@ -419,7 +419,6 @@ def far_away(scene: Scene) -> None:
     certificates = scene.folder / "tls"
     certificates.mkdir()
     make_certificates(certificates)
-    scene.fleet.settle()
     for round_trip in ROUND_TRIPS:
         raw: list[float] = []
         alert: list[float] = []
