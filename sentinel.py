@@ -4289,6 +4289,7 @@ POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between t
 STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
 # so soon after a death compose stops the rest of a project (`up --abort-on-container-exit`)
 TEARDOWN = 1.0
+UP_BEGINS = 30.0  # so soon after it has made all, `compose up` starts the first
 HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does, if nothing tells
 
 
@@ -4351,7 +4352,8 @@ class Healing:
         """How long to wait before the next restart. Of what `compose up` follows in the foreground
         it is awaited whether that stops the project now."""
         attempts, death = service.budget.attempts, service.run.end
-        if not attempts and death and self.link.runs.is_attached(service.container):
+        followed = service.container.project and self.link.runs.is_attached(service.container)
+        if not attempts and death and followed:
             return max(0.0, death.at + TEARDOWN - now)
         return delay_before(attempts)
 
@@ -4431,9 +4433,9 @@ class Healing:
         container = child.container
         parents = self.services.parents(child)
         jobs = self.services.jobs_before(child)
-        began = [parent.container.started_time for parent, _ in parents]
-        began += [job.container.started_time for job in jobs]
-        if not any(moment >= container.created_time for moment in began):
+        before = [*[parent for parent, _ in self.services.above(child)], *jobs]
+        since = [one.container.started_time - container.created_time for one in before]
+        if not any(0.0 <= seconds <= UP_BEGINS for seconds in since):
             return False
         ready = all(self.steady(parent, dependency, now) for parent, dependency in parents)
         return ready and all(map(self.services.finished, jobs))
@@ -5788,12 +5790,22 @@ class Looks:
         healing = self.lives.healing
         waited = service.wait_for_start(healing.startable(service, now), now)
         failed = healing.failed_above(service)
-        if failed:
-            self.lives.never_started(service, failed[0], now)
+        began = [parent for parent in failed if self._began_after(parent, container)]
+        if began:
+            self.lives.never_started(service, began[0], now)
         elif waited >= service.policy.settle:
             self.lives.never_started(service, None, now)
         else:
             self.timers.sooner(Rule.LOOK, container.id, now + FIRST_START_LOOK)
+
+    def _began_after(self, failed: Watched, made: Container) -> bool:
+        """Whether what failed was started after a container was made, as by one `compose up`: what
+        somebody has only made beside it is not to be started."""
+        incident = failed.incident
+        if incident is None:
+            return False
+        began_at = incident.began_at - (incident.notice.uptime or 0.0)
+        return self.runs.calendar.engine_time(began_at) >= made.created_time
 
     # What is due
 

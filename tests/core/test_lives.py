@@ -1044,6 +1044,13 @@ def test_stops_that_come_apart_from_each_other_are_no_end_of_a_project() -> None
          (70, "stop db", "start web", "Recovered web"), (100, "", "Stopped db", "Stopped api"), (HOUR, ""))
 
 
+def test_what_docker_runs_in_the_foreground_is_restarted_at_once() -> None:
+    """It has no project that could end with it."""
+    bare = replace(service("web"), labels={})
+    play(World(bare, watch="all"), (0, follows), (60, "web exits 3", "DEAD web exit 3", "start web"),
+         (60.5, "", "Recovered web"), (HOUR, ""))
+
+
 def test_what_is_followed_in_the_foreground_is_restarted_after_a_second() -> None:
     play(World("web", "api"), (0, follows), (60, "web exits 3", "DEAD web exit 3"), (60.99, "", "start web"),
          (65, "", "Recovered web"), (HOUR, ""))
@@ -1111,6 +1118,12 @@ def test_what_somebody_only_made_is_left_alone(begins: tuple[tuple[float, str], 
     """`docker compose create`; a project of which nothing runs."""
     world = World("cache")
     play(world, (0, compose_makes(*shop())), *begins, *((31, "", "Stopped db") for _ in begins[:1]), (HOUR, ""))
+
+
+def test_what_somebody_only_made_beside_a_service_is_not_started_with_it_when_that_fails() -> None:
+    """`docker compose create web` while db has run for an hour."""
+    play(World("db", "cache"), (0, compose_makes(child("web", "db"))),
+         (60, "db exits 1", "DEAD db exit 1", "start db", "Recovered db"), (HOUR, ""))
 
 
 def test_what_waits_for_a_job_is_named_where_that_fails() -> None:
