@@ -5012,24 +5012,34 @@ class Settling:
             self.timers.set(Rule.PHASE, service.key, together_at)
             return
         failed = self.lives.healing.failed_above(service)
-        there = self.services.of(service.container.id) is service
-        if failed and there and service.container.unstarted:
+        if failed and self._made_and_there(service):
             service.deploy = None
             self.lives.never_started(service, failed[0], now)
-            return
-        if self._half_replaced(service) and self._siblings_live(service):
-            service.run.settle()
-            service.deploy = None
-            if service.phase in REMOVED:  # else its container may still be removed
-                self.services.show(service, replace(service.container, status=REMOVED_SEEN))
-            hopeless = "only compose can put it back"
-            fall = Fall(Verdict.VANISHED, Cause.FAILED_UPDATE, death, service.run, hopeless)
-            self.lives.fall(service, fall, now)
-            return
-        if cause is Cause.STOP and self.settings.stops == "alert":
+        elif self._half_replaced(service) and self._siblings_live(service):
+            self._vanish(service, death, now)
+        elif cause is Cause.STOP and self.settings.stops == "alert":
             service.run.settle()
             self.lives.fall(service, Fall(Verdict.DEAD, Cause.OPERATOR, death, service.run), now)
-            return
+        else:
+            self._be_at_rest(service, cause, now)
+
+    def _made_and_there(self, service: Watched) -> bool:
+        """Whether its container was made, is not started, and is not removed either."""
+        there = self.services.of(service.container.id) is service
+        return there and service.container.unstarted
+
+    def _vanish(self, service: Watched, death: Death, now: float) -> None:
+        """A deploy has ended half-way."""
+        service.run.settle()
+        service.deploy = None
+        if service.phase in REMOVED:  # else its container may still be removed
+            self.services.show(service, replace(service.container, status=REMOVED_SEEN))
+        hopeless = "only compose can put it back"
+        fall = Fall(Verdict.VANISHED, Cause.FAILED_UPDATE, death, service.run, hopeless)
+        self.lives.fall(service, fall, now)
+
+    def _be_at_rest(self, service: Watched, cause: Cause, now: float) -> None:
+        """Somebody wanted its end."""
         if self.settings.stops != "ignore":
             exit_code = service.container.exit_code if cause is Cause.STOP else None
             facts = {"exit_code": exit_code, "lives_on": self.lives.others_live(service)}
