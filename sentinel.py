@@ -2232,13 +2232,18 @@ class Timers:
         return timer[0] not in self._held and timer not in self._parked
 
 
+LOOKS_IN_TURN = 2  # at once, of those for which nothing waits: less than there are workers
+
+
 class Orders:
     """What is to be done at the edges, and which looks are on their way: one at a time for each
-    container."""
+    container. Those that a listing wants go a few at a time, so that a death's look waits for no
+    queue of them."""
 
     def __init__(self) -> None:
         self._actions: list[Action] = []
         self._looks: dict[str, bool] = {}  # container → whether to look again after it
+        self._in_turn: dict[str, None] = {}  # containers that are to be looked at after others
 
     def add(self, action: Action) -> None:
         """Have something done."""
@@ -2251,11 +2256,19 @@ class Orders:
     def look(self, container_id: str) -> None:
         """Ask for a look, or for another one after that which is on its way: more has happened
         meanwhile."""
+        self._in_turn.pop(container_id, None)
         if container_id in self._looks:
             self._looks[container_id] = True
         else:
             self._looks[container_id] = False
             self._actions.append(Look(container_id))
+
+    def look_in_turn(self, container_id: str) -> None:
+        """Ask for a look for which nothing waits."""
+        if container_id in self._looks:
+            self._looks[container_id] = True
+        else:
+            self._in_turn[container_id] = None
 
     def looked(self, container_id: str) -> bool:
         """A look was answered: whether something has overtaken it."""
@@ -2263,15 +2276,17 @@ class Orders:
 
     def looking(self, container_id: str) -> bool:
         """Whether a look at a container is on its way."""
-        return container_id in self._looks
+        return container_id in self._looks or container_id in self._in_turn
 
     @property
     def busy(self) -> bool:
         """Whether any look is on its way."""
-        return bool(self._looks)
+        return bool(self._looks or self._in_turn)
 
     def take(self) -> list[Action]:
         """All that is to be done, once."""
+        while self._in_turn and len(self._looks) < LOOKS_IN_TURN:
+            self.look(next(iter(self._in_turn)))
         actions = self._actions
         self._actions = []
         return actions
@@ -5589,7 +5604,7 @@ class Looks:
         differing = [row.id for row in rows if self._differs(row)]
         lost = [each for each in self.services.containers() if each not in ids]
         for container_id in [*differing, *lost]:
-            self.orders.look(container_id)
+            self.orders.look_in_turn(container_id)
         for service in list(self.services.values()):
             if service.container.network_target and service.alive:
                 self.services.find_network(service)
@@ -8388,7 +8403,9 @@ CREATE = """CREATE TABLE record
 (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
 MIGRATIONS = ((CREATE,),)
 LEDGER_RETRY = 10.0
+CHECKPOINT_AFTER = 2.0  # seconds from a commit until the file itself has it
 SQLITE_HEADER = 100  # bytes
+SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite's, beside the file
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
 
 
@@ -8409,7 +8426,11 @@ class Ledger:
     """The durable memory: one SQLite file, written by the main thread alone, one transaction a
     decision. What can't be written (a full or read-only disk, a folder that is gone) stays in
     memory and is written once the disk takes it; a file that SQLite can't read is set aside, and
-    everything alive is written to a new one."""
+    everything alive is written to a new one.
+
+    A commit is one sync: it goes to SQLite's write-ahead log (https://sqlite.org/wal.html), and
+    from there into the file once there is time for that, so that a copy of the file alone lacks
+    some seconds at most."""
 
     def __init__(self, folder: str, mask: Callable[[str], str] = str) -> None:
         """`mask`: takes out of every record what must not be written."""
@@ -8420,6 +8441,8 @@ class Ledger:
         self.unsaved: dict[Name, Saved | None] = {}  # None: to be deleted
         self.trouble = ""
         self.retry_at = 0.0
+        self.checkpoint_at = 0.0  # 0: the file itself has all that was committed
+        self.stamp: tuple[int, ...] = ()  # of the file, as it was left
         self.version = -1
         self.odd: list[str] = []
 
@@ -8439,6 +8462,7 @@ class Ledger:
             self._give_up(error)
         try:
             warning = self._connect_anew() or warning
+            self.stamp = self._stamp_now()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
         return self.trouble or warning
@@ -8457,11 +8481,12 @@ class Ledger:
         return ""
 
     def _set_aside(self) -> str:
-        """Move an unreadable file away, and its journal, which would be played into the new one."""
+        """Move an unreadable file away, and its logs, which would be played into the new one."""
         aside = f"{self.path}.corrupt-{time.time_ns()}"
         os.replace(self.path, aside)
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(f"{self.path}-journal", f"{aside}-journal")
+        for side in SIDE_FILES:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.path + side, aside + side)
         self._make()
         return aside
 
@@ -8488,7 +8513,17 @@ class Ledger:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
+        """The file, open; to be read alone where the disk takes no log beside it."""
+        try:
+            return self._connection("mode=rw")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise
+            return self._connection("immutable=1")
+
+    def _connection(self, access: str) -> sqlite3.Connection:
+        place = f"file:{urllib.parse.quote(self.path)}?{access}"
+        database = sqlite3.connect(place, uri=True, isolation_level=None, timeout=1.0)
         try:
             self._migrate(database)
         except sqlite3.Error:
@@ -8498,6 +8533,9 @@ class Ledger:
 
     def _migrate(self, database: sqlite3.Connection) -> None:
         """Bring the file to this version's form; DatabaseError where it is none of ours."""
+        with contextlib.suppress(sqlite3.OperationalError):  # else as it is: slower
+            database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA wal_autocheckpoint = 0")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -256")  # KiB: what is in it is in memory anyway
         (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -8522,9 +8560,7 @@ class Ledger:
 
     def _give_up(self, error: Exception) -> None:
         self.trouble = f"{self.path} can't be used ({error}); remembering in memory until it can"
-        if self.database:
-            self.database.close()
-        self.database = None
+        self.close()
 
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
         """Have a record written with the next commit, if it is news."""
@@ -8567,17 +8603,64 @@ class Ledger:
         if not self.unsaved or now < self.retry_at:
             return ""
         before = self.trouble
-        if self.database and not os.path.exists(self.path):
-            self._give_up(FileNotFoundError("it is gone"))
-        words = self._write_or_renew(before)
+        touched = self._let_go_if_touched()
+        words = self._write_or_renew(before) or touched
         if self.database is None:
             self.retry_at = now + LEDGER_RETRY
             return "" if before else self.trouble
         self.retry_at = 0.0
+        self.checkpoint_at = self.checkpoint_at or now + CHECKPOINT_AFTER
         self.trouble = ""
         if words or before:
             return "; ".join(filter(None, (words, f"{self.path} is written again")))
         return ""
+
+    def _let_go_if_touched(self) -> str:
+        """Let go of a file that others have removed or overwritten, which is said: SQLite, which
+        reads from its log and from memory, would not see that. What comes in its place gets all
+        that is alive, but for mutes, which others write."""
+        if not self.database:
+            return ""
+        try:
+            if self._stamp_now() == self.stamp:
+                return ""
+        except OSError:
+            self._give_up(FileNotFoundError("it is gone"))
+            return ""
+        self.close()
+        ours = {name: saved for name, saved in self.alive.items() if name[0] != "mute"}
+        self.unsaved = {**ours, **self.unsaved}
+        return f"{self.path} was touched by another program"
+
+    def _stamp_now(self) -> tuple[int, ...]:
+        """What changes when somebody writes to the file, or takes its log away; without a log all
+        write to the file itself. OSError: it is gone."""
+        there = os.stat(self.path)
+        if not os.path.exists(f"{self.path}-wal"):
+            return (there.st_ino,)
+        return there.st_ino, there.st_size, there.st_mtime_ns
+
+    def checkpoint(self, now: float) -> None:
+        """Bring what was committed into the file itself, if it is time for that and nobody reads
+        it."""
+        if not self.database or not self.checkpoint_at or now < self.checkpoint_at:
+            return
+        try:
+            row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self.stamp = self._stamp_now()
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+            return
+        _, logged, done = row
+        self.checkpoint_at = 0.0 if logged == done else now + CHECKPOINT_AFTER
+
+    def close(self) -> None:
+        """Close the file, which is whole then; what is to be written next opens it anew."""
+        if self.database:
+            with contextlib.suppress(sqlite3.Error):
+                self.database.close()
+        self.database = None
+        self.checkpoint_at = 0.0
 
     def _write_or_renew(self, before: str) -> str:
         """Write; a file that turns out to be unusable is set aside, and a new one written, at
@@ -8608,6 +8691,7 @@ class Ledger:
             database.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", puts)
             database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", drops)
             database.execute("COMMIT")
+            self.stamp = self._stamp_now()
             self.unsaved.clear()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -8622,7 +8706,8 @@ class Ledger:
             self.database.execute("BEGIN IMMEDIATE")
             self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
             self.database.execute("COMMIT")
-        except sqlite3.Error as error:
+            self.stamp = self._stamp_now()
+        except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return
         for name in old:
@@ -8663,11 +8748,15 @@ class Ledger:
         none."""
         made = cls(folder)
         place = urllib.parse.quote(made.path)
-        try:
-            made.database = sqlite3.connect(f"file:{place}?mode=ro", uri=True, timeout=2.0)
-        except sqlite3.Error:
-            return None
-        return made
+        for access in ("mode=ro", "immutable=1"):  # the latter on a disk that takes no log
+            try:
+                database = sqlite3.connect(f"file:{place}?{access}", uri=True, timeout=2.0)
+                database.execute("PRAGMA schema_version")
+            except sqlite3.OperationalError:
+                continue
+            made.database = database
+            return made
+        return None
 
     def records(self, kind: str) -> dict[str, JSON]:
         """All records of a kind; one that can't be read is left out, and named in `odd`."""
@@ -10999,8 +11088,7 @@ class Daemon:
         decide_at = self.watchdog.next_due_at()
         if decide_at is not None:
             dues.append(decide_at)
-        if self.books.ledger.retry_at:
-            dues.append(self.books.ledger.retry_at)
+        dues += filter(None, (self.books.ledger.retry_at, self.books.ledger.checkpoint_at))
         if self.held(now) or self.settings.chain:
             dues.append(now + CHAIN_STEP)
         post_at = None if self.held(now) else self.post.next_due_at(now)
@@ -11062,36 +11150,49 @@ class Daemon:
         return actions
 
     def decided(self, actions: list[Action]) -> None:
-        """Make durable what was decided and what is to be told, then do it."""
+        """Make durable what was decided and what is to be told, then do it. Looking changes
+        nothing, so it waits for no disk."""
         now = time.monotonic()
+        self.perform(action for action in actions if isinstance(action, LOOKING))
+        fresh = False
         for action in actions:
             if isinstance(action, Tell):
-                self.figure_detection(action.notice)
+                if self.is_fresh(action.notice):
+                    fresh = True
+                    self.figure_detection(action.notice)
                 self.post.tell(action.notice, now)
             elif isinstance(action, Amend):
                 self.post.amend(action.notice, now)
-        jobs = [] if self.held(now) else self.post.jobs(self.watchdog.link.facts.host, now)
+        jobs: list[Deliver] = []
+        if fresh or not self.held(now):
+            jobs = self.post.jobs(self.watchdog.link.facts.host, now)
         self.books.save(self.watchdog, self.post, now)
-        self.perform([*actions, *jobs])
+        self.perform(action for action in actions if not isinstance(action, LOOKING))
+        self.perform(jobs)
         if self.post.take_failures():
             self.pulse.failed()
         self.desk.keep_promises()
+        self.books.ledger.checkpoint(now)
         if self.books.prune(now):
             self.figures.keep(self.watchdog.services.values())
 
-    def figure_detection(self, notice: Notice) -> None:
-        """How long it took to see a death; what was before Sentinel's time, or while it was away,
-        says nothing."""
+    def is_fresh(self, notice: Notice) -> bool:
+        """Whether it tells of an end that was seen as it happened: neither before Sentinel's time,
+        nor while it was away."""
         container = notice.container
         if container is None or notice.uptime is None or not container.finished_time:
-            return
-        if not self.watchdog.lives.runs.was_before(container.finished_time):
+            return False
+        return not self.watchdog.lives.runs.was_before(container.finished_time)
+
+    def figure_detection(self, notice: Notice) -> None:
+        """How long it took to see an end."""
+        if notice.container:
             engine_time = self.watchdog.calendar.engine_time(time.monotonic())
-            self.figures.detection.add(engine_time - container.finished_time)
+            self.figures.detection.add(engine_time - notice.container.finished_time)
 
     def held(self, now: float) -> bool:
         """Whether alerts still wait for company: what happened while Sentinel was away is told in
-        one message."""
+        one message. What happens meanwhile does not wait, and takes along what does."""
         return self.watchdog.catching_up and now < self.watchdog.began_at + CATCH_UP
 
     def perform(self, actions: Iterable[Action]) -> None:
@@ -11166,6 +11267,7 @@ class Daemon:
         while self.post.underway and time.monotonic() < until:
             self.hear(until, (Delivered,), once=True)
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
+        self.books.ledger.close()
         waiting = self.post.waiting
         if waiting:
             words = f"{counted(waiting, 'alert')} not delivered yet; kept for the next start"
@@ -11231,6 +11333,7 @@ class Greeting(Enum):
 
 
 WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
+LOOKING = (Look, List, Recall)
 
 
 # ─── Command line ─────────────────────────────────────────────────────────────────────────────────

@@ -860,6 +860,86 @@ def test_a_write_that_fails_is_made_up_for(tmp_path: Path, monkeypatch: pytest.M
     assert dict(other.execute("SELECT key, value FROM record")) == {"b": "2", "c": "3"}
 
 
+def kept_in(path: Path, access: str = "mode=ro") -> dict[str, str]:
+    """The records of a ledger's file, as another program reads them."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?{access}", uri=True)) as other:
+        return dict(other.execute("SELECT key, value FROM record"))
+
+
+def test_a_copy_of_the_file_alone_has_all_but_the_last_seconds(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path / "state"))
+    ledger.open()
+    for number in range(300):
+        ledger.put("meta", f"a{number}", "b" * 300, 0.0)
+    ledger.commit(10.0)
+    ledger.checkpoint(10.0 + sentinel.CHECKPOINT_AFTER / 2)
+    shutil.copy(tmp_path / "state/sentinel.db", tmp_path / "early.db")
+    ledger.put("meta", "b", 1, 0.0)
+    ledger.commit(10.0 + sentinel.CHECKPOINT_AFTER / 2)
+    ledger.checkpoint(10.0 + sentinel.CHECKPOINT_AFTER)
+    shutil.copy(tmp_path / "state/sentinel.db", tmp_path / "copy.db")
+    assert len(kept_in(tmp_path / "copy.db", "immutable=1")) == 301
+    assert ledger.checkpoint_at == 0.0, "and there is nothing more to do"
+    with pytest.raises(sqlite3.OperationalError):
+        kept_in(tmp_path / "early.db", "immutable=1")
+
+
+def test_whoever_reads_the_ledger_holds_up_no_commit_and_the_file_is_whole_afterwards(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.open()
+    ledger.put("meta", "a", 1, 0.0)
+    ledger.commit(10.0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "sentinel.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM record").fetchone() == (1,)
+        ledger.put("meta", "b", 2, 0.0)
+        assert ledger.commit(11.0) == ""
+        ledger.checkpoint(20.0)
+        assert ledger.checkpoint_at == 20.0 + sentinel.CHECKPOINT_AFTER, "it is tried again"
+        assert reader.execute("SELECT count(*) FROM record").fetchone() == (1,)
+    ledger.checkpoint(30.0)
+    assert ledger.checkpoint_at == 0.0
+    assert kept_in(tmp_path / "sentinel.db", "immutable=1") == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("side", ["-wal", "-shm"])
+def test_a_log_that_is_taken_away_costs_nothing(tmp_path: Path, side: str) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.open()
+    ledger.put("meta", "a", 1, 0.0)
+    ledger.commit(0.0)
+    (tmp_path / f"sentinel.db{side}").unlink()
+    ledger.put("meta", "b", 2, 0.0)
+    ledger.commit(1.0)
+    ledger.put("meta", "c", 3, 0.0)
+    ledger.commit(2.0)
+    ledger.checkpoint(10.0)
+    assert kept_in(tmp_path / "sentinel.db", "immutable=1") == {"a": "1", "b": "2", "c": "3"}
+    if side == "-wal":
+        assert kept_in(tmp_path / "sentinel.db") == {"a": "1", "b": "2", "c": "3"}, "by what others can see"
+
+
+def test_a_commit_is_one_sync(tmp_path: Path) -> None:
+    """Each costs as long as the disk takes, while an alert waits."""
+    script = """
+import os, sys, sentinel
+ledger = sentinel.Ledger(sys.argv[1])
+ledger.open()
+for number in range(12):
+    ledger.put("meta", str(number), number, 0.0)
+    ledger.commit(1.0)
+    os.write(1, b"committed")
+"""
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("there is no strace here")
+    trace = tmp_path / "trace"
+    subprocess.run([strace, "-f", "-e", "trace=fsync,fdatasync,write", "-o", trace, sys.executable, "-c", script, tmp_path],
+                   check=True, capture_output=True, cwd=PROGRAM.parent)
+    each = re.split(r'write\(1, "committed".*', trace.read_text())[2:-1]  # the first makes the log
+    assert [len(re.findall(r"f(?:data)?sync\(", calls)) for calls in each] == [1] * 10
+
+
 @pytest.mark.parametrize("place", ["/proc/nowhere/state", "/dev/null/state"])
 def test_a_folder_that_can_not_be_is_a_warning_and_memory(
     engine: FakeEngine, clock: Clock, place: str
@@ -918,7 +998,7 @@ def test_the_ledger_is_for_its_owner_only(tmp_path: Path) -> None:
         finally:
             os.umask(mask)
         assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in folder.iterdir()} == {
-            "sentinel.db": "0o600", "sentinel.lock": "0o600"}
+            "sentinel.db": "0o600", "sentinel.db-shm": "0o600", "sentinel.db-wal": "0o600", "sentinel.lock": "0o600"}
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
 
 

@@ -54,7 +54,7 @@ from support.sentinel import LISTED, Sentinel, run  # noqa: E402
 
 ROUND = 10  # deaths in one life of Sentinel: so few that nothing waits for Discord's rate limit
 ROLES = ("alert", "post", "start")  # who looks at a death: Sentinel, the smallest watcher, a bare start
-HEALTH = ("--health-cmd", "true", "--health-interval", "30s")
+HEALTH = ("--health-cmd", "true", "--health-interval", "10s")
 PATIENCE = 30.0  # seconds for anything that should come at once
 TICK = os.sysconf("SC_CLK_TCK")
 

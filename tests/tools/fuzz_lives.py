@@ -348,6 +348,7 @@ class PaperLedger(sentinel.Ledger):
     def __init__(self, rows: list[Any], mask: Callable[[str], str]) -> None:
         super().__init__("/nonexistent", mask)
         self.path = "/dev/null"  # it is there
+        self.stamp = self._stamp_now()
         database = self.database = sqlite3.connect(":memory:", isolation_level=None)
         database.execute(sentinel.MIGRATIONS[0][0])
         for row in rows:
