@@ -11755,12 +11755,16 @@ MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def up_to_date(source: str, compiled: str) -> bool:
-    """Whether a compiled file is this source's, and this Python's: as its header says."""
+    """Whether a compiled file is this source's, and this Python's, as its header says; and of
+    somebody who may say what runs here."""
     there = os.stat(source)
     try:
         with open(compiled, "rb") as file:
+            owner = os.fstat(file.fileno()).st_uid
             header = file.read(16)
     except FileNotFoundError:
+        return False
+    if owner not in (0, os.geteuid(), there.st_uid):
         return False
     stamp = int(there.st_mtime).to_bytes(4, "little") + there.st_size.to_bytes(4, "little")
     return header == importlib.util.MAGIC_NUMBER + bytes(4) + stamp

@@ -59,7 +59,7 @@ def test_it_runs_as_nobody_special_and_signals_reach_python() -> None:
     (user,) = of("USER")
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", user), "numbers, so that others can see that it is not root"
     assert of("ENTRYPOINT") == ['["python3", "/sentinel.py"]'] and of("STOPSIGNAL") == ["SIGTERM"] and not of("CMD")
-    assert of("HEALTHCHECK")[0].endswith('CMD ["python3", "/sentinel.py", "health"]')
+    assert of("HEALTHCHECK")[0].endswith('CMD ["python3", "/sentinel.pyc", "health"]')
     owner = user.partition(":")[0]
     assert f"install -d -o {owner} " in of("RUN")[0] and of("VOLUME") == ["/var/lib/sentinel"]
     assert f'user: "{owner}:' in COMPOSE

@@ -98,7 +98,7 @@ def test_it_says_what_it_is(engine: Engine, image: str) -> None:
     assert labels["title"] == "Sentinel" and labels["licenses"] == "MIT" and labels["version"] == "0.0.0+test"
     assert {"description", "source", "revision", "created"} <= set(labels)
     assert config["Entrypoint"] == ["python3", "/sentinel.py"] and not config.get("Cmd")
-    assert config["Healthcheck"]["Test"] == ["CMD", "python3", "/sentinel.py", "health"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "python3", "/sentinel.pyc", "health"]
     assert list(config["Volumes"]) == ["/var/lib/sentinel"]
 
 

@@ -585,6 +585,22 @@ def test_the_daemon_is_run_from_its_compiled_form_and_called_what_was_started(en
     assert words[1] == str(compiled) and compiled.is_file() and re.search("sentinel.py", " ".join(words))
 
 
+def test_a_compiled_form_of_somebody_else_is_not_run(engine: FakeEngine, tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root can give a file away")
+    script = Path(shutil.copy(sentinel.__file__, tmp_path / "sentinel.py"))
+    there, other = script.stat(), tmp_path / "other.py"
+    other.write_text("raise SystemExit('of somebody else')")
+    py_compile.compile(str(other), str(tmp_path / "sentinel.pyc"))
+    header = (tmp_path / "sentinel.pyc").read_bytes()
+    stamp = int(there.st_mtime).to_bytes(4, "little") + there.st_size.to_bytes(4, "little")
+    (tmp_path / "sentinel.pyc").write_bytes(header[:8] + stamp + header[16:])
+    assert sentinel.up_to_date(str(script), str(tmp_path / "sentinel.pyc"))
+    os.chown(tmp_path / "sentinel.pyc", 12345, 12345)
+    with program(tmp_path, engine.host, str(script)):
+        until(lambda: "watches" in (tmp_path / "log").read_text())
+
+
 def test_an_old_compiled_form_is_not_run(engine: FakeEngine, tmp_path: Path) -> None:
     script = Path(shutil.copy(sentinel.__file__, tmp_path / "sentinel.py"))
     old = tmp_path / "old.py"
