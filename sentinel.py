@@ -10302,12 +10302,13 @@ class Lanes:
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.inbox = inbox
         self.overdue: set[str] = set()  # lanes in which a job was given up, and none was done since
-        self._queues: dict[str, queue.SimpleQueue[Job]] = {}
+        self._queues: dict[str, queue.SimpleQueue[Job | None]] = {}  # None: one worker leaves
         self._works: dict[str, Callable[[Any], Observation]] = {}
         self._workers: dict[str, int] = {}
         self._jobs: dict[int, Job] = {}
         self._began_at: dict[int, float] = {}  # jobs that a worker is at → since when
         self._numbers = itertools.count(1)
+        self._names = itertools.count(1)  # of workers
 
     def open(self, lane: str, workers: int, work: Callable[[Any], Observation]) -> None:
         """Begin a lane."""
@@ -10318,18 +10319,27 @@ class Lanes:
             self._hire(lane)
 
     def put(self, lane: str, what: Any, limit: float = math.inf) -> None:
-        """Have a job done. Where all workers are at long ones, another is hired."""
+        """Have a job done. Where all workers are at long ones, another is hired, as far as the lane
+        grows."""
         job = Job(next(self._numbers), lane, what, limit)
         self._jobs[job.number] = job
-        at_work = sum(each.lane == lane for each in self._jobs.values())
-        if at_work > self._workers[lane] and lane in GROWING_LANES:
+        if self._workers[lane] < min(self._at_work(lane), GROWING_LANES.get(lane, 0)):
             self._hire(lane)
         self._queues[lane].put(job)
 
     def finish(self, done: Done) -> bool:
-        """A job was done: whether anybody still waits for that."""
+        """A job was done: whether anybody still waits for that. Who was hired for a storm leaves
+        when it is over."""
         self.overdue.discard(done.lane)  # also where it comes too late
-        return self._jobs.pop(done.number, None) is not None
+        waited_for = self._jobs.pop(done.number, None) is not None
+        if done.lane in GROWING_LANES and not self._at_work(done.lane):
+            while self._workers[done.lane] > 1:
+                self._workers[done.lane] -= 1
+                self._queues[done.lane].put(None)
+        return waited_for
+
+    def _at_work(self, lane: str) -> int:
+        return sum(job.lane == lane for job in self._jobs.values())
 
     def give_up(self, now: float) -> list[Job]:
         """The jobs that are past their limits, once."""
@@ -10341,18 +10351,18 @@ class Lanes:
         for job in late:
             del self._jobs[job.number]
             self.overdue.add(job.lane)
+            self._workers[job.lane] -= 1  # who is at it leaves when it comes back
             self._hire(job.lane)
         return late
 
     def _hire(self, lane: str) -> None:
         self._workers[lane] += 1
-        name = f"{lane}-{self._workers[lane]}"
+        name = f"{lane}-{next(self._names)}"
         jobs, work = self._queues[lane], self._works[lane]
 
         def loop() -> None:
             try:
-                while True:
-                    job = jobs.get()
+                while job := jobs.get():
                     self._began_at[job.number] = time.monotonic()
                     seen = work(job.what)
                     del self._began_at[job.number]
@@ -10367,7 +10377,7 @@ class Lanes:
         threading.Thread(target=loop, name=name, daemon=True).start()
 
 
-GROWING_LANES = ("start", "restart")
+GROWING_LANES = {"start": 32, "restart": 32}  # up to so many workers
 
 
 # ─── Books ────────────────────────────────────────────────────────────────────────────────────────
@@ -10998,7 +11008,7 @@ CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 GREETING_PATIENCE = 120.0  # the longest that the greeting waits until all has been looked at
 CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
 LONGEST_WAIT = 60.0
-WORKERS = {"look": 3, "start": 4, "restart": 4}
+WORKERS = {"look": 3, "start": 1, "restart": 1}  # at first: the latter two grow
 
 
 class Daemon:
@@ -11676,11 +11686,11 @@ TELLING_ZONE = re.compile(r"UTC|GMT|(?:<[^>]+>|[A-Za-z]{3,})[+-]?[0-9].*")
 def zone_warnings(environment: Mapping[str, str]) -> list[str]:
     """A warning where TZ names no zone that is known here: local time is UTC then, and nobody says
     so."""
-    import zoneinfo
-
     name = environment.get("TZ", "").removeprefix(":")
     if not name or name.startswith("/") or TELLING_ZONE.fullmatch(name):
         return []
+    import zoneinfo
+
     try:
         zoneinfo.ZoneInfo(name)
     except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):

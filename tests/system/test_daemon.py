@@ -608,3 +608,53 @@ def test_an_old_compiled_form_is_not_run(engine: FakeEngine, tmp_path: Path) -> 
     py_compile.compile(str(old), str(tmp_path / "sentinel.pyc"))
     with program(tmp_path, engine.host, str(script)):
         until(lambda: "watches" in (tmp_path / "log").read_text())
+
+
+def lanes_with(
+    jobs: int, gate: threading.Event, limit: float = 60.0
+) -> tuple[sentinel.Lanes, queue.SimpleQueue[Any], list[int]]:
+    """A lane that grows, with so many jobs in it that wait for the gate; and how many were at work at once."""
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    lanes, at_work, now = sentinel.Lanes(inbox), [0], []
+    lock = threading.Lock()
+
+    def work(what: Any) -> Any:
+        with lock:
+            now.append(what)
+            at_work[0] = max(at_work[0], len(now))
+        gate.wait(10)
+        with lock:
+            now.remove(what)
+        return sentinel.Pinged("")
+
+    lanes.open("start", 1, work)
+    for number in range(jobs):
+        lanes.put("start", number, limit)
+    return lanes, inbox, at_work
+
+
+def test_a_lane_grows_for_a_storm_up_to_a_limit_and_shrinks_after_it() -> None:
+    gate, before = threading.Event(), threading.active_count()
+    lanes, inbox, at_work = lanes_with(100, gate)
+    until(lambda: at_work[0] == sentinel.GROWING_LANES["start"])
+    assert threading.active_count() == before + sentinel.GROWING_LANES["start"]
+    gate.set()
+    for _ in range(100):
+        assert lanes.finish(inbox.get(timeout=10))
+    until(lambda: threading.active_count() == before + 1)
+    lanes.put("start", 100)
+    assert lanes.finish(inbox.get(timeout=10)), "and somebody is still there"
+    assert at_work[0] == sentinel.GROWING_LANES["start"]
+
+
+def test_whoever_is_stuck_counts_no_longer_and_the_lane_goes_on() -> None:
+    gate = threading.Event()
+    lanes, inbox, at_work = lanes_with(1, gate, limit=5.0)
+    until(lambda: at_work[0] == 1)
+    assert not lanes.give_up(time.monotonic())
+    assert [job.what for job in lanes.give_up(time.monotonic() + 6.0)] == [0]
+    gate.set()
+    assert not lanes.finish(inbox.get(timeout=10)), "too late"
+    for number in range(3):  # each leaves the lane idle
+        lanes.put("start", number)
+        assert lanes.finish(inbox.get(timeout=10))
