@@ -90,7 +90,7 @@ import traceback
 import types
 import typing
 import urllib.parse
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10306,6 +10306,7 @@ class Lanes:
         self._works: dict[str, Callable[[Any], Observation]] = {}
         self._workers: dict[str, int] = {}
         self._jobs: dict[int, Job] = {}
+        self._at_work: Counter[str] = Counter()  # lane → its jobs
         self._began_at: dict[int, float] = {}  # jobs that a worker is at → since when
         self._numbers = itertools.count(1)
         self._names = itertools.count(1)  # of workers
@@ -10323,7 +10324,8 @@ class Lanes:
         grows."""
         job = Job(next(self._numbers), lane, what, limit)
         self._jobs[job.number] = job
-        if self._workers[lane] < min(self._at_work(lane), GROWING_LANES.get(lane, 0)):
+        self._at_work[lane] += 1
+        if self._workers[lane] < min(self._at_work[lane], GROWING_LANES.get(lane, 0)):
             self._hire(lane)
         self._queues[lane].put(job)
 
@@ -10332,14 +10334,12 @@ class Lanes:
         when it is over."""
         self.overdue.discard(done.lane)  # also where it comes too late
         waited_for = self._jobs.pop(done.number, None) is not None
-        if done.lane in GROWING_LANES and not self._at_work(done.lane):
+        self._at_work[done.lane] -= waited_for
+        if done.lane in GROWING_LANES and not self._at_work[done.lane]:
             while self._workers[done.lane] > 1:
                 self._workers[done.lane] -= 1
                 self._queues[done.lane].put(None)
         return waited_for
-
-    def _at_work(self, lane: str) -> int:
-        return sum(job.lane == lane for job in self._jobs.values())
 
     def give_up(self, now: float) -> list[Job]:
         """The jobs that are past their limits, once."""
@@ -10350,6 +10350,7 @@ class Lanes:
                 late.append(job)
         for job in late:
             del self._jobs[job.number]
+            self._at_work[job.lane] -= 1
             self.overdue.add(job.lane)
             self._workers[job.lane] -= 1  # who is at it leaves when it comes back
             self._hire(job.lane)
@@ -10393,7 +10394,8 @@ class Books:
     def __init__(self, settings: Settings, ledger: Ledger, journal: Journal) -> None:
         self.settings, self.ledger, self.journal = settings, ledger, journal
         self.offset = 0.0  # what turns monotonic moments into calendar time
-        self._outages: set[int] = set()  # that the ledger holds
+        # As the ledger holds them; None: it has them as they were by another clock.
+        self._outages: dict[int, Outage | None] = {}
         self._prune_at = 0.0
 
     def open(self) -> None:
@@ -10408,6 +10410,7 @@ class Books:
         offset = time.time() - now
         if abs(offset - self.offset) > OFFSET_ERROR:
             self.offset = offset
+            self._outages = dict.fromkeys(self._outages)
             watchdog.calendar.set(now, now + offset)
 
     def restore(self, watchdog: Watchdog, now: float) -> dict[int, Outage]:
@@ -10419,7 +10422,7 @@ class Books:
         reader = Reader(max(self.offset, self.ledger.newest() - now))
         for number, outage in self._revived("outage", reader, Outage).items():
             reader.outages[number] = outage
-        self._outages = set(reader.outages)
+        self._outages = dict.fromkeys(reader.outages)
         services: list[tuple[Watched, float | None]] = []
         for key, document in self.ledger.records("service").items():
             try:
@@ -10523,12 +10526,16 @@ class Books:
         self.ledger.put("delivery", f"{number}/{seen.channel}", state, time.time())
 
     def _save_outages(self, outages: Mapping[int, Outage], now_time: float) -> None:
+        """Write those that have changed: to encode all of them at each death would take ever longer
+        in a storm."""
         for number, outage in outages.items():
-            document = record_of(outage, self.offset)
-            self.ledger.put("outage", str(number), document, now_time)
-        for number in self._outages - set(outages):
+            if self._outages.get(number) != outage:
+                document = record_of(outage, self.offset)
+                self.ledger.put("outage", str(number), document, now_time)
+                self._outages[number] = replace(outage, members=[*outage.members])
+        for number in set(self._outages) - set(outages):
             self.ledger.drop("outage", str(number))
-        self._outages = set(outages)
+            del self._outages[number]
 
     def _save_post(self, post: Post, now_time: float) -> None:
         for name, outbox in post.outboxes.items():
@@ -10635,7 +10642,9 @@ class Post:
         self._newest += 1
         notice = self._keep(notice, self._newest)
         if notice.open:
+            before = self._reds.get(notice.incident)
             self._reds[notice.incident] = notice.id
+            self._let_go({before} if before else set())
         if notice.verdict is Verdict.GAVE_UP:
             self._say_given_up(notice)
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
@@ -10662,8 +10671,7 @@ class Post:
             return
         self._given_up.discard(notice.incident)
         del self._reds[notice.incident]
-        held = {key for kind, key in self.books.ledger.alive if kind == "notice"}
-        self._let_go({int(key) for key in held if key.isdecimal()})
+        self._let_go({number})
 
     def _keep(self, notice: Notice, number: int) -> Notice:
         """A notice with its number, without secrets, and durable."""

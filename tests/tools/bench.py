@@ -532,17 +532,17 @@ def storm(scene: Scene, size: int) -> None:
 def told_at(fake: FakeDiscord, names: list[str], colour: int, began: float, timeout: float) -> list[float]:
     """Seconds until each of these was told in this colour."""
     told: dict[str, float] = {}
+    wanted = set(names)
 
     def all_told() -> bool:
         for message in fake.messages:
             for embed in message.embeds:
                 if embed.get("color") == colour:
-                    text = json.dumps(embed)
-                    told.update({name: time.monotonic() - began for name in names
-                                 if name not in told and re.search(rf"\b{re.escape(name)}\b", text)})
+                    words = set(re.findall(r"[\w-]+", json.dumps(embed)))
+                    told.update({name: time.monotonic() - began for name in wanted & words - set(told)})
         return len(told) == len(names)
 
-    docker.wait(all_told, timeout, f"all {len(names)} to be told in {colour:#x}, not {len(told)}")
+    docker.wait(all_told, timeout, f"all {len(names)} to be told in {colour:#x}")
     return list(told.values())
 
 
@@ -685,10 +685,71 @@ def polling(scene: Scene, size: int, polls: int = 8) -> None:
                      "one request", requests == polls, requests=requests / polls, bytes=bytes_ / polls)
 
 
+# --------------------------------------------------------------------------- (i): how cost grows
+
+
+SIZES = (250, 500, 1000, 2000)
+REDS = 20  # messages that are enough to tell of 500 deaths
+
+
+def scale(scene: Scene) -> None:
+    """What a container costs, of which there are more and more, on a fake engine; a quarter of them dies at once."""
+    costs = [scaled(scene, size) for size in SIZES]
+    for what in costs[0]:
+        each = [cost[what] / size for cost, size in zip(costs, SIZES, strict=True)]
+        shown = ", ".join(f"{cost[what]:.3g} at {size}" for cost, size in zip(costs, SIZES, strict=True))
+        if what == "messages":
+            scene.report.add("i", "messages that tell of a quarter's deaths", shown, f"≤ {REDS}", costs[-1][what] <= REDS)
+        else:  # what all of it costs before the first container counts less and less
+            scene.report.add("i", what, shown, "no faster than the number", each[-1] <= 1.15 * max(each[:-1]), each=each)
+
+
+def scaled(scene: Scene, size: int) -> dict[str, float]:
+    """The figures of one size."""
+    path, port = str(scene.folder / f"scale-{size}.sock"), free_port()
+    with FakeEngine(path) as engine, FakeDiscord() as fake:
+        made = [engine.add(f"scale-{n}", f"p{n // 20}", f"scale-{n}", started_ago=1000) for n in range(size)]
+        began = time.monotonic()
+        assert run(scene.folder, f"unix://{path}", "check").returncode == 0
+        check = time.monotonic() - began
+        settings = {"DISCORD_WEBHOOK_URL": fake.add_webhook().url, "SENTINEL_GREET": "true",
+                    "SENTINEL_LISTEN": f"127.0.0.1:{port}"}
+        began = time.monotonic()
+        with scene.sentinel(f"unix://{path}", **settings) as program:
+            assert program.process
+            pid = program.process.pid
+            fake.wait_for(lambda fake: fake.messages, PATIENCE * 2)
+            greeting, memory = time.monotonic() - began, resident_mib(pid)
+            docker.wait(lambda: proven_quiet(pid), PATIENCE, "Sentinel to come to rest")
+            began = time.monotonic()
+            asked = http.client.HTTPConnection(f"127.0.0.1:{port}")
+            asked.request("GET", "/status")
+            asked.getresponse().read()
+            status, before = time.monotonic() - began, cpu_seconds(pid)
+            time.sleep(max(0.0, 11.0 - greeting))  # in its first ten seconds it waits for company
+            began, victims = time.monotonic(), made[::4]
+            for victim in victims:
+                engine.crash(victim, 3)
+            told_at(fake, [victim.name for victim in victims], 0xED4245, began, PATIENCE * 2)
+            reds = sum(any(embed.get("color") == 0xED4245 for embed in message.embeds) for message in fake.messages)
+            told_at(fake, [victim.name for victim in victims], 0x57F287, began, PATIENCE * 4)
+            spent = cpu_seconds(pid) - before
+        assert not fake.refused and not fake.lint
+    return {"check, s": check, "start to greeting, s": greeting, "/status, s": status, "memory, MiB": memory,
+            "a quarter dies and is back, CPU s": spent, "messages": reds}
+
+
+def free_port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
 # --------------------------------------------------------------------------- all of it
 
 
-PARTS = ("latency", "far", "idle", "storm", "flood", "start", "poll")
+PARTS = ("latency", "far", "idle", "storm", "flood", "scale", "start", "poll")
 
 
 def measure(scene: Scene) -> None:
@@ -697,6 +758,8 @@ def measure(scene: Scene) -> None:
     fleets = scene.options.fleets
     if wanted("flood"):
         flood(scene)
+    if wanted("scale"):
+        scale(scene)
     if wanted("idle"):
         idle(scene, 0, judged=False)
     for size in fleets:
