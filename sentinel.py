@@ -13,7 +13,8 @@ newer, standard library only: nothing that it watches can take it down.
   event stream ──┐                                                ┌─> workers: list, look, restart
   engine workers ┼─> inbox (a queue) ─> decide (pure) ─> actions ─┼─> ledger: one SQLite transaction
   couriers ──────┤     ^                                          ├─> couriers, one a channel
-  signals, HTTP ─┘     └── get(timeout = next deadline)           └─> log, supervisor, heartbeat
+  gateway, HTTP ─┤     │                                          ├─> answers to commands
+  signals ───────┘     └── get(timeout = next deadline)           └─> log, supervisor, heartbeat
 
 Only the main thread decides. A worker takes one job, does one blocking thing and puts one value in
 the inbox. Waiting is data (a due time), never a sleep. Listing is the truth; an event says at once
@@ -44,13 +45,14 @@ The machines, their states, and where each is kept:
   its event stream    Flow: closed, open, refused. `Stream.flow`, by Engine link.
   a message           waits, in flight, to be repeated, told, to be edited. `Outbox`, in Telling.
   a channel's line    closed, open, in use. `Line`, in HTTP.
+  Discord's gateway   Stage: apart, opening, joining, here, refused. `Session.stage`, by itself.
 
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
 Lives, Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's
-form, Terminal's form, States, Explaining, Figures, History, (the line of purity), Codec, Ledger,
-HTTP, Own container, Engine, Addresses, Discord, Supervision, Lanes, Books, Post, Pulse, Front desk,
-Daemon, Command line.
+form, Terminal's form, States, Explaining, Figures, History, Gateway session, Interactions, Commands,
+(the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses, Discord, WebSocket,
+Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
@@ -329,6 +331,13 @@ def mention(text: str) -> str:
     return " ".join(words)
 
 
+def operators(text: str) -> tuple[str, ...]:
+    """Ids of roles and users, as they are or as mentions, between blanks or commas."""
+    words = re.split(r"[\s,]+", text.strip()) if text.strip() else []
+    bare = [re.sub(r"<@[&!]?(\d+)>", r"\1", word, count=1) for word in words]
+    return tuple(snowflake(word) for word in bare)
+
+
 def option(
     variable: str, default: str, meaning: str, parse: Callable[[str], Any], *, shown: str = ""
 ) -> Any:
@@ -410,6 +419,19 @@ class Settings:
     )
     mention: str = option(
         "DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention
+    )
+    operators: tuple[str, ...] = option(
+        "DISCORD_OPERATORS",
+        "",
+        "Ids of roles and users who may act by commands and buttons.",
+        operators,
+        shown="whoever may Manage Server",
+    )
+    commands: bool = option(
+        "SENTINEL_COMMANDS",
+        "true",
+        "With a bot: slash commands, buttons, presence.",
+        boolean,
     )
     watch: str = option(
         "SENTINEL_WATCH",
@@ -543,6 +565,7 @@ def idle_settings(settings: Settings) -> list[str]:
         ("DISCORD_CHANNEL_ID", settings.channel_id, "DISCORD_BOT_TOKEN", settings.bot_token),
         ("DISCORD_GUILD_ID", settings.guild_id, "DISCORD_BOT_TOKEN", settings.bot_token),
         ("DISCORD_BRIDGE_TOKEN", settings.bridge_token, "DISCORD_BRIDGE_URL", settings.bridge_url),
+        ("DISCORD_OPERATORS", settings.operators, "DISCORD_BOT_TOKEN", settings.bot_token),
     )
     return [
         f"{name}: does nothing without {other}"
@@ -646,19 +669,24 @@ DOWN = WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED}
 
 # From each phase to which others it may go. The README's diagram is made from this table.
 MOVES: Mapping[Phase, frozenset[Phase]] = {
-    Phase.UP: WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.UP: WAITING | REMOVED | {Phase.SUSPECT, Phase.RESTARTING, Phase.GAVE_UP, Phase.STOPPED},
     Phase.SUSPECT: WAITING | REMOVED | STANDING | {Phase.GAVE_UP, Phase.STOPPED},
     Phase.RESTARTING: WAITING | REMOVED | {Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED},
-    Phase.PROVING: WAITING | REMOVED | {Phase.UP, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    Phase.PROVING: WAITING
+    | REMOVED
+    | {Phase.UP, Phase.SUSPECT, Phase.RESTARTING, Phase.GAVE_UP, Phase.STOPPED},
     Phase.BACKOFF: REMOVED
     | {Phase.HELD, Phase.DOCKER, Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT}
     | {Phase.GAVE_UP, Phase.STOPPED},
     Phase.HELD: REMOVED
-    | {Phase.BACKOFF, Phase.DOCKER, Phase.PROVING, Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED},
+    | {Phase.BACKOFF, Phase.DOCKER, Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT}
+    | {Phase.GAVE_UP, Phase.STOPPED},
     Phase.DOCKER: frozenset({Phase.BACKOFF, Phase.HELD, Phase.PROVING, Phase.SUSPECT})
     | {Phase.GAVE_UP, Phase.STOPPED, Phase.MISSING},
-    Phase.GAVE_UP: WAITING | REMOVED | {Phase.PROVING, Phase.SUSPECT, Phase.STOPPED},
-    Phase.STOPPED: WAITING | {Phase.PROVING, Phase.GAVE_UP, Phase.GONE},
+    Phase.GAVE_UP: WAITING
+    | REMOVED
+    | {Phase.RESTARTING, Phase.PROVING, Phase.SUSPECT, Phase.STOPPED},
+    Phase.STOPPED: WAITING | {Phase.RESTARTING, Phase.PROVING, Phase.GAVE_UP, Phase.GONE},
     Phase.MISSING: frozenset({Phase.BACKOFF, Phase.HELD, Phase.GONE, Phase.PROVING, Phase.GAVE_UP}),
     Phase.GONE: frozenset({Phase.BACKOFF, Phase.HELD, Phase.PROVING, Phase.GAVE_UP}),
 }
@@ -701,6 +729,7 @@ class Verdict(StrEnum):
     INFO = "info"
     CHILD_OOM = "OUT OF MEMORY"
     CHANNEL_LOST = "CHANNEL LOST"
+    ASKED = "Asked"  # by somebody in Discord; it is in the history alone
 
 
 RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
@@ -753,6 +782,7 @@ VERDICTS: Mapping[Verdict, Manner] = {
         part=Part.ENDS,
     ),
     Verdict.CHANNEL_LOST: Manner(AMBER, "The channel {name} takes no more alerts", part=Part.ENDS),
+    Verdict.ASKED: Manner(BLUE, "Somebody has asked for something about {name}", part=Part.NONE),
 }
 OTHERS = (Verdict.ERROR, Verdict.WARNING, Verdict.INFO)  # told in the words of others
 
@@ -1135,6 +1165,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartAsked:
+    """Somebody, called `by`, wants a service restarted."""
+
+    key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOn:
+    """Somebody, called `by`, sees to an outage."""
+
+    outage: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pinged:
     """The dead-man's switch was fetched; `why` says why it was not."""
 
@@ -1269,6 +1315,7 @@ class Notice:
     recreate: bool = False  # it can't run as it is
     scale: int = 1  # how many of it there are
     lives_on: bool = False  # others of its project do
+    buttons: tuple[str, ...] = ()  # that make sense on it
 
     @property
     def red(self) -> bool:
@@ -1309,6 +1356,7 @@ class Deliver:
     why_late: str = ""
     message: str = ""
     sent_at: float | None = None  # when a message that is edited now was sent
+    life: str = ""  # of the ledger, where the channel takes buttons
 
 
 Observation = (
@@ -1322,6 +1370,8 @@ Observation = (
     | Recalled
     | Delivered
     | Asked
+    | RestartAsked
+    | TakenOn
     | Pinged
     | StopAsked
     | Crashed
@@ -1363,14 +1413,15 @@ def text_at(document: JSON, *path: str) -> str:
     return encodable(value) if isinstance(value, str) else ""
 
 
+def is_whole(value: JSON) -> bool:
+    """Whether a value is a whole number of at most 64 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
 def whole_at(document: JSON, *path: str) -> int:
     """The whole number of at most 64 bits at a path, 0 where there is none."""
     value = at(document, *path)
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-        else 0
-    )
+    return value if is_whole(value) else 0
 
 
 def labels_at(document: JSON, *path: str) -> dict[str, str]:
@@ -1933,6 +1984,8 @@ class Outage:
     notice: Notice | None = None
     back_at: float | None = None
     joined: Outage | None = None  # the outage that it was merged into
+    taken_by: str = ""  # who has said that they see to it
+    asked: tuple[str, ...] = ()  # what people asked for, and who
 
     @property
     def current(self) -> Outage:
@@ -2985,6 +3038,7 @@ def begins(run: Run, start_time: float) -> bool:
 
 DAY_MINUTES = 1440
 DAY_SECONDS = 86400.0
+LONGEST_MUTE = 366 * DAY_SECONDS
 INSTANT = 0.001  # the least by which something is later
 
 
@@ -3036,6 +3090,10 @@ class Mutes:
     def all_until(self) -> float:
         """Until when everything is muted by command, 0 if it is not."""
         return self._commanded.get("all", 0.0)
+
+    def commanded(self, now: float) -> dict[str, float]:
+        """Who is muted by command now, and until when."""
+        return {name: until for name, until in self._commanded.items() if until > now}
 
     def until(self, service: Watched, now: float) -> float:
         """Until when a service is to be left alone, 0 if it is not."""
@@ -3717,6 +3775,9 @@ class Link:
 # ─── Outages ──────────────────────────────────────────────────────────────────────────────────────
 
 
+ASKED_KEPT = 3  # things that people asked for
+
+
 class Outages(Mapping[int, Outage]):
     """What goes on, by number: which services an outage has, and what is told of it now."""
 
@@ -3925,13 +3986,25 @@ class Outages(Mapping[int, Outage]):
                 notice = replace(notice, attempts=incident.attempts)
         took = [self._consequence(member) for member in self.members(outage) if member is not root]
         took.sort(key=lambda consequence: len(consequence.chain))
+        people = (("On it", outage.taken_by), ("Asked", "; ".join(outage.asked)))
         return replace(
             notice,
             incident=outage.number,
             consequences=tuple(took),
+            facts=(*notice.facts, *filter(all, people)),
             open=True,
             flaps=outage.flaps,
         )
+
+    def take_on(self, outage: Outage, by: str) -> None:
+        """Somebody says that they see to it: nobody needs to be reminded."""
+        outage.taken_by = by
+        self.changed(outage)
+
+    def note_asked(self, outage: Outage, words: str) -> None:
+        """Somebody has asked for something; the last few such are told."""
+        outage.asked = (*outage.asked, words)[-ASKED_KEPT:]
+        self.changed(outage)
 
     def _consequence(self, service: Watched) -> Consequence:
         incident = service.incident
@@ -4277,8 +4350,11 @@ class Stories:
             lines.append((self.link.facts.host, away_at))
         else:
             for service in self.services.values():
-                if service.incident and not service.is_back and not service.muted:
-                    lines.append((service.incident.notice.name, service.incident.began_at))
+                incident = service.incident
+                if incident is None or service.is_back or service.muted:
+                    continue
+                if not incident.outage.taken_by:
+                    lines.append((incident.notice.name, incident.began_at))
         if self.outages:
             self.timers.set(Rule.REMIND, "", now + self.settings.remind)
         if lines:
@@ -4306,6 +4382,21 @@ STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is 
 TEARDOWN = 1.0
 UP_BEGINS = 30.0  # so soon after it has made all, `compose up` starts the first
 HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does, if nothing tells
+
+
+UNASKABLE = {
+    "paused": "it is paused",
+    "restarting": "Docker's own restart policy is at it",
+    "removing": "its container is being removed",
+    **dict.fromkeys(NOT_THERE, "its container is gone"),
+}
+PHASES_IN_THE_WAY = {
+    Phase.SUSPECT: "it has just ended, and is being looked at",
+    Phase.RESTARTING: "it is being restarted already",
+    Phase.DOCKER: "Docker's own restart policy is at it",
+    Phase.MISSING: "its container is gone",
+    Phase.GONE: "its container is gone",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -4407,6 +4498,25 @@ class Healing:
         if service.container.auto_remove and not service.container.sick:
             return REMOVES_ITSELF
         return ""
+
+    def refusal(self, service: Watched, now: float) -> str:
+        """Why a service is not restarted although somebody asks for it, empty where it is."""
+        container = service.container
+        if self.link.is_away:
+            return "the engine does not answer"
+        if service.muted:
+            return "it is muted; unmute it first"
+        if self.services.is_job(service) and not container.running:
+            return "it is a job, and runs when it is due"
+        if self.services.network_of(service) is Network.GONE:
+            return "only compose can put it back: the network it shares is gone"
+        if not service.policy.heal:
+            return service.policy.why_not
+        if self.link.facts.forbidden:
+            return f"Sentinel may only watch here ({self.link.facts.forbidden})"
+        if container.running and now < self.link.runs.asked_until(container):
+            return "somebody is stopping it just now"
+        return UNASKABLE.get(container.status, PHASES_IN_THE_WAY.get(service.phase, ""))
 
     def may_restart(self, service: Watched) -> bool:
         """Whether a service that runs may be restarted together with another."""
@@ -4853,6 +4963,18 @@ class Lives:
                 container.stop_timeout,
             )
         )
+
+    def restart_asked(self, service: Watched, by: str, now: float) -> None:
+        """Somebody wants it restarted, and `Healing.refusal` has no reason against it: that spends
+        nothing, and begins its budget anew."""
+        service.budget = Budget(granted=True)
+        service.known_error = ""
+        service.make_hope()
+        incident = service.incident
+        if incident:
+            incident.back_at = None
+            self.outages.note_asked(incident.outage, f"restart asked for by {by}")
+        self.attempt(service, now)
 
     def _give_up(self, service: Watched, plan: Plan, now: float) -> None:
         """Stop trying. It is told where something was tried in this incident, or lately; else the
@@ -6407,6 +6529,10 @@ class Watchdog:
                 self.link.closed(seen, now)
             case Recalled():
                 self.link.recalled(seen, now)
+            case RestartAsked():
+                self.lives.restart_asked(self.services[seen.key], seen.by, now)
+            case TakenOn():
+                self.outages.take_on(self.outages[seen.outage], seen.by)
 
     def _listed(self, seen: Listed, now: float) -> None:
         first = not self.link.listed.done
@@ -7404,6 +7530,8 @@ LEAST_DIGEST = 60  # characters of a line of a digest
 DIGEST_REST, LATE_ROOM = 50, 220  # characters for how many more there are, and for why it is late
 COLOURS = (RED, AMBER, GREEN, GREY, BLUE)  # worst first
 FOREIGN = (  # lines whose text others wrote: no markdown in it
+    "On it",
+    "Asked",
     "Services",
     "Engine says",
     "Stopped",
@@ -7564,7 +7692,39 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
     if pings:
         message["content"] = clip(pings, CONTENT)
+    if job.life:
+        message["components"] = button_rows(notices, job.life)
     return message
+
+
+# What a red's buttons are called; what they do is in the middle of their ids.
+BUTTONS = {"restart": "Restart now", "logs": "Logs", "mute": "Mute 1 h", "take": "I'm on it"}
+BUTTON_STYLES = {"restart": 1, "logs": 2, "mute": 2, "take": 3}  # blue, grey, grey, green
+BUTTON_ID = re.compile(r"sentinel:(\w+):(\w+):(\d{1,15})", re.ASCII)
+LABEL_TEXT, BUTTON_ROWS = 80, 5
+
+
+def button_rows(notices: Sequence[Notice], life: str) -> list[JSON]:
+    """The buttons of a message, a row for each red that has some; with its name where there are
+    several. `life`: of the ledger, so that those of another one are known as such."""
+    asking = [notice for notice in notices if notice.buttons]
+    if len(asking) > BUTTON_ROWS:
+        return []
+    rows: list[JSON] = []
+    for notice in asking:
+        whose = f": {one_line(notice.name)}" if len(asking) > 1 else ""
+        buttons: list[JSON] = []
+        for act in notice.buttons:
+            buttons.append(
+                {
+                    "type": 2,
+                    "style": BUTTON_STYLES[act],
+                    "label": clip(BUTTONS[act] + whose, LABEL_TEXT),
+                    "custom_id": f"sentinel:{act}:{life}:{notice.incident}",
+                }
+            )
+        rows.append({"type": 1, "components": buttons})
+    return rows
 
 
 def pings_of(notices: Iterable[Notice]) -> str:
@@ -7840,14 +8000,20 @@ def clock_words(minute: int) -> str:
 
 
 def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> list[str]:
-    """Everything that decides what is done about a service."""
+    """Everything that decides what is done about a service, as lines."""
+    lines = [("watched", f"yes: {why}"), *explained_lines(service, watchdog, now)]
+    rows = [f"  {label + ':':{LABEL_WIDTH}}{text}" for label, text in lines]
+    return [service.container.name, *rows]
+
+
+def explained_lines(service: Watched, watchdog: Watchdog, now: float) -> list[tuple[str, str]]:
+    """Everything that decides what is done about a service: label and text."""
     policy, until = service.policy, watchdog.mutes.until(service, now)
     left = max(0, policy.max_restarts - service.budget.attempts)
     at_its_death = "Nothing, until the mute is over."
     if not until:
         at_its_death = if_it_died(service, watchdog, now)
-    lines = (
-        ("watched", f"yes: {why}"),
+    return [
         ("kind", job_words(service, watchdog)),
         ("depends on", needs_words(service, watchdog)),
         ("now", str(service.phase)),
@@ -7857,9 +8023,7 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
             f"{left} of {policy.max_restarts}" if policy.heal else f"none: {policy.why_not}",
         ),
         ("muted", muted_words(service, until - now, watchdog.calendar.time_of(now))),
-    )
-    rows = [f"  {label + ':':{LABEL_WIDTH}}{text}" for label, text in lines]
-    return [service.container.name, *rows]
+    ]
 
 
 def setting_words(value: Any, meta: Mapping[str, Any]) -> str:
@@ -7904,6 +8068,7 @@ METRICS = {
     ),
     "sentinel_deaths_total": ("counter", "Ends of a service that nobody asked for."),
     "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
+    "sentinel_asked_total": ("counter", "Restarts that people asked for in Discord."),
     "sentinel_outbox_notices": ("gauge", "Alerts that wait for a channel."),
     "sentinel_outbox_oldest_age_seconds": ("gauge", "How long the oldest of them has waited."),
     "sentinel_detection_seconds": (
@@ -7938,7 +8103,11 @@ class Figures:
     """What is counted for Prometheus."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, dict[tuple[str, str], int]] = {"deaths": {}, "restarts": {}}
+        self.counts: dict[str, dict[tuple[str, str], int]] = {
+            "deaths": {},
+            "restarts": {},
+            "asked": {},
+        }
         self.detection, self.delivery = Histogram(), Histogram()
         self.streams = 0
 
@@ -7954,7 +8123,7 @@ class Figures:
             self.counts[what] = kept
 
     def count(self, what: str, service: Watched | None, times: int = 1) -> None:
-        """So many more of a service's `deaths` or `restarts`."""
+        """So many more of a service's `deaths` or `restarts`, or of what people have `asked`."""
         if service:
             counts, name = self.counts[what], figure_name(service)
             counts[name] = counts.get(name, 0) + times
@@ -8106,6 +8275,10 @@ def incidents_of(
         incident["deaths"] = max(incident["deaths"], notice.deaths)
         incident["restarts"] = max(incident["restarts"], notice.attempts)
         fate = fates.get(str(number), {})
+        asked = dict(notice.facts).get("Asked", "")
+        for words in filter(None, asked.split("; ")):
+            if words not in incident["asked"]:
+                incident["asked"].append(words)
         told = {"verdict": notice.verdict, "at": notice.at, "delivery": fate}
         incident["notices"].append(told)
     return list(found.values())
@@ -8135,6 +8308,7 @@ def first_words_of(notice: Notice) -> dict[str, JSON]:
         "deaths": 0,
         "restarts": 0,
         "consequences": [],
+        "asked": [notice.plan] if notice.verdict is Verdict.ASKED else [],
         "notices": [],
     }
 
@@ -8175,7 +8349,1121 @@ def history_cause(incident: JSON) -> str:
     if not cause and VERDICTS[incident["verdict"]].part is not Part.NONE:
         cause = exit_words(incident["exit_code"])
     took = ", ".join(chain.partition(" ")[0] for chain in incident["consequences"])
-    return "; took ".join(filter(None, (cause, took)))
+    words = "; took ".join(filter(None, (cause, took)))
+    return "; ".join(filter(None, (words, *incident["asked"])))
+
+
+# ─── Gateway session ──────────────────────────────────────────────────────────────────────────────
+# A session with Discord's gateway (https://discord.com/developers/docs/events/gateway), without
+# its connection: payloads and times in, payloads and closes out.
+
+DISPATCH, BEAT, IDENTIFY, PRESENCE, RESUME = 0, 1, 2, 3, 6  # opcodes
+RECONNECT, INVALID, HELLO, ACK = 7, 9, 10, 11
+NORMAL, RESUMABLE = (
+    1000,
+    4000,
+)  # codes with which Sentinel closes; after the first no session is left
+# Codes after which Discord lets nobody come back as they are.
+REFUSALS: Mapping[int, str] = {
+    4004: "the token is wrong",
+    4010: "it wants no such shard",
+    4011: "the bot is in too many servers for one connection",
+    4012: "it no longer speaks version 10",
+    4013: "it knows no such intents",
+    4014: "it allows no such intents",
+}
+FORGETTING = (4003, 4005, 4007, 4009)  # codes after which a session can't be resumed
+HELLO_PATIENCE, READY_PATIENCE = 20.0, 60.0  # seconds
+HELD = 30.0  # a session that has lasted so long counts as a success
+LONGEST_REDIAL = 50.0
+LEAST_REST, MOST_REST = 1.0, 5.0  # before IDENTIFY, after a session that is not known any more
+MINUTE = 60.0
+IDENTIFY_EVERY, IDENTIFIES_A_DAY = 7.0, 800  # Discord allows one in 5 s, and 1,000 a day
+PRESENCE_EVERY = 4.0  # Discord allows 5 in 20 s
+BEATS_A_MINUTE = 60  # Discord allows 120 payloads a minute
+LEAST_INTERVAL, MOST_INTERVAL = 1.0, 600.0  # seconds between beats that make sense
+SAID_AFTER = 3  # connections that failed, one after the other
+
+
+class Stage(Enum):
+    """How far a session is."""
+
+    APART = auto()  # no connection; one is opened when it is due
+    OPENING = auto()  # HELLO is awaited
+    JOINING = auto()  # IDENTIFY or RESUME is sent, or waits for its moment
+    HERE = auto()
+    REFUSED = auto()  # there is no use in trying again
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Send this."""
+
+    document: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close the connection with this code."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An interaction has arrived, as Discord words it."""
+
+    document: JSON
+
+
+Effect = Payload | HangUp | Arrived
+
+
+class Session:
+    """One session, over as many connections as it takes. Whoever has the connection tells when it
+    is `opened`, what is `received`, and that it has `ended`; calls `tick` when that is due; and does
+    what these give, in that order."""
+
+    def __init__(self, token: Secret, chance: Callable[[], float]) -> None:
+        """`chance`: a number from 0 to 1, each time another."""
+        self.token, self.chance = token, chance
+        self.stage = Stage.APART
+        self.why = ""  # it is not HERE
+        self.failures = 0  # connections since one has lasted
+        self.resume_url = ""
+        self._id = ""
+        self._number: int | None = None  # of the last dispatch
+        self._due_at = 0.0  # APART: dial; OPENING, JOINING: give up
+        self._rest_until = 0.0  # as the gateway wishes
+        self._join_at: float | None = None  # IDENTIFY waits for its moment
+        self._identified_at: deque[float] = deque(maxlen=IDENTIFIES_A_DAY)
+        self._interval = MOST_INTERVAL
+        self._beat_at = math.inf
+        self._beats_at: deque[float] = deque(maxlen=BEATS_A_MINUTE)
+        self._unanswered = False  # the last beat
+        self._here_at = 0.0
+        self._presence: JSON = None
+        self._shown: JSON = None
+        self._shown_at = -math.inf
+        self._takes: Mapping[int, Callable[[JSON, float], list[Effect]]] = {
+            DISPATCH: self._dispatched,
+            BEAT: lambda _, now: self._beat(now),
+            RECONNECT: lambda _, now: self._leave("it asked to come back"),
+            INVALID: self._rejected,
+            HELLO: self._greeted,
+            ACK: self._answered,
+        }
+
+    # When something is due
+
+    def next_at(self) -> float:
+        """When `tick`, or a connection, is wanted."""
+        if self.stage is Stage.REFUSED:
+            return math.inf
+        dues = [self._beat_at, math.inf if self.stage is Stage.HERE else self._due_at]
+        if self._join_at is not None:
+            dues.append(self._join_at)
+        if self.stage is Stage.HERE and self._presence != self._shown:
+            dues.append(self._shown_at + PRESENCE_EVERY)
+        return min(dues)
+
+    def wants_connection(self, now: float) -> bool:
+        """Whether it is time to connect."""
+        return self.stage is Stage.APART and now >= self._due_at
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a session to go on with, at `resume_url`."""
+        return bool(self._id) and self._number is not None
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due, on an open connection."""
+        if self.stage in (Stage.OPENING, Stage.JOINING) and now >= self._due_at:
+            awaited = "HELLO" if self.stage is Stage.OPENING else "READY"
+            return self._leave(f"it sends no {awaited}")
+        if now >= self._beat_at:
+            if self._unanswered:
+                return self._leave("it does not answer heartbeats")
+            return self._beat(now)
+        if self._join_at is not None and now >= self._join_at:
+            return self._identify(now)
+        return self._show(now)
+
+    # What comes
+
+    def opened(self, now: float) -> None:
+        """A connection is open."""
+        self.stage = Stage.OPENING
+        self._due_at = now + HELLO_PATIENCE
+        self._unanswered = False
+
+    def received(self, payload: JSON, now: float) -> list[Effect]:
+        """A payload has come; one that makes no sense is nothing."""
+        number = at(payload, "s")
+        if is_whole(number):
+            self._number = number
+        take = self._takes.get(whole_at(payload, "op"))
+        known = take and is_whole(at(payload, "op"))
+        return take(payload, now) if take and known else []
+
+    def ended(self, code: int | None, why: str, now: float) -> None:
+        """The connection has ended, or could not be opened: by a code of the gateway's, or for
+        another reason."""
+        self._beat_at = math.inf
+        self._join_at = None
+        refusal = REFUSALS.get(code or 0)
+        if refusal:
+            self.refuse(refusal)
+            return
+        if code in FORGETTING:
+            self._forget()
+        if self.stage is Stage.HERE and now - self._here_at >= HELD:
+            self.failures = 0
+        self.stage = Stage.APART
+        self.why = why or f"it closed the connection ({code})"
+        pause = min(LONGEST_REDIAL, 1 << (self.failures - 1)) if self.failures else 0.0
+        self._due_at = max(self._rest_until, now + pause * (1 + self.chance()) / 2)
+        self._rest_until = 0.0
+        self.failures += 1
+
+    def forget_address(self) -> None:
+        """Where the session was to be resumed, nobody answers: the gateway itself may know it."""
+        self.resume_url = ""
+
+    def refuse(self, why: str) -> None:
+        """There is no use in trying again."""
+        self.stage = Stage.REFUSED
+        self.why = why
+
+    def show(self, presence: JSON) -> None:
+        """What the bot is to be seen doing."""
+        self._presence = presence
+
+    # What follows
+
+    def _greeted(self, payload: JSON, now: float) -> list[Effect]:
+        seconds = whole_at(payload, "d", "heartbeat_interval") / 1000
+        self._interval = min(max(seconds, LEAST_INTERVAL), MOST_INTERVAL)
+        self._beat_at = now + self._interval * self.chance()
+        self.stage = Stage.JOINING
+        self._due_at = now + READY_PATIENCE
+        if self.can_resume:
+            about: JSON = {"session_id": self._id, "seq": self._number}
+            return [Payload({"op": RESUME, "d": {"token": self.token.bare, **about}})]
+        self._join_at = self._identify_at(now)
+        return self._identify(now) if now >= self._join_at else []
+
+    def _identify_at(self, now: float) -> float:
+        """When IDENTIFY may be sent: Discord counts them, and takes the token away after too
+        many."""
+        times = self._identified_at
+        moment = max(now, times[-1] + IDENTIFY_EVERY) if times else now
+        if len(times) == IDENTIFIES_A_DAY:
+            moment = max(moment, times[0] + DAY_SECONDS)
+        self._due_at = moment + READY_PATIENCE
+        return moment
+
+    def _identify(self, now: float) -> list[Effect]:
+        self._join_at = None
+        self._identified_at.append(now)
+        self._number = None
+        self._shown, self._shown_at = self._presence, now
+        about: dict[str, JSON] = {
+            "token": self.token.bare,
+            "intents": 0,
+            "compress": False,
+            "properties": {"os": "linux", "browser": "sentinel", "device": "sentinel"},
+        }
+        if self._presence:
+            about["presence"] = self._presence
+        return [Payload({"op": IDENTIFY, "d": about})]
+
+    def _dispatched(self, payload: JSON, now: float) -> list[Effect]:
+        match text_at(payload, "t"):
+            case "READY":
+                self._id = text_at(payload, "d", "session_id")
+                self.resume_url = text_at(payload, "d", "resume_gateway_url")
+                self._arrive(now)
+            case "RESUMED":
+                self._arrive(now)
+            case "INTERACTION_CREATE":
+                return [Arrived(at(payload, "d"))]
+        return []
+
+    def _arrive(self, now: float) -> None:
+        self.stage = Stage.HERE
+        self.why = ""
+        self._here_at = now
+
+    def _rejected(self, payload: JSON, now: float) -> list[Effect]:
+        """The gateway does not know the session, or wants it resumed on another connection."""
+        if at(payload, "d") is not True:
+            self._forget()
+            self._rest_until = now + LEAST_REST + (MOST_REST - LEAST_REST) * self.chance()
+        return self._leave("it rejected the session")
+
+    def _answered(self, _: JSON, now: float) -> list[Effect]:
+        self._unanswered = False
+        return []
+
+    def _leave(self, why: str) -> list[Effect]:
+        self.why = why
+        return [HangUp(RESUMABLE)]
+
+    def _forget(self) -> None:
+        self._id, self.resume_url, self._number = "", "", None
+
+    def _beat(self, now: float) -> list[Effect]:
+        """A heartbeat, unless somebody wants more of them than are allowed."""
+        full = len(self._beats_at) == BEATS_A_MINUTE
+        if full and now - self._beats_at[0] < MINUTE:
+            self._beat_at = max(self._beat_at, now + 1.0)
+            return []
+        self._beats_at.append(now)
+        self._beat_at = now + self._interval
+        self._unanswered = True
+        return [Payload({"op": BEAT, "d": self._number})]
+
+    def _show(self, now: float) -> list[Effect]:
+        fresh = self._presence == self._shown or now < self._shown_at + PRESENCE_EVERY
+        if self.stage is not Stage.HERE or fresh:
+            return []
+        self._shown, self._shown_at = self._presence, now
+        return [Payload({"op": PRESENCE, "d": self._presence})]
+
+
+# ─── Interactions ─────────────────────────────────────────────────────────────────────────────────
+# What people ask in Discord, as values; what they are answered, in Discord's form.
+
+COMMAND, PRESS, COMPLETION = 2, 3, 4  # types of interactions
+ANSWER, DEFERRED, CHOICES = 4, 5, 8  # types of answers to them
+EPHEMERAL = 64  # the flag of what only who has asked can see
+TEXT_OPTION, WHOLE_OPTION = 3, 4
+MANAGE_SERVER, ADMINISTRATOR = 1 << 5, 1 << 3
+MOST_CHOICES, CHOICE_TEXT = 25, 100
+PERSON_TEXT = 32
+MOST_LINES, USUAL_LINES = 200, 50  # of a log
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks: the name that the others see, and what gives rights."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...] = ()
+    permissions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """Something asked in Discord: a command with its options, a press of a button (`pressed`), or a
+    name that is being typed (`typed`). `person` is None where Discord names no member."""
+
+    id: str
+    token: str
+    kind: int
+    application: str = ""
+    guild: str = ""
+    person: Person | None = None
+    command: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    typed: str = ""
+    pressed: str = ""
+
+
+def interaction_of(document: JSON) -> Interaction | None:
+    """An interaction as Discord words it; None where it can't be answered."""
+    identity, token = text_at(document, "id"), text_at(document, "token")
+    if not re.fullmatch(r"[0-9]{1,20}", identity) or not re.fullmatch(r"[\w.~-]{1,400}", token):
+        return None
+    options: dict[str, str] = {}
+    typed = ""
+    for option in items_at(document, "data", "options"):
+        name, value = text_at(option, "name"), at(option, "value")
+        if isinstance(value, str) or is_whole(value):
+            options[name] = encodable(str(value))
+            if at(option, "focused") is True:
+                typed = options[name]
+    return Interaction(
+        identity,
+        token,
+        whole_at(document, "type"),
+        text_at(document, "application_id"),
+        text_at(document, "guild_id"),
+        person_of(at(document, "member")),
+        text_at(document, "data", "name"),
+        options,
+        typed,
+        text_at(document, "data", "custom_id"),
+    )
+
+
+def person_of(member: JSON) -> Person | None:
+    """Who a member of a server is; None for none."""
+    identity = text_at(member, "user", "id")
+    if not identity:
+        return None
+    names = (text_at(member, "nick"), text_at(member, "user", "global_name"))
+    name = next(filter(None, map(one_line, names)), "") or text_at(member, "user", "username")
+    roles = tuple(role for role in items_at(member, "roles") if isinstance(role, str))
+    permissions = text_at(member, "permissions")
+    bits = int(permissions) if re.fullmatch(r"[0-9]{1,30}", permissions) else 0
+    return Person(identity, "@" + clip(one_line(name) or "somebody", PERSON_TEXT), roles, bits)
+
+
+def may_act(person: Person, operators: Collection[str]) -> bool:
+    """Whether somebody may act: as the settings say, else as Discord does of the server."""
+    if operators:
+        return person.id in operators or not set(operators).isdisjoint(person.roles)
+    return bool(person.permissions & (MANAGE_SERVER | ADMINISTRATOR))
+
+
+def whom_to_ask(operators: Collection[str]) -> str:
+    """Who may act, for those who may not."""
+    if operators:
+        return "Only those whom DISCORD_OPERATORS names may do that; ask one of them."
+    return "Only who has the permission Manage Server here may do that; ask one of them."
+
+
+def saying(text: str, private: bool, colour: int | None = None) -> dict[str, JSON]:
+    """What a message says, that pings nobody."""
+    data: dict[str, JSON] = {"allowed_mentions": {"parse": []}}
+    if colour is None:
+        data["content"] = clip(text, CONTENT)
+    else:
+        data["embeds"] = [{"description": clip(text, EMBED_TEXT), "color": colour}]
+    if private:
+        data["flags"] = EPHEMERAL
+    return data
+
+
+def choices(names: Iterable[str], typed: str) -> dict[str, JSON]:
+    """The names that go on with what is typed, those that begin with it first."""
+    wanted = typed.casefold().strip()
+    shown = [name for name in names if wanted in name.casefold() and len(name) <= CHOICE_TEXT]
+    shown.sort(key=lambda name: (not name.casefold().startswith(wanted), name))
+    return {"choices": [{"name": name, "value": name} for name in shown[:MOST_CHOICES]]}
+
+
+def command_of(name: str, meaning: str, guarded: bool, *options: dict[str, JSON]) -> JSON:
+    """A slash command, as it is registered."""
+    command: dict[str, JSON] = {"name": name, "type": 1, "description": meaning}
+    if options:
+        command["options"] = list(options)
+    if guarded:
+        command["default_member_permissions"] = str(MANAGE_SERVER)
+    return command
+
+
+def option_of(name: str, meaning: str, **more: JSON) -> dict[str, JSON]:
+    """An option of a slash command: a text, if nothing else is said."""
+    return {"type": TEXT_OPTION, "name": name, "description": meaning, **more}
+
+
+def commands_of(operators: Collection[str]) -> list[JSON]:
+    """The commands. Where Sentinel itself is told who may act, Discord hides nothing."""
+    guarded = not operators
+    service = {"required": True, "autocomplete": True}
+    lines = {"type": WHOLE_OPTION, "min_value": 1, "max_value": MOST_LINES}
+    days = {"type": WHOLE_OPTION, "min_value": 1, "max_value": 366}
+    anything = "A service, a project, or all"
+    return [
+        command_of(
+            "status",
+            "What is down, and what is done about it",
+            False,
+            option_of("name", "A service", autocomplete=True),
+        ),
+        command_of(
+            "why",
+            "Why a service died, and what would be done at its next death",
+            False,
+            option_of("name", "A service", **service),
+        ),
+        command_of(
+            "logs",
+            "The last lines of a service's log",
+            guarded,
+            option_of("name", "A service", **service),
+            option_of("lines", f"How many, up to {MOST_LINES}", **lines),
+        ),
+        command_of(
+            "history",
+            "Incidents, with their downtime",
+            False,
+            option_of("name", "A service or a project"),
+            option_of("days", "How far back", **days),
+        ),
+        command_of(
+            "restart",
+            "Restart a service, or start it where it is down",
+            guarded,
+            option_of("name", "A service", **service),
+        ),
+        command_of(
+            "mute",
+            "Neither alerts nor restarts, for a while",
+            guarded,
+            option_of("name", anything, **service),
+            option_of("duration", "For how long, as in 30m or 1h30m", required=True),
+        ),
+        command_of(
+            "unmute",
+            "Watch it again",
+            guarded,
+            option_of("name", anything, required=True),
+        ),
+    ]
+
+
+def same_commands(there: JSON, wanted: list[JSON]) -> bool:
+    """Whether what is registered is what is wanted: as far as Sentinel says something, and with
+    nothing beside that would be seen."""
+    if not isinstance(there, list) or len(there) != len(wanted):
+        return False
+    by_name = {text_at(command, "name"): command for command in there}
+    return all(same_command(by_name.get(command["name"]), command) for command in wanted)
+
+
+def same_command(there: JSON, wanted: JSON) -> bool:
+    """Whether a registered command, or an option of it, is the wanted one: what Discord adds, and
+    what it drops (nulls, empty lists, `false`), makes no difference."""
+    for name in ("description", "type", "default_member_permissions", *OPTION_PARTS):
+        if (at(there, name) or None) != (wanted.get(name) or None):
+            return False
+    options = wanted.get("options", [])
+    known = items_at(there, "options")
+    if len(known) != len(options):
+        return False
+    pairs = zip(known, options, strict=True)
+    return all(
+        text_at(one, "name") == other["name"] and same_command(one, other) for one, other in pairs
+    )
+
+
+OPTION_PARTS = ("required", "autocomplete", "min_value", "max_value", "choices")
+
+# ─── Commands ─────────────────────────────────────────────────────────────────────────────────────
+
+SILENCE = 1.5  # seconds in which another Sentinel may know the name
+PROJECTS_SHOWN, DOWN_SHOWN, INCIDENTS_SHOWN = 40, 20, 25
+PRESENCE_TEXT = 120
+MUTED_BY_BUTTON = 3600.0
+HISTORY_DAYS = 30
+
+
+class Way(Enum):
+    """How something is said to whoever asked."""
+
+    ANSWER = auto()  # the first answer
+    CHOICES = auto()  # what completes a name
+    DEFER = auto()  # the answer comes later
+    EDIT = auto()  # that answer
+    FOLLOW_UP = auto()  # beside another Sentinel's answer
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Say this to whoever asked; `file`: a name and a text that go with it. `again`: what is to be
+    said where another Sentinel has answered already."""
+
+    interaction: Interaction
+    way: Way
+    data: Mapping[str, JSON]
+    file: tuple[str, str] | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLogs:
+    """Read so many last lines of a container's log, for whoever asked."""
+
+    interaction: Interaction
+    name: str
+    container: Container
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory:
+    """Look up the incidents of this name (empty: of all) in so many last days, for whoever
+    asked."""
+
+    interaction: Interaction
+    name: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Leave a name alone for so many seconds (0: no longer)."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Keep this for the history; nobody is told."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What Discord says of the bot: the gateway's address, the application's id, and the server
+    that is served; `why` where it does not, and whether there is use in asking again."""
+
+    url: str = ""
+    application: str = ""
+    guild: str = ""
+    why: str = ""
+    hopeless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """Somebody was answered, or was not."""
+
+    job: Respond
+    ok: bool
+    code: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayChanged:
+    """The way to commands and buttons stands otherwise: `level` and `words` for the record."""
+
+    found: Found
+    works: bool
+    hopeless: bool
+    level: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interacted:
+    """Somebody asks something in Discord."""
+
+    interaction: Interaction
+
+
+@dataclass(frozen=True, slots=True)
+class LogsRead:
+    """The lines that somebody wants to see."""
+
+    job: ReadLogs
+    lines: tuple[str, ...]
+
+
+FromDiscord = Interacted | GatewayChanged | Responded | LogsRead
+ANSWERED, TOO_LATE = 40060, 10062  # Discord's codes: by somebody else; its three seconds are over
+
+
+Deed = Respond | ReadLogs | ReadHistory | Mute | Note
+Deeds = list[Deed | Action]
+
+
+class Clerk:
+    """Answers what people ask in Discord, and has done what they may have done."""
+
+    def __init__(self, settings: Settings, watchdog: Watchdog) -> None:
+        self.settings, self.watchdog = settings, watchdog
+        self._guild = ""  # the server that is served
+        self._life = ""  # of the ledger, by which its buttons are known
+        self._later: list[tuple[float, Respond]] = []  # what is said unless another one says better
+        self._commands: Mapping[str, Callable[[Interaction, Person, float], Deeds]] = {
+            "status": self._status,
+            "why": self._why,
+            "logs": self._logs,
+            "history": self._history,
+            "restart": self._restart,
+            "mute": self._mute,
+            "unmute": self._unmute,
+        }
+        self._buttons: Mapping[str, Callable[..., Deeds]] = {
+            "restart": self._press_restart,
+            "logs": self._press_logs,
+            "mute": self._press_mute,
+            "take": self._press_take,
+        }
+
+    def begin(self, life: str) -> None:
+        """By what the buttons of this ledger are known."""
+        self._life = life
+
+    def serve(self, guild: str) -> None:
+        """Which server is served."""
+        self._guild = guild
+
+    def asked(self, seen: Interaction, now: float) -> Deeds:
+        """Take what somebody asks, give what follows."""
+        person = seen.person
+        if person is None or not self._guild or seen.guild != self._guild:
+            return self._refuse_elsewhere(seen, now)
+        if seen.kind == COMPLETION:
+            data = choices(self._names(), seen.typed)
+            return [Respond(seen, Way.CHOICES, data)]
+        if seen.kind == PRESS:
+            return self._pressed(seen, person, now)
+        command = self._commands.get(seen.command)
+        if seen.kind != COMMAND or command is None:
+            return []
+        if seen.command in ACTING and not may_act(person, self.settings.operators):
+            return [self._private(seen, whom_to_ask(self.settings.operators))]
+        return command(seen, person, now)
+
+    def due_at(self) -> float:
+        """When something is to be said that has waited for others."""
+        return min((due_at for due_at, _ in self._later), default=math.inf)
+
+    def due(self, now: float) -> list[Respond]:
+        """What is to be said now, since nobody else has."""
+        ripe = [reply for due_at, reply in self._later if due_at <= now]
+        self._later = [(due_at, reply) for due_at, reply in self._later if due_at > now]
+        return ripe
+
+    def responded(self, seen: Responded) -> Deeds:
+        """Somebody was answered, or could not be. Where another Sentinel was quicker, only what
+        each has to say for itself is said beside that."""
+        job = seen.job
+        if seen.ok or seen.code == TOO_LATE:
+            return []
+        if seen.code == ANSWERED:
+            return [replace(job, way=Way.FOLLOW_UP, again=False)] if job.again else []
+        return [Log("warning", f"discord: an answer is not taken: {seen.why}")]
+
+    # Names
+
+    def _names(self) -> list[str]:
+        names = {service.container.title for service in self.watchdog.services.values()}
+        return sorted(names)
+
+    def _find(self, seen: Interaction, now: float) -> Watched | Deeds:
+        """The service that is meant; else what is answered."""
+        wanted = seen.options.get("name", "").strip()
+        services = list(self.watchdog.services.values())
+        titled = [each for each in services if wanted in (each.container.title, each.key)]
+        named = titled or [each for each in services if wanted in service_names(each)]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            names = listed(as_code(each.container.title) for each in named[:DOWN_SHOWN])
+            return [self._private(seen, f"{as_code(wanted)} means several services: {names}.")]
+        hint = nearest(wanted, self._names())
+        return self._unless_known(
+            seen,
+            f"Nothing that is watched is called {as_code(clip(wanted, CHOICE_TEXT))}{hint}.",
+            now,
+        )
+
+    def _unless_known(self, seen: Interaction, words: str, now: float) -> Deeds:
+        """Say that something is not known here, unless another Sentinel knows it."""
+        self._later.append((now + SILENCE, self._private(seen, words)))
+        return []
+
+    def _refuse_elsewhere(self, seen: Interaction, now: float) -> Deeds:
+        if seen.kind not in (COMMAND, PRESS):
+            return []
+        words = "Sentinel answers members of the server that it serves, and there alone."
+        return self._unless_known(seen, words, now)
+
+    def _private(self, seen: Interaction, text: str, colour: int | None = None) -> Respond:
+        return Respond(seen, Way.ANSWER, saying(text, private=True, colour=colour))
+
+    def _public(self, seen: Interaction, text: str) -> Respond:
+        return Respond(seen, Way.ANSWER, saying(text, private=False))
+
+    # Reading
+
+    def _status(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        if not seen.options.get("name", "").strip():
+            text, colour = summary(self.watchdog, now)
+            return [replace(self._private(seen, text, colour), again=True)]
+        found = self._find(seen, now)
+        if isinstance(found, list):
+            return found
+        text, colour = standing_of(found, self.watchdog, now)
+        return [self._private(seen, text, colour)]
+
+    def _why(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        found = self._find(seen, now)
+        if isinstance(found, list):
+            return found
+        lines = why_of(found, self.watchdog, now)
+        return [self._private(seen, "\n".join(lines), BLUE)]
+
+    def _logs(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        found = self._find(seen, now)
+        if isinstance(found, list):
+            return found
+        asked = number_in(seen.options.get("lines")) or USUAL_LINES
+        return self._read_logs(seen, found, min(max(asked, 1), MOST_LINES))
+
+    def _read_logs(self, seen: Interaction, service: Watched, lines: int) -> Deeds:
+        container = service.container
+        return [
+            Respond(seen, Way.DEFER, {"flags": EPHEMERAL}),
+            ReadLogs(seen, container.title, container, lines),
+        ]
+
+    def _history(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        name = seen.options.get("name", "").strip()
+        days = number_in(seen.options.get("days")) or HISTORY_DAYS
+        known: set[str] = set()
+        for service in self.watchdog.services.values():
+            known |= service.container.called | {service.container.title}
+        if name and name not in known:
+            found = self._find(seen, now)
+            return found if isinstance(found, list) else []
+        return [ReadHistory(seen, name, days)]
+
+    # Acting
+
+    def _restart(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        found = self._find(seen, now)
+        if isinstance(found, list):
+            return found
+        return self._restart_one(seen, person, found, now)
+
+    def _restart_one(
+        self, seen: Interaction, person: Person, service: Watched, now: float
+    ) -> Deeds:
+        name = as_code(service.container.title)
+        why = self.watchdog.lives.healing.refusal(service, now)
+        if why:
+            return [self._private(seen, f"{name} is not restarted: {why}.")]
+        doing = "restarting" if service.container.running else "starting"
+        words = f"{as_code(person.name)} asked: {doing} {name} now."
+        asked = self._noted(service, f"restart asked for by {person.name}", now)
+        actions = self.watchdog.observe(RestartAsked(service.key, person.name), now)
+        return [self._public(seen, words), Count("asked", service.key), asked, *actions]
+
+    def _noted(self, service: Watched, words: str, now: float) -> Note:
+        container = service.container
+        return Note(
+            Notice(Verdict.ASKED, container.title, now, project=container.project, plan=words)
+        )
+
+    def _mute(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        text = seen.options.get("duration", "")
+        try:
+            seconds = min(interval(text), LONGEST_MUTE)
+        except ValueError:
+            words = f"{as_code(clip(text, CHOICE_TEXT))} is no duration; write 30m, 1h30m, or 2h."
+            return [self._private(seen, words)]
+        name = self._mutable(seen, now)
+        if isinstance(name, list):
+            return name
+        until = int(self.watchdog.calendar.time_of(now) + seconds)
+        words = f"{as_code(person.name)} muted {as_code(name)} until <t:{until}:f>: neither alerts"
+        return self._hush(seen, person, name, seconds, f"{words} nor restarts.", now)
+
+    def _unmute(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        muted = self.watchdog.mutes.commanded(now)
+        name = seen.options.get("name", "").strip()
+        if name != "all" and name not in muted:
+            known = self._mutable(seen, now)
+            if isinstance(known, list):
+                return known
+            return [
+                self._private(
+                    seen,
+                    f"No mute names {as_code(name)}. {muted_now(muted, self.watchdog.calendar)}",
+                )
+            ]
+        words = f"{as_code(person.name)} unmuted {as_code(name)}: it is watched again."
+        return self._hush(seen, person, name, 0.0, words, now)
+
+    def _hush(
+        self, seen: Interaction, person: Person, name: str, seconds: float, words: str, now: float
+    ) -> Deeds:
+        muted = self.watchdog.mutes.commanded(now)
+        if seconds:
+            muted[name] = now + seconds
+        elif name == "all":
+            muted = {}
+        else:
+            muted.pop(name, None)
+        deed = f"mute for {span(seconds)}" if seconds else "unmute"
+        note = Note(Notice(Verdict.ASKED, name, now, plan=f"{deed} asked for by {person.name}"))
+        standing = muted_now(muted, self.watchdog.calendar)
+        return [self._public(seen, f"{words} {standing}".strip()), note, Mute(name, seconds)]
+
+    def _mutable(self, seen: Interaction, now: float) -> str | Deeds:
+        """The service, project, or all, that is to be muted; else what is answered."""
+        name = seen.options.get("name", "").strip()
+        known = {"all"}
+        for service in self.watchdog.services.values():
+            known |= service.container.called
+        if name in known:
+            return name
+        found = self._find(seen, now)
+        return found if isinstance(found, list) else found.key
+
+    # Buttons
+
+    def _pressed(self, seen: Interaction, person: Person, now: float) -> Deeds:
+        match = BUTTON_ID.fullmatch(seen.pressed)
+        if match is None:
+            return []
+        act, life, number = match.groups()
+        if not may_act(person, self.settings.operators):
+            return [self._private(seen, whom_to_ask(self.settings.operators))]
+        if life != self._life:
+            words = "That alert is another Sentinel's, or from before this one's ledger: over."
+            return self._unless_known(seen, words, now)
+        outage = self.watchdog.outages.get(int(number))
+        button = self._buttons.get(act)
+        if outage is None or button is None:
+            return [self._private(seen, "That is over: the alert is an old one.")]
+        return button(seen, person, outage, now)
+
+    def _press_take(self, seen: Interaction, person: Person, outage: Outage, now: float) -> Deeds:
+        if outage.taken_by:
+            return [self._private(seen, f"{as_code(outage.taken_by)} is on it already.")]
+        actions = self.watchdog.observe(TakenOn(outage.number, person.name), now)
+        words = f"{as_code(person.name)} is on it (incident {outage.number}); no more reminders."
+        return [self._public(seen, words), *actions]
+
+    def _press_restart(
+        self, seen: Interaction, person: Person, outage: Outage, now: float
+    ) -> Deeds:
+        root = self.watchdog.outages.root_of(outage)
+        if root is None:
+            return [self._private(seen, "There is nothing to restart.")]
+        return self._restart_one(seen, person, root, now)
+
+    def _press_logs(self, seen: Interaction, person: Person, outage: Outage, now: float) -> Deeds:
+        root = self.watchdog.outages.root_of(outage)
+        if root is None:
+            return [self._private(seen, "There is no log of that.")]
+        return self._read_logs(seen, root, USUAL_LINES)
+
+    def _press_mute(self, seen: Interaction, person: Person, outage: Outage, now: float) -> Deeds:
+        root = self.watchdog.outages.root_of(outage)
+        if root is None or root.muted:
+            return [
+                self._private(seen, "It is muted already." if root else "There is nothing to mute.")
+            ]
+        words = f"{as_code(person.name)} muted {as_code(root.container.title)} for an hour."
+        return self._hush(seen, person, root.key, MUTED_BY_BUTTON, words, now)
+
+
+ACTING = ("logs", "restart", "mute", "unmute")
+
+
+def service_names(service: Watched) -> set[str]:
+    """Every name that means this service, and no project."""
+    return service.container.called - {service.container.project}
+
+
+def muted_now(muted: Mapping[str, float], calendar: Calendar) -> str:
+    """Who is muted, and until when, as a sentence; empty for nobody."""
+    if not muted:
+        return "Nothing is muted."
+    parts = [
+        f"{as_code(name)} until <t:{int(calendar.time_of(at))}:t>" for name, at in muted.items()
+    ]
+    return f"Muted now: {listed(parts)}."
+
+
+def summary(watchdog: Watchdog, now: float) -> tuple[str, int]:
+    """How all stands: what is down, else a line a project; and the colour of that."""
+    host = watchdog.link.facts.host
+    if watchdog.link.is_away:
+        return (
+            f"The Docker Engine on {as_code(host)} does not answer: {escaped(watchdog.link.why)}",
+            RED,
+        )
+    services = list(watchdog.services.values())
+    down = [service for service in services if service.phase in FALLEN]
+    lines = [down_line(service, watchdog, now) for service in down[:DOWN_SHOWN]]
+    if len(down) > DOWN_SHOWN:
+        lines.append(f"… and {len(down) - DOWN_SHOWN} more")
+    if down:
+        lines.append(f"{counted(len(services) - len(down), 'other')} up on {as_code(host)}.")
+        return "\n".join(lines), RED
+    muted = [service for service in services if service.muted]
+    lines = [f"{counted(len(services), 'service')} on {as_code(host)}, none is down."]
+    projects: dict[str, list[Watched]] = {}
+    for service in services:
+        projects.setdefault(service.container.project, []).append(service)
+    for project, members in sorted(projects.items())[:PROJECTS_SHOWN]:
+        lines.append(project_line(project, members))
+    return "\n".join(lines), AMBER if muted else GREEN
+
+
+def logs_shown(seen: LogsRead) -> Respond:
+    """Log lines as an answer: in a code block, or as a file where they are too many."""
+    job = seen.job
+    lines = tuple(shown_lines(seen.lines))
+    name = as_code(job.name)
+    if not lines:
+        return Respond(
+            job.interaction, Way.EDIT, saying(f"{name} has no log that can be read.", private=False)
+        )
+    text = "\n".join(lines)
+    if len(text) <= LOG_ROOM:
+        block = log_block(lines, CONTENT - len(name) - 1)
+        return Respond(job.interaction, Way.EDIT, saying(f"{name}\n{block}", private=False))
+    words = f"{name}: its last {counted(len(lines), 'line')}"
+    file = re.sub(r"[^\w.-]", "_", job.name, flags=re.ASCII)[:CHOICE_TEXT] + ".log"
+    return Respond(job.interaction, Way.EDIT, saying(words, private=False), (file, text + "\n"))
+
+
+LOG_ROOM = 1700  # characters that fit into a message
+
+
+def history_shown(job: ReadHistory, incidents: list[JSON], now_time: float) -> Respond:
+    """Incidents as an answer, the last ones first."""
+    since_time = now_time - job.days * DAY_SECONDS
+    lines: list[str] = []
+    for incident in reversed(incidents):
+        if incident["verdict"] in UNTOLD_IN_HISTORY or incident["start"] < since_time:
+            continue
+        if not job.name or job.name in (incident["name"], incident["project"]):
+            lines.append(incident_line(incident))
+    days = counted(job.days, "day")
+    if not lines:
+        words = f"No incident of {as_code(job.name)}" if job.name else "No incident"
+        return Respond(job.interaction, Way.ANSWER, saying(f"{words} in {days}.", True))
+    rest = len(lines) - INCIDENTS_SHOWN
+    lines = lines[:INCIDENTS_SHOWN]
+    if rest > 0:
+        lines.append(f"… and {rest} more: `sentinel.py history`")
+    return Respond(job.interaction, Way.ANSWER, saying("\n".join(lines), True, BLUE))
+
+
+UNTOLD_IN_HISTORY = (Verdict.WATCHING, *OTHERS)
+
+
+def incident_line(incident: JSON) -> str:
+    """One incident: when, who, how long."""
+    name, start = as_code(clip(incident["name"], CHOICE_TEXT)), int(incident["start"])
+    if incident["verdict"] == Verdict.ASKED:
+        return f"• <t:{start}:f> {name}: {escaped(history_cause(incident))}"
+    downtime = incident["downtime"]
+    lasted = f"down {span(downtime)}" if downtime is not None else "open"
+    if downtime is None and incident["end"] is not None:
+        lasted = "over"
+    cause = history_cause(incident)
+    words = f"{incident['verdict']}, {lasted}" + (
+        f", {escaped(clip(cause, LINE_TEXT))}" if cause else ""
+    )
+    return f"• <t:{start}:f> {name}: {words}"
+
+
+def project_line(project: str, members: list[Watched]) -> str:
+    """How a project stands."""
+    up = sum(service.phase in STANDING for service in members)
+    parts = [f"{up} up"]
+    if len(members) > up:
+        parts.append(f"{len(members) - up} not running")
+    muted = sum(service.muted for service in members)
+    if muted:
+        parts.append(f"{muted} muted")
+    return f"• {as_code(project) or 'without a project'}: {', '.join(parts)}"
+
+
+def down_line(service: Watched, watchdog: Watchdog, now: float) -> str:
+    """What is down, since when, and what is done about it."""
+    incident = service.incident
+    if incident is None:
+        return f"🔴 {as_code(service.container.title)}: {service.phase}"
+    since = int(watchdog.calendar.time_of(incident.began_at))
+    text = f"🔴 {as_code(clip(headline(incident.notice), HEADLINE_TEXT))}, <t:{since}:R>"
+    plan = escaped(clip(incident.notice.plan, LINE_TEXT))
+    taken = incident.outage.taken_by
+    return "\n".join(filter(None, (text, plan, f"{as_code(taken)} is on it." if taken else "")))
+
+
+def standing_of(service: Watched, watchdog: Watchdog, now: float) -> tuple[str, int]:
+    """How one service stands, and the colour of that."""
+    if service.phase in FALLEN:
+        return down_line(service, watchdog, now), RED
+    state = state_of(service, watchdog)
+    since = f", since <t:{int(state.since_time)}:R>" if state.since_time else ""
+    lines = [f"{as_code(state.name)} is {state.word}{since}"]
+    if state.why:
+        lines.append(as_code(state.why))
+    if service.muted:
+        lines.append("It is muted.")
+    colours = {OK: GREEN, WARNING: AMBER, CRITICAL: RED}
+    return "\n".join(lines), colours.get(state.severity, GREY)
+
+
+def why_of(service: Watched, watchdog: Watchdog, now: float) -> list[str]:
+    """The last death of a service with its evidence, whom it needs, and what would be done at the
+    next one."""
+    lines: list[str] = []
+    incident, container = service.incident, service.container
+    if incident:
+        at_time = watchdog.calendar.time_of(incident.notice.at)
+        lines.append(
+            f"**Now:** {as_code(clip(headline(incident.notice), HEADLINE_TEXT))}, <t:{int(at_time)}:R>"
+        )
+        lines += [
+            line_text(label, text) for label, text in card_lines(incident.notice, lambda at: "", "")
+        ]
+        root = watchdog.outages.root_of(incident.outage)
+        if root and root is not service:
+            lines.append(f"**Root cause:** {as_code(root.container.title)}")
+    elif container.finished_time:
+        how = exit_words(container.exit_code)
+        lines.append(f"**Last end:** {how}, <t:{int(container.finished_time)}:R>")
+        logs = shown_lines(service.logs)
+        if logs:
+            lines.append(f"**Last words:** {as_code(logs[-1])}")
+    else:
+        lines.append(f"{as_code(container.title)} has not died since it was made.")
+    for label, text in explained_lines(service, watchdog, now):
+        lines.append(f"**{label.capitalize()}:** {escaped(text)}")
+    return lines
+
+
+def buttons_for(notice: Notice, watchdog: Watchdog, now: float) -> tuple[str, ...]:
+    """Which buttons make sense on a red."""
+    outage = watchdog.outages.get(notice.incident)
+    if not (notice.red and notice.open) or outage is None:
+        return ()
+    buttons: list[str] = []
+    root = watchdog.outages.root_of(outage)
+    if root:
+        if not watchdog.lives.healing.refusal(root, now):
+            buttons.append("restart")
+        buttons.append("logs")
+        if not root.muted:
+            buttons.append("mute")
+    if not outage.taken_by:
+        buttons.append("take")
+    return tuple(buttons)
+
+
+def presence_of(watchdog: Watchdog) -> JSON:
+    """What the bot is seen doing: a board of how all stands."""
+    services = list(watchdog.services.values())
+    down = [service.container.short for service in services if service.phase in FALLEN]
+    muted = sum(service.muted for service in services)
+    settling = sum(service.phase in (Phase.SUSPECT, Phase.MISSING) for service in services)
+    words, status = counted(len(services), "service"), "online"
+    if watchdog.link.is_away:
+        words, status = "the engine does not answer", "dnd"
+    elif down:
+        words, status = f"{len(down)} down: {', '.join(down)}", "dnd"
+    elif muted or settling:
+        about = f"{muted} muted" if muted else f"{settling} settling"
+        words, status = f"{words}, {about}", "idle"
+    words = clip(one_line(words), PRESENCE_TEXT)
+    activity = {"type": WATCHING, "name": words}
+    if status == "dnd":
+        activity = {"type": CUSTOM, "name": words, "state": words}
+    return {"since": None, "activities": [activity], "status": status, "afk": False}
+
+
+WATCHING, CUSTOM = 3, 4  # types of activities
 
 
 # ─── The line of purity: no clock, socket, thread, file, logger or random source above ────────────
@@ -8726,6 +10014,11 @@ class Ledger:
         ).fetchall()
         return [name for name in told if name not in self.alive] + over
 
+    def mutes_alive(self, offset: float) -> dict[str, float]:
+        """Who is muted by command, as far as this process knows; it may not be written yet."""
+        alive = {name[1]: text for name, (_, text) in self.alive.items() if name[0] == "mute"}
+        return {name: float(text) - offset for name, text in alive.items()}
+
     def mutes(self, offset: float) -> dict[str, float]:
         """Who is muted by command, and until when."""
         mutes: dict[str, float] = {}
@@ -9053,13 +10346,18 @@ class Line:
 
     def _wait(self, seconds: float, sock: socket.socket | None) -> None:
         """Until something is said on the connection, or it was used."""
-        waiting = select.poll()
-        for each in filter(None, (self._bell, sock)):
-            if each.fileno() >= 0:
-                waiting.register(each, select.POLLIN)
-        waiting.poll(None if seconds == math.inf else seconds * 1000)
-        with contextlib.suppress(BlockingIOError):
-            self._bell.recv(1024, socket.MSG_DONTWAIT)
+        wait_for(self._bell, sock, seconds)
+
+
+def wait_for(bell: socket.socket, sock: socket.socket | None, seconds: float) -> None:
+    """Until a bell is rung, or there is something to read, or so many seconds are over."""
+    waiting = select.poll()
+    for each in filter(None, (bell, sock)):
+        if each.fileno() >= 0:
+            waiting.register(each, select.POLLIN)
+    waiting.poll(None if seconds == math.inf else max(0.0, seconds) * 1000)
+    with contextlib.suppress(BlockingIOError):
+        bell.recv(1024, socket.MSG_DONTWAIT)
 
 
 class ExchangeError(Exception):
@@ -9364,17 +10662,19 @@ class Engine:
         found = (self.inspect(text_at(row, "Id")) for row in self.list())
         return tuple(filter(None, found))
 
-    def logs(self, container: Container) -> tuple[str, ...]:
-        """The last lines of its last run; none where the log driver can't be read (501) or it is
-        gone."""
-        query = f"logs?stdout=1&stderr=1&timestamps=1&tail={LOG_TAIL}"
+    def logs(
+        self, container: Container, most: int = LOG_LINES, tail: int = LOG_TAIL
+    ) -> tuple[str, ...]:
+        """The last lines of its last run, `most` of the last `tail`; none where the log driver
+        can't be read (501) or it is gone."""
+        query = f"logs?stdout=1&stderr=1&timestamps=1&tail={tail}"
         if container.started_time:
             query += f"&since={container.started_time - LOG_MARGIN:.3f}"
         try:
             body = self.ask("GET", path_of(container.id, query), limit=LOG_LIMIT)
         except EngineError:
             return ()
-        lines = log_lines(body, container.tty)[-LOG_LINES:]
+        lines = log_lines(body, container.tty)[-most:]
         return tuple(line[-LONGEST_LINE:] for line in lines)
 
     def look(self, container_id: str) -> Looked:
@@ -9747,14 +11047,20 @@ class Web:
         address: str,
         body: JSON = None,
         headers: Mapping[str, str] | None = None,
+        file: tuple[str, str] | None = None,
     ) -> Answer:
-        """One request and its answer. Never raises on what the network does."""
+        """One request and its answer; `file`: name and text of one that goes with it. Never raises
+        on what the network does."""
         url = urllib.parse.urlsplit(address)
         path = url.path + (f"?{url.query}" if url.query else "")
         data = None if body is None else json.dumps(body).encode()
         agreed = {"User-Agent": USER_AGENT, **(headers or {})}
         if data:
             agreed["Content-Type"] = "application/json"
+        if data and file:
+            boundary = os.urandom(12).hex()
+            data = form_of(data, file, boundary)
+            agreed["Content-Type"] = f"multipart/form-data; boundary={boundary}"
         where = url.hostname or ""
         try:
             proxy = proxy_of(url, self.proxies)
@@ -9769,6 +11075,20 @@ class Web:
             return Answer(0, why=network_words(where, error.cause), sent=error.sent)
         except HTTP_ERRORS as error:  # an address that is none
             return Answer(0, why=network_words(where, error))
+
+
+def form_of(document: bytes, file: tuple[str, str], boundary: str) -> bytes:
+    """A JSON document and a file as a form, as Discord takes them."""
+    name, text = file
+    parts = (
+        ('name="payload_json"', "application/json", document),
+        (f'name="files[0]"; filename="{name}"', "text/plain; charset=utf-8", text.encode()),
+    )
+    form = b""
+    for disposition, kind, content in parts:
+        head = f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n"
+        form += f"{head}Content-Type: {kind}\r\n\r\n".encode() + content + b"\r\n"
+    return form + f"--{boundary}--\r\n".encode()
 
 
 def login_of(proxy: urllib.parse.SplitResult) -> dict[str, str]:
@@ -9836,9 +11156,11 @@ def stored(channel: str, answer: Answer) -> Delivered:
 
 
 def by_the_edge(answer: Answer, who: str) -> bool:
-    """Whether an answer comes from Discord's edge and not from its API, since it has no JSON or no
-    `Via`."""
-    api = isinstance(answer.document, dict) and answer.headers.get("Via") is not None
+    """Whether an answer comes from Discord's edge and not from its API, since it has no JSON, or
+    says not for how long."""
+    api = isinstance(answer.document, dict)
+    if answer.status == TOO_MANY and at(answer.document, "retry_after") is None:
+        api = answer.headers.get("Via") is not None
     return who == "Discord" and answer.status in (FORBIDDEN_STATUS, TOO_MANY) and not api
 
 
@@ -10154,6 +11476,497 @@ def send(channel: Channel, job: Deliver) -> Delivered:
     return channel.send(job, message_of(job, now, time.time() - now))
 
 
+# ─── WebSocket ────────────────────────────────────────────────────────────────────────────────────
+# A client of RFC 6455 (https://www.rfc-editor.org/rfc/rfc6455), as far as a gateway needs one.
+
+CONTINUED, TEXT, CLOSE, PONG = 0, 1, 8, 10  # opcodes
+CONTROL = 8  # opcodes from here on are of frames that are whole, and short
+CONTROL_LIMIT, MESSAGE_LIMIT, HEAD_LIMIT = 125, 4 * 2**20, 16 * 2**10  # bytes
+PROTOCOL_ERROR, BAD_TEXT, TOO_BIG = 1002, 1007, 1009  # codes of ends
+HANDSHAKE_PATIENCE, SEND_PATIENCE = 20.0, 10.0  # seconds
+WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+READ_AT_ONCE = 65536
+
+
+class Ended(Exception):
+    """The connection has ended, or has to: with a close code, None where it just broke."""
+
+    def __init__(self, code: int | None, why: str = "") -> None:
+        super().__init__(why)
+        self.code, self.why = code, why
+
+
+class Frames:
+    """What a server sends, as messages: opcode and payload. Ended: it breaks the rules."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._opcode = CONTINUED  # of the message whose rest is awaited
+        self._message = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """What is whole now."""
+        self._data += data
+        while frame := self._next_frame():
+            message = self._joined(*frame)
+            if message:
+                yield message
+
+    def _next_frame(self) -> tuple[bool, int, bytes] | None:
+        """Whether it is a last one, its opcode, and its payload; None where more has to come."""
+        data = self._data
+        if len(data) < 2:
+            return None
+        first, size = data[0], data[1]
+        opcode = first & 0x0F
+        if first & 0x70 or size & 0x80 or opcode not in (0, 1, 2, 8, 9, 10):
+            raise Ended(PROTOCOL_ERROR, "a frame that no server may send")
+        if opcode >= CONTROL and (size > CONTROL_LIMIT or not first & 0x80):
+            raise Ended(PROTOCOL_ERROR, "a control frame that is too long, or in parts")
+        start = 2 + {126: 2, 127: 8}.get(size, 0)
+        if len(data) < start:
+            return None
+        if size > CONTROL_LIMIT:
+            size = int.from_bytes(data[2:start], "big")
+        if size + len(self._message) > MESSAGE_LIMIT:
+            raise Ended(TOO_BIG, f"a message of more than {MESSAGE_LIMIT} bytes")
+        if len(data) < start + size:
+            return None
+        payload = bytes(data[start : start + size])
+        del data[: start + size]
+        return bool(first & 0x80), opcode, payload
+
+    def _joined(self, last: bool, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
+        """A message, if it is whole with this frame; control frames may stand between its parts."""
+        if opcode >= CONTROL:
+            return opcode, payload
+        if (opcode == CONTINUED) == (self._opcode == CONTINUED):
+            raise Ended(PROTOCOL_ERROR, "a part of a message that stands where none may")
+        self._opcode = opcode or self._opcode
+        self._message += payload
+        if not last:
+            return None
+        message = self._opcode, bytes(self._message)
+        self._opcode = CONTINUED
+        self._message = bytearray()
+        return message
+
+
+def frame_of(opcode: int, payload: bytes) -> bytes:
+    """A whole frame as clients send it: masked."""
+    size = len(payload)
+    head = bytes([0x80 | opcode])
+    if size <= CONTROL_LIMIT:
+        head += bytes([0x80 | size])
+    elif size < 2**16:
+        head += bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    else:
+        head += bytes([0x80 | 127]) + size.to_bytes(8, "big")
+    mask = os.urandom(4)
+    masked = bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
+    return head + mask + masked
+
+
+class WebSocket:
+    """One connection; whoever has it waits for its socket to be readable, and then reads."""
+
+    def __init__(self, connection: WebConnection, path: str, host: str) -> None:
+        """Connect, and agree to speak this protocol. ExchangeError: it can't be had."""
+        self.connection = connection
+        self._frames = Frames()
+        self._waiting: list[tuple[int, bytes]] = []
+        key = base64.b64encode(os.urandom(16)).decode()
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+            f"Sec-WebSocket-Version: 13\r\nUser-Agent: {USER_AGENT}\r\n\r\n"
+        )
+        with Deadline(connection, HANDSHAKE_PATIENCE) as deadline:
+            try:
+                connection.connect()
+                connection.sock.sendall(head.encode())
+                self._agree(key)
+                deadline.check()
+            except (*HTTP_ERRORS, Ended) as error:
+                connection.close()
+                cause = TimeoutError() if deadline.passed else error
+                raise ExchangeError(cause, sent=False) from error
+
+    @property
+    def socket(self) -> socket.socket:
+        """What is waited for."""
+        return self.connection.sock
+
+    def _agree(self, key: str) -> None:
+        """Read the server's agreement. ValueError: it is none."""
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            data = self.socket.recv(READ_AT_ONCE)
+            answer += data
+            if not data or len(answer) > HEAD_LIMIT:
+                raise ValueError("it does not speak HTTP")
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        status, *lines = head.decode("latin-1").split("\r\n")
+        if not re.fullmatch(r"HTTP/1\.1 101( .*)?", status):
+            raise ValueError(f"it answers {clip(one_line(status), ERROR_SHOWN)}")
+        headers = dict(line.lower().partition(":")[::2] for line in lines)
+        digest = hashlib.sha1((key + WEBSOCKET_GUID).encode(), usedforsecurity=False).digest()
+        agreed = {name: value.strip() for name, value in headers.items()}
+        if agreed.get("sec-websocket-accept", "") != base64.b64encode(digest).decode().lower():
+            raise ValueError("it does not speak WebSocket")
+        self._waiting += self._frames.feed(rest)
+
+    def receive(self) -> list[str]:
+        """The texts that have come; pings are answered. Ended: that was the last of them."""
+        texts: list[str] = []
+        frames = [*self._waiting, *self._frames.feed(self._read())]
+        self._waiting = []
+        for opcode, payload in frames:
+            match opcode:
+                case 8:
+                    code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else None
+                    raise Ended(code, one_line(payload[2:].decode(errors="replace")))
+                case 9:
+                    self._send(PONG, payload)
+                case 1 | 2:
+                    texts.append(self._text(payload))
+        return texts
+
+    def _text(self, payload: bytes) -> str:
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            raise Ended(BAD_TEXT, "a text that is none") from None
+
+    def _read(self) -> bytes:
+        """What there is to read, without waiting for more."""
+        self.socket.settimeout(0.0)
+        try:
+            data = self.socket.recv(READ_AT_ONCE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError as error:
+            raise Ended(None, why_of_error(error)) from error
+        if not data:
+            raise Ended(None, "it hung up")
+        return data
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to read that its socket does not tell of: TLS has read it."""
+        sock = self.socket
+        return bool(self._waiting) or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
+
+    def send(self, text: str) -> None:
+        """Send a text. Ended: it can't be sent."""
+        self._send(TEXT, text.encode())
+
+    def _send(self, opcode: int, payload: bytes) -> None:
+        self.socket.settimeout(SEND_PATIENCE)
+        try:
+            self.socket.sendall(frame_of(opcode, payload))
+        except OSError as error:
+            raise Ended(None, why_of_error(error)) from error
+
+    def close(self, code: int) -> None:
+        """Say goodbye, and hang up."""
+        with contextlib.suppress(Ended, OSError):
+            self._send(CLOSE, code.to_bytes(2, "big"))
+            hang_up(self.socket)
+        self.connection.close()
+
+
+def why_of_error(error: OSError) -> str:
+    """What went wrong with a connection, in words."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+# ─── Gateway ──────────────────────────────────────────────────────────────────────────────────────
+
+INVITE_PERMISSIONS = (
+    1 << 10 | 1 << 11 | 1 << 14 | 1 << 17 | 1 << 4
+)  # see and send, embeds, @here, channels
+INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope=bot+applications.commands&permissions={}"
+NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
+REGISTER_AGAIN = 600.0  # seconds until it is tried again
+MOST_INTERACTIONS, INTERACTIONS_SPAN = 40, 10.0  # taken in so many seconds
+FEW_MESSAGES, BREATH = 50, 0.05  # at once, and the pause after more: who floods is read slowly
+GOODBYE = 0.5  # seconds that closing may take
+
+
+class Application:
+    """The bot as an application, by REST: who it is, its commands, its answers."""
+
+    def __init__(self, settings: Settings, web: Web) -> None:
+        self.settings, self.web = settings, web
+
+    def ask(self, method: str, path: str, body: JSON = None) -> Answer:
+        """One request in the bot's name."""
+        token = self.settings.bot_token.bare
+        headers = {"Authorization": f"Bot {token}"}
+        return self.web.ask(method, self.settings.api_url + path, body, headers)
+
+    def look(self) -> Found:
+        """Ask Discord for all that is needed."""
+        answer = self.ask("GET", "/gateway/bot")
+        url = text_at(answer.document, "url")
+        if answer.status == UNAUTHORIZED or answer.code == UNAUTHORIZED_CODE:
+            return Found(why="the bot's token is wrong: copy it anew", hopeless=True)
+        if not answer.ok or not self.is_gateway(url):
+            return Found(why=asking_failed(answer, "names no gateway"))
+        me = self.ask("GET", "/applications/@me")
+        if not me.ok:
+            me = self.ask("GET", "/users/@me")  # which has the same id, but for the oldest bots
+        application = text_at(me.document, "id")
+        if not application:
+            return Found(why=asking_failed(me, "names no application"))
+        guild = self.settings.guild_id
+        if not guild:
+            channel = self.ask("GET", f"/channels/{self.settings.channel_id}")
+            guild = text_at(channel.document, "guild_id")
+            if not guild:
+                why = "the channel is in no server where the bot is: invite it by "
+                return Found(why=why + invitation(application))
+        return Found(url, application, guild)
+
+    def is_gateway(self, url: str) -> bool:
+        """Whether a token may be sent there: in the clear only where the API is so, too."""
+        plain = self.settings.api_url.startswith("http://")
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and parts.scheme in (("wss", "ws") if plain else ("wss",))
+
+    def register(self, found: Found) -> str:
+        """Bring the commands up to date; why that can't be, empty where they are."""
+        path = f"/applications/{found.application}/guilds/{found.guild}/commands"
+        wanted = commands_of(self.settings.operators)
+        there = self.ask("GET", path)
+        if there.ok and same_commands(there.document, wanted):
+            return ""
+        answer = self.ask("PUT", path, wanted) if there.ok else there
+        if answer.ok:
+            return ""
+        if answer.code in NO_ACCESS:
+            link = invitation(found.application)
+            return f"the bot was invited without applications.commands; invite it anew by {link}"
+        return asking_failed(answer, "takes no commands")
+
+    def respond(self, job: Respond) -> Responded:
+        """Say something to whoever asked."""
+        seen = job.interaction
+        base = self.settings.api_url
+        hooks = f"{base}/webhooks/{seen.application}/{seen.token}"
+        match job.way:
+            case Way.EDIT:
+                method, url, body = "PATCH", f"{hooks}/messages/@original", dict(job.data)
+            case Way.FOLLOW_UP:
+                method, url, body = "POST", hooks, dict(job.data)
+            case _:
+                method, url = "POST", f"{base}/interactions/{seen.id}/{seen.token}/callback"
+                body = {"type": WAY_TYPES[job.way], "data": dict(job.data)}
+        answer = self.web.ask(method, url, body, file=job.file)
+        return Responded(job, answer.ok, answer.code, asking_failed(answer, "takes no answer"))
+
+
+UNAUTHORIZED_CODE = 40001
+WAY_TYPES = {Way.ANSWER: ANSWER, Way.CHOICES: CHOICES, Way.DEFER: DEFERRED}
+
+
+def invitation(application: str) -> str:
+    """The link by which a bot is invited, with what it needs and no more."""
+    return INVITE.format(application, INVITE_PERMISSIONS)
+
+
+def asking_failed(answer: Answer, otherwise: str) -> str:
+    """Why Discord did not give what it was asked for."""
+    if answer.why:
+        return answer.why
+    if answer.ok:
+        return f"Discord {otherwise}"
+    message = one_line(text_at(answer.document, "message"))
+    return f"Discord answers HTTP {answer.status}" + (
+        f" ({clip(message, ERROR_SHOWN)})" if message else ""
+    )
+
+
+class Gateway:
+    """Keeps a session with Discord's gateway, in a thread of its own: alerts never wait for it."""
+
+    def __init__(self, settings: Settings, web: Web, put: Callable[[Any], None]) -> None:
+        self.application = Application(settings, web)
+        self.web, self.put = web, put
+        self.session = Session(settings.bot_token, lambda: int.from_bytes(os.urandom(4)) / 2**32)
+        self._found = Found()
+        self._said = ""  # what was said last of how it stands
+        self._register_at = 0.0
+        self._presence: JSON = None
+        self._taken_at: deque[float] = deque(maxlen=MOST_INTERACTIONS)
+        self._leaving = False
+        self._left = threading.Event()
+        self._bell, self._button = socket.socketpair()  # wakes the thread
+
+    def start(self) -> None:
+        """Begin."""
+
+        def run() -> None:
+            try:
+                self._keep()
+            except BaseException:
+                # The top of a thread: whatever it is ends the process, with its reason.
+                self.put(Crashed("gateway", traceback.format_exc()))
+            finally:
+                self._left.set()
+
+        threading.Thread(target=run, name="gateway", daemon=True).start()
+
+    def show(self, presence: JSON) -> None:
+        """Have the bot seen doing this."""
+        if presence != self._presence:
+            self._presence = presence
+            self._ring()
+
+    def leave(self) -> None:
+        """Say goodbye, so that the bot is seen to be gone."""
+        self._leaving = True
+        self._ring()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Give the goodbye so long."""
+        self._left.wait(seconds)
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it has been rung before
+            self._button.send(b"!", socket.MSG_DONTWAIT)
+
+    # The thread
+
+    def _keep(self) -> None:
+        """Connect whenever that is due, until there is no use in it."""
+        while not self._leaving and self.session.stage is not Stage.REFUSED:
+            now = time.monotonic()
+            if self.session.wants_connection(now):
+                self._connect()
+            else:
+                self._wait(self.session.next_at() - now, None)
+
+    def _connect(self) -> None:
+        """One connection, from its beginning to its end."""
+        if not self._found.url:
+            self._found = self.application.look()
+        found = self._found
+        if found.hopeless:
+            self.session.refuse(found.why)
+            self._say(False)
+            return
+        if not found.url:
+            self._over(None, found.why)
+            return
+        self._register()
+        try:
+            connection = self._dial(found.url)
+        except (ExchangeError, ValueError) as error:
+            cause = error.cause if isinstance(error, ExchangeError) else error
+            self.session.forget_address()
+            self._over(
+                None, f"{type(cause).__name__}: {cause}" if str(cause) else "no answer in time"
+            )
+            return
+        self.session.opened(time.monotonic())
+        try:
+            self._converse(connection)
+        except Ended as end:
+            ours = end.code in (PROTOCOL_ERROR, BAD_TEXT, TOO_BIG) and bool(end.why)
+            connection.close(end.code if ours and end.code else NORMAL)
+            self._over(end.code, end.why if ours or end.code is None else "")
+
+    def _dial(self, url: str) -> WebSocket:
+        """Connect to the gateway, or to where the session is to be resumed. ExchangeError: it can't
+        be had."""
+        resumed = self.session.resume_url if self.session.can_resume else ""
+        if resumed and self.application.is_gateway(resumed):
+            url = resumed
+        parts = urllib.parse.urlsplit(url)
+        scheme = "https" if parts.scheme == "wss" else "http"
+        web_url = urllib.parse.urlsplit(f"{scheme}://{parts.netloc}{parts.path or '/'}")
+        connection = self.web.connection(web_url, proxy_of(web_url, self.web.proxies))
+        return WebSocket(connection, f"{web_url.path}?v=10&encoding=json", parts.netloc)
+
+    def _register(self) -> None:
+        """Bring the commands up to date; what is in the way is said once, and tried again."""
+        now = time.monotonic()
+        if now < self._register_at:
+            return
+        why = self.application.register(self._found)
+        self._register_at = now + REGISTER_AGAIN if why else math.inf
+        if why:
+            self._tell(False, "warning", f"commands can't be registered: {why}; alerts go on")
+
+    def _converse(self, connection: WebSocket) -> None:
+        """Do what the session wants until it ends. Ended: the connection has."""
+        session = self.session
+        while not self._leaving:
+            session.show(self._presence)
+            effects = session.tick(time.monotonic())
+            texts = connection.receive()
+            for text in texts:
+                effects += session.received(json_in(text.encode()), time.monotonic())
+            for effect in effects:
+                self._do(effect, connection)
+            self._say(session.stage is Stage.HERE)
+            if len(texts) > FEW_MESSAGES:
+                self._wait(BREATH, None)
+            elif not connection.has_more and not texts:
+                self._wait(session.next_at() - time.monotonic(), connection.socket)
+        connection.close(NORMAL)
+
+    def _do(self, effect: Effect, connection: WebSocket) -> None:
+        match effect:
+            case Payload():
+                connection.send(json.dumps(effect.document))
+            case HangUp():
+                connection.close(effect.code)
+                raise Ended(None, self.session.why)
+            case Arrived():
+                self._take(effect.document)
+
+    def _take(self, document: JSON) -> None:
+        """Hand an interaction on, unless there are too many of them."""
+        interaction, now = interaction_of(document), time.monotonic()
+        full = len(self._taken_at) == MOST_INTERACTIONS
+        if interaction is None or (full and now - self._taken_at[0] < INTERACTIONS_SPAN):
+            return
+        self._taken_at.append(now)
+        self.put(Interacted(interaction))
+
+    def _over(self, code: int | None, why: str) -> None:
+        """The connection has ended, or could not be had."""
+        self.session.ended(code, why, time.monotonic())
+        refused = self.session.stage is Stage.REFUSED
+        if refused or self.session.failures == SAID_AFTER:
+            self._say(False)
+
+    def _say(self, works: bool) -> None:
+        """Say how it stands, if that is news: a loss where it lasts, a return after a loss."""
+        if works:
+            if self._said != "works":
+                self._said = "works"
+                self._tell(True, "info", "commands and buttons work")
+        elif self.session.stage is Stage.REFUSED or (
+            self.session.failures == SAID_AFTER and self.session.stage is Stage.APART
+        ):
+            self._said = "lost"
+            again = "" if self.session.stage is Stage.REFUSED else "; it is tried again"
+            words = f"Discord's gateway can't be had: {self.session.why}{again}; alerts go on"
+            self._tell(False, "warning", words)
+
+    def _tell(self, works: bool, level: str, words: str) -> None:
+        hopeless = self.session.stage is Stage.REFUSED
+        self.put(GatewayChanged(self._found, works, hopeless, level, words))
+
+    def _wait(self, seconds: float, sock: socket.socket | None) -> None:
+        """Until something is said on the connection, or there is something to say."""
+        wait_for(self._bell, sock, seconds)
+
+
 # ─── Supervision ──────────────────────────────────────────────────────────────────────────────────
 # Who supervises Sentinel, and what it writes for people.
 
@@ -10291,7 +12104,7 @@ class Done:
 
     number: int
     lane: str
-    seen: Observation
+    seen: Observation | FromDiscord
 
 
 class Lanes:
@@ -10303,7 +12116,7 @@ class Lanes:
         self.inbox = inbox
         self.overdue: set[str] = set()  # lanes in which a job was given up, and none was done since
         self._queues: dict[str, queue.SimpleQueue[Job | None]] = {}  # None: one worker leaves
-        self._works: dict[str, Callable[[Any], Observation]] = {}
+        self._works: dict[str, Callable[[Any], Any]] = {}
         self._workers: dict[str, int] = {}
         self._jobs: dict[int, Job] = {}
         self._at_work: Counter[str] = Counter()  # lane → its jobs
@@ -10311,7 +12124,7 @@ class Lanes:
         self._numbers = itertools.count(1)
         self._names = itertools.count(1)  # of workers
 
-    def open(self, lane: str, workers: int, work: Callable[[Any], Observation]) -> None:
+    def open(self, lane: str, workers: int, work: Callable[[Any], Any]) -> None:
         """Begin a lane."""
         self._queues[lane] = queue.SimpleQueue()
         self._works[lane] = work
@@ -10378,7 +12191,7 @@ class Lanes:
         threading.Thread(target=loop, name=name, daemon=True).start()
 
 
-GROWING_LANES = {"start": 32, "restart": 32}  # up to so many workers
+GROWING_LANES = {"start": 32, "restart": 32, "answers": 8}  # up to so many workers
 
 
 # ─── Books ────────────────────────────────────────────────────────────────────────────────────────
@@ -10514,6 +12327,19 @@ class Books:
         self.ledger.prune(now_time - self.settings.keep, now_time)
         return True
 
+    def put_mute(self, name: str, until_time: float) -> None:
+        """Have a name left alone until then; `all` and 0: nobody any more."""
+        if until_time:
+            self.ledger.put("mute", name, until_time, until_time)
+            return
+        for kind, key in list(self.ledger.alive):
+            if kind == "mute" and name in (key, "all"):
+                self.ledger.drop(kind, key)
+
+    def incidents(self) -> list[JSON]:
+        """What has been, with moments in Unix seconds."""
+        return incidents_in(self.ledger)
+
     def put_notice(self, notice: Notice) -> None:
         """A notice, as it reads now."""
         at_time = notice.at + self.offset
@@ -10553,6 +12379,17 @@ class Books:
             self.ledger.put("meta", "position", position, now_time)
 
 
+def incidents_in(ledger: Ledger) -> list[JSON]:
+    """The incidents that a ledger knows, with moments in Unix seconds."""
+    reader = Reader(0.0)  # moments stay Unix seconds
+    notices: dict[int, Notice] = {}
+    for key, document in ledger.records("notice").items():
+        with contextlib.suppress(ValueError, TypeError):
+            notices[int(key)] = reader.value(Notice, document)
+    deliveries, outboxes = ledger.records("delivery"), ledger.records("outbox")
+    return incidents_of(notices, deliveries, outboxes)
+
+
 # ─── Post ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -10573,6 +12410,7 @@ class Post:
         self.outboxes: dict[str, Outbox] = {}
         for channel in channels:
             self.outboxes[channel.name] = Outbox(channel.name, channel.edits, settings.chain)
+        self._buttons = False  # whether somebody would hear of a press
         self._failures: list[str] = []  # what was given up, for the dead-man's switch
         self._tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
         self._newest = 0  # the highest number of a notice
@@ -10707,8 +12545,24 @@ class Post:
         for outbox in self.outboxes.values():
             job = outbox.take(now, host, jitter)
             if job:
-                jobs.append(replace(job, nonce=f"{self._tag}-{job.nonce}"))
+                life = self._tag if self._buttons and job.channel == Bot.name else ""
+                jobs.append(replace(job, nonce=f"{self._tag}-{job.nonce}", life=life))
         return jobs
+
+    @property
+    def life(self) -> str:
+        """What tells this ledger's messages from those of others."""
+        return self._tag
+
+    def have_buttons(self, heard: bool) -> None:
+        """Whether somebody would hear of a press."""
+        self._buttons = heard
+
+    def note(self, notice: Notice) -> None:
+        """Keep something for the history; nobody is told."""
+        self._newest += 1
+        self._keep(notice, self._newest)
+        self.books.ledger.release("notice", str(self._newest))
 
     def next_due_at(self, now: float) -> float | None:
         """When something may be sent next."""
@@ -11010,6 +12864,7 @@ NOT_DURABLE: Reply = (503, PLAIN_TEXT, "the ledger can't be written, so nothing 
 # the last beyond a container's stop timeout
 LOOK_LIMIT, LIST_LIMIT, RESTART_LIMIT = 90.0, 150.0, 120.0
 COURIER_LIMIT = 150.0  # how long a message may take
+RESPOND_LIMIT = 60.0
 # how long Sentinel listens, and sends, when it is asked to end
 LAST_WORDS, LAST_MESSAGES = 0.3, 1.5
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
@@ -11017,6 +12872,10 @@ GREETING_PATIENCE = 120.0  # the longest that the greeting waits until all has b
 CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
 LONGEST_WAIT = 60.0
 WORKERS = {"look": 3, "start": 1, "restart": 1}  # at first: the latter two grow
+
+
+Seen = Observation | Done | FromDiscord
+PRESENCE_AFTER = 1.0  # so often it is looked at what the bot is to be seen doing
 
 
 class Daemon:
@@ -11037,11 +12896,19 @@ class Daemon:
             self.journal,
             self.figures,
         )
-        self.inbox: queue.SimpleQueue[Observation | Done] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Seen] = queue.SimpleQueue()
         self.lanes = Lanes(self.inbox)
         self.pulse = Pulse(settings, environment, self.watchdog, self.lanes, self.post)
         self.desk = FrontDesk(self.watchdog, self.post, self.pulse, self.books, self.figures)
         self.web = Web(environment)
+        self.clerk = Clerk(settings, self.watchdog)
+        self.gateway: Gateway | None = None
+        bot = self.post.channels.get(Bot.name)
+        if isinstance(bot, Bot) and settings.commands:
+            web = Web(environment, bot.web.trust)
+            self.gateway = Gateway(settings, web, self.inbox.put)
+            self.post.have_buttons(True)
+        self._shown_at = -math.inf  # the bot's presence was looked at
         self._greeting = Greeting.WAITS if settings.greet else Greeting.SAID
 
     def run(self) -> int:
@@ -11076,12 +12943,12 @@ class Daemon:
 
     # One turn
 
-    def turn(self, batch: list[Observation | Done]) -> int | None:
+    def turn(self, batch: list[Seen]) -> int | None:
         """Take what has come, decide, make it durable, do it. The exit code where that is the
         end."""
         now = time.monotonic()
         self.books.read_mutes(self.watchdog, now)
-        actions: list[Action] = []
+        actions: Deeds = []
         stop_asked = False
         for seen in batch:
             if isinstance(seen, StopAsked):
@@ -11095,14 +12962,18 @@ class Daemon:
         if stop_asked:
             return self.leave([action for action in actions if isinstance(action, WORDS)])
         actions += self.greet()
+        actions += self.clerk.due(now)
         self.decided(actions)
+        self.show_presence(time.monotonic())
         self.pulse.beat(time.monotonic())
         return None
 
-    def wait(self) -> list[Observation | Done]:
+    def wait(self) -> list[Seen]:
         """Everything in the inbox, at the latest when something becomes due."""
         now = time.monotonic()
-        dues = [now + LONGEST_WAIT, self.pulse.due_at]
+        dues = [now + LONGEST_WAIT, self.pulse.due_at, self.clerk.due_at()]
+        if self.gateway:
+            dues.append(max(now, self._shown_at + PRESENCE_AFTER))
         decide_at = self.watchdog.next_due_at()
         if decide_at is not None:
             dues.append(decide_at)
@@ -11112,14 +12983,14 @@ class Daemon:
         post_at = None if self.held(now) else self.post.next_due_at(now)
         if post_at is not None:
             dues.append(post_at)
-        batch: list[Observation | Done] = []
+        batch: list[Seen] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self.inbox.get(timeout=max(0.0, min(dues) - now)))
             while True:
                 batch.append(self.inbox.get_nowait())
         return batch
 
-    def observed(self, seen: Observation | Done) -> list[Action]:
+    def observed(self, seen: Seen) -> Deeds:
         """What follows from one thing that has come."""
         now = time.monotonic()
         if isinstance(seen, Done):
@@ -11134,11 +13005,33 @@ class Daemon:
                 return []
             case Pinged():
                 return list(self.pulse.pinged(seen))
+            case Interacted():
+                return self.clerk.asked(seen.interaction, now)
+            case GatewayChanged():
+                return self.gateway_changed(seen)
+            case Responded():
+                return self.clerk.responded(seen)
+            case LogsRead():
+                return [logs_shown(seen)]
             case Listed() | ListFailed():
                 self.pulse.listed(now)
             case StreamOpened():
                 self.figures.count_stream()
-        return self.watchdog.observe(seen, now)
+        return [*self.watchdog.observe(seen, now)]
+
+    def gateway_changed(self, seen: GatewayChanged) -> Deeds:
+        """Commands and buttons work, or do not."""
+        if seen.found.guild:
+            self.clerk.serve(seen.found.guild)
+        self.post.have_buttons(not seen.hopeless)
+        return [Log(seen.level, f"discord: {seen.words}")]
+
+    def show_presence(self, now: float) -> None:
+        """Have the bot seen doing what Sentinel does."""
+        known = self.watchdog.link.listed.done or self.watchdog.link.is_away
+        if self.gateway and known and now >= self._shown_at + PRESENCE_AFTER:
+            self._shown_at = now
+            self.gateway.show(presence_of(self.watchdog))
 
     def give_up_late(self) -> list[Action]:
         """What has taken too long is given up, said, and asked again where that is worth it."""
@@ -11167,20 +13060,25 @@ class Daemon:
                     actions += self.post.delivered(lost_message, now)
         return actions
 
-    def decided(self, actions: list[Action]) -> None:
+    def decided(self, actions: Sequence[Deed | Action]) -> None:
         """Make durable what was decided and what is to be told, then do it. Looking changes
         nothing, so it waits for no disk."""
         now = time.monotonic()
         self.perform(action for action in actions if isinstance(action, LOOKING))
         fresh = False
         for action in actions:
-            if isinstance(action, Tell):
-                if self.is_fresh(action.notice):
-                    fresh = True
-                    self.figure_detection(action.notice)
-                self.post.tell(action.notice, now)
-            elif isinstance(action, Amend):
-                self.post.amend(action.notice, now)
+            match action:
+                case Tell():
+                    if self.is_fresh(action.notice):
+                        fresh = True
+                        self.figure_detection(action.notice)
+                    self.post.tell(self.with_buttons(action.notice, now), now)
+                case Amend():
+                    self.post.amend(self.with_buttons(action.notice, now), now)
+                case Note():
+                    self.post.note(action.notice)
+                case Mute():
+                    self.mute(action, now)
         jobs: list[Deliver] = []
         if fresh or not self.held(now):
             jobs = self.post.jobs(self.watchdog.link.facts.host, now)
@@ -11193,6 +13091,19 @@ class Daemon:
         self.books.ledger.checkpoint(now)
         if self.books.prune(now):
             self.figures.keep(self.watchdog.services.values())
+
+    def with_buttons(self, notice: Notice, now: float) -> Notice:
+        """A notice with the buttons that make sense on it."""
+        if not self.gateway:
+            return notice
+        return replace(notice, buttons=buttons_for(notice, self.watchdog, now))
+
+    def mute(self, action: Mute, now: float) -> None:
+        """Leave a name alone, as `mute` and `unmute` have it done."""
+        until_at = now + action.seconds if action.seconds else 0.0
+        until_time = self.watchdog.calendar.time_of(until_at) if until_at else 0.0
+        self.books.put_mute(action.name, until_time)
+        self.watchdog.mute(self.books.ledger.mutes_alive(self.books.offset), now)
 
     def is_fresh(self, notice: Notice) -> bool:
         """Whether it tells of an end that was seen as it happened: neither before Sentinel's time,
@@ -11213,7 +13124,7 @@ class Daemon:
         one message. What happens meanwhile does not wait, and takes along what does."""
         return self.watchdog.catching_up and now < self.watchdog.began_at + CATCH_UP
 
-    def perform(self, actions: Iterable[Action]) -> None:
+    def perform(self, actions: Iterable[Deed | Action]) -> None:
         """Do what was decided, or hand it to those who do."""
         for action in actions:
             match action:
@@ -11235,6 +13146,13 @@ class Daemon:
                     self.lanes.put("look", action, LIST_LIMIT)
                 case Deliver():
                     self.lanes.put(action.channel, action, COURIER_LIMIT)
+                case Respond():
+                    self.lanes.put("answers", action, RESPOND_LIMIT)
+                case ReadLogs():
+                    self.lanes.put("look", action, LOOK_LIMIT)
+                case ReadHistory():
+                    incidents = self.books.incidents()
+                    self.lanes.put("answers", history_shown(action, incidents, time.time()))
 
     # How it begins and ends
 
@@ -11278,6 +13196,8 @@ class Daemon:
         rest."""
         self.journal.log("info", "asked to stop")
         self.pulse.manager.say("STOPPING=1")
+        if self.gateway:
+            self.gateway.leave()
         self.decided(actions)
         self.hear(time.monotonic() + LAST_WORDS, (Heard, Delivered))
         self.engine.close_stream()
@@ -11286,6 +13206,8 @@ class Daemon:
             self.hear(until, (Delivered,), once=True)
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
         self.books.ledger.close()
+        if self.gateway:
+            self.gateway.wait_for_end(GOODBYE)
         waiting = self.post.waiting
         if waiting:
             words = f"{counted(waiting, 'alert')} not delivered yet; kept for the next start"
@@ -11317,6 +13239,10 @@ class Daemon:
         for name, channel in self.post.channels.items():
             self.lanes.open(name, 1, functools.partial(send, channel))
         self.lanes.open("heartbeat", 1, lambda url: ping(self.web, url))
+        if self.gateway:
+            self.clerk.begin(self.post.life)
+            self.lanes.open("answers", 1, self.gateway.application.respond)
+            self.gateway.start()
         keep_warm(self.post.channels.values())
         if self.settings.listen:
             try:
@@ -11330,9 +13256,11 @@ class Daemon:
         self.engine.info()  # which tells its time
         return self.engine.events(job.since, self.inbox.put)
 
-    def engine_job(self, job: List | Look | Recall | Restart) -> Observation:
+    def engine_job(self, job: List | Look | Recall | Restart | ReadLogs) -> Seen:
         """One request to the engine."""
         match job:
+            case ReadLogs():
+                return LogsRead(job, self.engine.logs(job.container, job.lines, job.lines))
             case Recall():
                 return self.engine.recall(job)
             case List():
@@ -11356,7 +13284,6 @@ LOOKING = (Look, List, Recall)
 
 # ─── Command line ─────────────────────────────────────────────────────────────────────────────────
 
-LONGEST_MUTE = 366 * DAY_SECONDS
 EPILOGUE = """\
 examples:
   sentinel.py                                  watch; alerts go to the terminal
@@ -11456,13 +13383,7 @@ def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -
         print(f"no history yet: there is no ledger in {folder}", file=sys.stderr)
         print("[]" if as_json else "", end="")
         return 0
-    reader = Reader(0.0)  # moments stay Unix seconds
-    notices: dict[int, Notice] = {}
-    for key, document in ledger.records("notice").items():
-        with contextlib.suppress(ValueError, TypeError):
-            notices[int(key)] = reader.value(Notice, document)
-    deliveries, outboxes = ledger.records("delivery"), ledger.records("outbox")
-    incidents = incidents_of(notices, deliveries, outboxes)
+    incidents = incidents_in(ledger)
     if ledger.trouble:
         print(ledger.trouble, file=sys.stderr)
     if as_json:

@@ -45,7 +45,7 @@ TROUBLE = (Phase.RESTARTING, *sentinel.WAITING, Phase.GAVE_UP, Phase.SUSPECT, Ph
 WHIMS = ("stream cut", "stream deaf", "stream refused", "stream allowed", "engine gone", "engine back", "engine back",
          "forgets", "slow", "fast", "fast", "doom", "mercy", "mercy", "break", "mend", "mend", "sicken", "sicken",
          "sicken", "cure", "lose", "find", "several", "several", "visitor", "mute", "mute", "unmute", "ends", "ends",
-         "returns", "returns", "returns", "teardown", "teardown", "made")
+         "returns", "returns", "returns", "teardown", "teardown", "made", "ask", "ask")
 SPANS = (1.0, 20.0, 90.0, 900.0, 5000.0)
 QUIET = "08:03-08:09, 08:20-08:21, 09:00-09:30"  # the walk's clock says 08:16:40 (UTC) at first
 
@@ -54,6 +54,7 @@ class Stroll(World):
     """The world of a walk, where an engine can end with all it runs, and which reads all that is told."""
 
     def __init__(self, *services: Container | str, **facts: Any) -> None:
+        self.asked: set[str] = set()  # services that somebody wants restarted just now
         super().__init__(*services, **facts)
         insides.set_calendar(self.watchdog, EPOCH)
         self.ended_by = ""  # the engine does not only not answer: `goodbye` or `crash`
@@ -175,7 +176,9 @@ class Stroll(World):
             assert any(container.status == "running" for container in called), f"{notice.name} is not back: {called}"
 
     def check_restart(self, job: sentinel.Restart) -> None:
-        """Nor is anything restarted while what it depends on is known to be down."""
+        """Nor is anything restarted while what it depends on is known to be down, unless somebody asks for it."""
+        if job.key in self.asked:
+            return
         child = self.watchdog.services[job.key]
         if child.budget.attempts == 1 and self.watchdog.services.parents(child):
             self.tries.pop(job.key, None)  # it has waited for another one: its deaths say nothing of it
@@ -345,13 +348,26 @@ class Walk:
             "find": lambda: vars(world).update(lost_answers=""),
             "several": lambda: [self.deed(other) for other in self.dice.sample(self.names, 3)],
             "teardown": self.teardown, "made": self.make_only,
-            "visitor": self.visit, "ends": self.end_engine,
+            "visitor": self.visit, "ends": self.end_engine, "ask": self.ask,
             "returns": world.returns if world.ended_by else lambda: world.happen("engine back"),
             "engine back": world.returns if world.ended_by else lambda: world.happen("engine back"),
             "mute": lambda: world.mute(choice((*self.names, "shop", "all")), choice(SPANS)),
             "unmute": lambda: [world.unmute(other) for other in list(world.muted)[:1]],
         }
         whims.get(whim, lambda: world.happen(whim))()
+
+    def ask(self) -> None:
+        """Somebody asks in Discord for a restart, mostly of what is not well."""
+        world, watchdog = self.world, self.world.watchdog
+        fit = sorted((watched.phase is sentinel.Phase.UP, watched.key) for watched in watchdog.services.values()
+                     if not watchdog.lives.healing.refusal(watched, world.now) and watched.key not in world.in_flight)
+        if fit:
+            watched = watchdog.services[self.dice.choice([key for _, key in fit[:2]])]
+            world.on_purpose.discard(watched.container.id)
+            world.tries.pop(watched.key, None)
+            world.asked.add(watched.key)
+            world.observe(sentinel.RestartAsked(watched.key, "@ann"))
+            world.asked.discard(watched.key)
 
     def visit(self) -> None:
         """Somebody's new project, which nobody has seen before."""
