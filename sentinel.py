@@ -1357,6 +1357,7 @@ class Deliver:
     message: str = ""
     sent_at: float | None = None  # when a message that is edited now was sent
     life: str = ""  # of the ledger, where the channel takes buttons
+    typed: bool = False  # whether commands can be typed where it is read
 
 
 Observation = (
@@ -6928,7 +6929,8 @@ class Outbox:
         retitled = (old.verdict, old.name) != (new.verdict, new.name)
         handed_on = self.retired and self.chained
         if takes_edits(key) and not handed_on:
-            due = now + (EDIT_SOON if retitled else EDIT_LATER)
+            soon = retitled or old.facts != new.facts
+            due = now + (EDIT_SOON if soon else EDIT_LATER)
             self.edits_due[key] = min(due, self.edits_due.get(key, math.inf))
             return
         more = len(new.consequences) > len(old.consequences)
@@ -7679,7 +7681,11 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     cards: list[Card] = []
     for notice in notices:
         late = clip(late_words(notice, told_at, job.why_late), LATE_TEXT)
-        cards.append(card_of(notice, job.host, moment, late))
+        card = card_of(notice, job.host, moment, late)
+        if job.typed and notice.buttons:
+            words = typed_words(notice)
+            card = replace(card, lines=(*card.lines, ("Or type", words)))
+        cards.append(card)
     embeds: list[dict[str, Any]] = []
     if len(cards) <= EMBEDS:
         share = EMBED_TOTAL // len(cards)
@@ -7702,6 +7708,15 @@ BUTTONS = {"restart": "Restart now", "logs": "Logs", "mute": "Mute 1 h", "take":
 BUTTON_STYLES = {"restart": 1, "logs": 2, "mute": 2, "take": 3}  # blue, grey, grey, green
 BUTTON_ID = re.compile(r"sentinel:(\w+):(\w+):(\d{1,15})", re.ASCII)
 LABEL_TEXT, BUTTON_ROWS = 80, 5
+
+
+TYPED = {"restart": "/restart {}", "logs": "/logs {}", "mute": "/mute {} 1h"}
+
+
+def typed_words(notice: Notice) -> str:
+    """What to type instead of pressing a button, where there can be none."""
+    words = [TYPED[act].format(notice.name) for act in notice.buttons if act in TYPED]
+    return " · ".join(map(as_code, words))
 
 
 def button_rows(notices: Sequence[Notice], life: str) -> list[JSON]:
@@ -8526,9 +8541,10 @@ class Session:
         self._rest_until = 0.0
         self.failures += 1
 
-    def forget_address(self) -> None:
-        """Where the session was to be resumed, nobody answers: the gateway itself may know it."""
-        self.resume_url = ""
+    def missed(self) -> None:
+        """Nobody answers where the session is to be resumed: it is begun anew, if that lasts."""
+        if self.failures >= SAID_AFTER:
+            self._forget()
 
     def refuse(self, why: str) -> None:
         """There is no use in trying again."""
@@ -9256,8 +9272,9 @@ ACTING = ("logs", "restart", "mute", "unmute")
 
 
 def service_names(service: Watched) -> set[str]:
-    """Every name that means this service, and no project."""
-    return service.container.called - {service.container.project}
+    """Every name that means this service, and not its project."""
+    container = service.container
+    return {container.name, container.title, container.service, container.key} - {""}
 
 
 def muted_now(muted: Mapping[str, float], calendar: Calendar) -> str:
@@ -10955,7 +10972,7 @@ ADVICE = {
     10003: "the channel no longer exists",
     10015: "the webhook was deleted: make a new one",
     50001: "the bot is not in that channel: let it View Channel",
-    50013: "the bot lacks Send Messages (or Manage Channels, to create one)",
+    50013: "the bot lacks Send Messages or Embed Links (or Manage Channels, to create one)",
     50027: "the token in the URL is wrong: copy it anew",
     40001: "the token is wrong",
 }
@@ -11271,19 +11288,30 @@ class Bot:
             trouble = self.ensure()
             if trouble:
                 return trouble
-        url = f"{self.settings.api_url}/channels/{self.channel_id}/messages"
         if job.message:
-            answer = self.web.ask("PATCH", f"{url}/{job.message}", message, self.headers)
+            answer = self.web.ask("PATCH", f"{self.url}/{job.message}", message, self.headers)
             return verdict_on_edit(self.name, answer)
-        nonce = {"nonce": job.nonce, "enforce_nonce": True}
-        answer = self.web.ask("POST", url, message | nonce, self.headers)
-        if answer.status == NOT_FOUND and answer.code == UNKNOWN_MESSAGE:
+        body = message | {"nonce": job.nonce, "enforce_nonce": True}
+        answer = self.web.ask("POST", self.url, body, self.headers)
+        gone = answer.status == NOT_FOUND
+        if gone and answer.code == UNKNOWN_MESSAGE:
             return Delivered(self.name, Fate.SENT)  # it was stored before, and somebody deleted it
+        if gone and not self.settings.channel_id:  # somebody deleted the channel
+            trouble = self.ensure()
+            if trouble:
+                return trouble
+            answer = self.web.ask("POST", self.url, body, self.headers)
         return verdict_on(self.name, answer)
+
+    @property
+    def url(self) -> str:
+        """Where its channel's messages are."""
+        return f"{self.settings.api_url}/channels/{self.channel_id}/messages"
 
     def ensure(self) -> Delivered | None:
         """Find the channel by its name, as Discord writes it, or create it; the verdict where
         neither can be."""
+        self.channel_id = ""
         url = f"{self.settings.api_url}/guilds/{self.settings.guild_id}/channels"
         wanted = re.sub(r"\s+", "-", self.settings.channel.strip().lstrip("#").lower())
         answer = self.web.ask("GET", url, headers=self.headers)
@@ -11669,7 +11697,9 @@ class WebSocket:
             raise Ended(None, why_of_error(error)) from error
 
     def close(self, code: int) -> None:
-        """Say goodbye, and hang up."""
+        """Say goodbye, and hang up, if that has not been done."""
+        if self.connection.sock is None:
+            return
         with contextlib.suppress(Ended, OSError):
             self._send(CLOSE, code.to_bytes(2, "big"))
             hang_up(self.socket)
@@ -11776,6 +11806,12 @@ def invitation(application: str) -> str:
     return INVITE.format(application, INVITE_PERMISSIONS)
 
 
+def dial_words(error: Exception) -> str:
+    """Why the gateway could not be connected to."""
+    cause = error.cause if isinstance(error, ExchangeError) else error
+    return network_words("it", cause)
+
+
 def asking_failed(answer: Answer, otherwise: str) -> str:
     """Why Discord did not give what it was asked for."""
     if answer.why:
@@ -11862,13 +11898,10 @@ class Gateway:
             return
         self._register()
         try:
-            connection = self._dial(found.url)
+            connection = self.dial(found.url)
         except (ExchangeError, ValueError) as error:
-            cause = error.cause if isinstance(error, ExchangeError) else error
-            self.session.forget_address()
-            self._over(
-                None, f"{type(cause).__name__}: {cause}" if str(cause) else "no answer in time"
-            )
+            self.session.missed()
+            self._over(None, dial_words(error))
             return
         self.session.opened(time.monotonic())
         try:
@@ -11878,7 +11911,7 @@ class Gateway:
             connection.close(end.code if ours and end.code else NORMAL)
             self._over(end.code, end.why if ours or end.code is None else "")
 
-    def _dial(self, url: str) -> WebSocket:
+    def dial(self, url: str) -> WebSocket:
         """Connect to the gateway, or to where the session is to be resumed. ExchangeError: it can't
         be had."""
         resumed = self.session.resume_url if self.session.can_resume else ""
@@ -12546,7 +12579,9 @@ class Post:
             job = outbox.take(now, host, jitter)
             if job:
                 life = self._tag if self._buttons and job.channel == Bot.name else ""
-                jobs.append(replace(job, nonce=f"{self._tag}-{job.nonce}", life=life))
+                typed = self._buttons and job.channel == Webhook.name
+                nonce = f"{self._tag}-{job.nonce}"
+                jobs.append(replace(job, nonce=nonce, life=life, typed=typed))
         return jobs
 
     @property
@@ -13024,11 +13059,12 @@ class Daemon:
         if seen.found.guild:
             self.clerk.serve(seen.found.guild)
         self.post.have_buttons(not seen.hopeless)
+        self.books.ledger.put("meta", "gateway", seen.words, time.time())
         return [Log(seen.level, f"discord: {seen.words}")]
 
     def show_presence(self, now: float) -> None:
         """Have the bot seen doing what Sentinel does."""
-        known = self.watchdog.link.listed.done or self.watchdog.link.is_away
+        known = not self.watchdog.catching_up or self.watchdog.link.is_away
         if self.gateway and known and now >= self._shown_at + PRESENCE_AFTER:
             self._shown_at = now
             self.gateway.show(presence_of(self.watchdog))
@@ -13372,7 +13408,29 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
         else:
             failed = True
             print(f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
+    if settings.bot_token:
+        for line in commands_tried(settings, environment):
+            print(mask(line, settings))
     return int(failed)
+
+
+def commands_tried(settings: Settings, environment: Mapping[str, str]) -> list[str]:
+    """Whether commands and buttons will work, and the link by which the bot is invited."""
+    if not settings.commands:
+        return ["commands: off (SENTINEL_COMMANDS is false)"]
+    gateway = Gateway(settings, Web(environment), lambda _: None)
+    found = gateway.application.look()
+    if found.why:
+        return [f"commands: not available: {found.why}"]
+    invite = f"invite the bot by {invitation(found.application)}"
+    unregistered = gateway.application.register(found)
+    lines = [f"commands: {unregistered or 'registered'}", invite]
+    try:
+        gateway.dial(found.url).close(NORMAL)
+        works = "the gateway answers, so buttons will work"
+    except (ExchangeError, ValueError) as error:
+        works = f"the gateway can't be had ({dial_words(error)}): no commands, no buttons"
+    return [f"commands: {works}", *lines]
 
 
 def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
@@ -13507,10 +13565,24 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
     for name in missing:
         print(f"no container is called {name}", file=sys.stderr)
     if not wanted:
+        print(f"commands\n  {commands_words(settings, environment)}")
         print("settings")
         for line in settings_lines(settings):
             print(f"  {line}")
     return int(bool(missing))
+
+
+def commands_words(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Whether people can answer in Discord, and how the daemon found that to stand last."""
+    if not settings.bot_token:
+        return "none: they need a bot, see DISCORD_BOT_TOKEN"
+    if not settings.commands:
+        return "none: SENTINEL_COMMANDS is false"
+    who = listed(settings.operators) or "whoever may Manage Server"
+    ledger = Ledger.beside(state_folder(settings, environment))
+    last = ledger.records("meta").get("gateway") if ledger else None
+    words = f" ({one_line(last)})" if isinstance(last, str) else ""
+    return f"slash commands and buttons; acting: {who}{words}"
 
 
 def explained(

@@ -12,6 +12,8 @@ library only; plain HTTP on 127.0.0.1 unless an ssl context is given.
 
 Set-up      add_webhook(channel, name), add_bot(token, guild, permissions), add_channel(name, kind, guild,
             parent), say(channel, content) puts in a message written by a person.
+Gateway     gateway (support.fake_gateway, begun when first asked for): the WebSocket, slash commands, buttons.
+            Its answers are among the messages, marked (interaction_id, ephemeral, loading while deferred).
 Record      messages (stored through the API, in order; deleted ones stay, marked), posts(channel_id, text),
             edits, requests, refused (answers of 4xx that no armed fault made), lint (bad manners; a client's
             tests want it empty), story() (all of it as text).
@@ -53,6 +55,7 @@ import socket
 import ssl
 import string
 import struct
+import sys
 import threading
 import time
 import urllib.parse
@@ -61,7 +64,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from support.fake_gateway import FakeGateway
 
 JSON = dict[str, Any]
 Where = tuple[str | int, ...]
@@ -84,17 +90,21 @@ _KEYS = {
     "webhook_edit": _EDIT_KEYS | {"poll"},
     "bot": _NEW_KEYS | {"nonce", "enforce_nonce", "message_reference", "sticker_ids"},
     "bot_edit": _EDIT_KEYS | {"sticker_ids"},
+    "answer": _NEW_KEYS,
+    "answer_edit": _EDIT_KEYS | {"poll"},
 }
 _SCHEMAS = {
     "webhook": "IncomingWebhookRequestPartial",
     "webhook_edit": "IncomingWebhookUpdateRequestPartial",
     "bot": "MessageCreateRequest",
     "bot_edit": "MessageEditRequestPartial",
+    "answer": "IncomingWebhookRequestPartial",
+    "answer_edit": "IncomingWebhookUpdateRequestPartial",
     "channel": "CreateGuildChannelRequest",
 }
 _FLAGS = {"webhook": 4 | 4096 | 32768, "webhook_edit": 4 | 32768,
-          "bot": 4 | 4096 | 8192 | 32768, "bot_edit": 4 | 32768}
-_NOT_MODELLED = ("components", "attachments", "poll", "sticker_ids", "applied_tags")
+          "bot": 4 | 4096 | 8192 | 32768, "bot_edit": 4 | 32768, "answer": 4 | 64, "answer_edit": 4}
+_NOT_MODELLED = ("poll", "sticker_ids", "applied_tags")
 _PICTURE = {"url": "image", "width": "int", "height": "int", "placeholder": 64, "placeholder_version": "int",
             "is_animated": "bool", "description": 4096}
 _EMBED: dict[str, Any] = {
@@ -306,6 +316,81 @@ class Form:
         if value.get("type") not in (None, 0) or isinstance(value.get("type"), bool):
             self.bad(("message_reference", "type"), "BASE_TYPE_CHOICES", "Value must be one of {0, 1}.")
 
+    def choice(self, value: Any, at: Where, allowed: Iterable[Any]) -> bool:
+        """One of these, and not a boolean that passes for a number."""
+        good = not isinstance(value, bool) and value in (choices := tuple(allowed))
+        if value is None:
+            self.bad(at, "BASE_TYPE_REQUIRED", "This field is required")
+        elif not good:
+            self.bad(at, "BASE_TYPE_CHOICES", f"Value must be one of {{{str(choices)[1:-1]}}}.")
+        return good
+
+    def sized(self, value: Any, at: Where, low: int, high: int) -> bool:
+        """A text that must be there, with both its bounds."""
+        if value is None:
+            self.bad(at, "BASE_TYPE_REQUIRED", "This field is required")
+        elif not isinstance(value, str):
+            self.text(value, at, high)
+        elif not low <= len(value) <= high:
+            self.bad(at, "BASE_TYPE_BAD_LENGTH", f"Must be between {low} and {high} in length.")
+        else:
+            return True
+        return False
+
+    def components(self, value: Any) -> None:
+        """Rows of buttons: all that this fake knows of components."""
+        seen = set[str]()
+        for number, row in enumerate(self.listed(value, ("components",), 5)):
+            at: Where = ("components", number)
+            if not isinstance(row, dict):
+                self.bad(at, "MODEL_TYPE_CONVERT", "Expected an object/dictionary.")
+            elif self.choice(row.get("type"), (*at, "type"), (1,)):
+                self.unknown(row, at, ("type", "id", "components"))
+                inner = self.listed(row.get("components"), (*at, "components"), 5)
+                if not inner and isinstance(row.get("components"), list) and not row["components"]:
+                    self.bad((*at, "components"), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.")
+                for place, button in enumerate(inner):
+                    self.button(button, (*at, "components", place), seen)
+
+    def unknown(self, value: JSON, at: Where, known: Iterable[str]) -> None:
+        self.notes += [f"unknown key '{key}' at {_dotted(at)}" for key in value if key not in known]
+
+    def button(self, value: Any, at: Where, seen: set[str]) -> None:
+        if not isinstance(value, dict):
+            self.bad(at, "MODEL_TYPE_CONVERT", "Expected an object/dictionary.")
+            return
+        self.unknown(value, at, ("type", "id", "style", "label", "custom_id", "disabled", "url", "emoji"))
+        if not self.choice(value.get("type"), (*at, "type"), (2,)):
+            return
+        self.choice(value.get("style"), (*at, "style"), (1, 2, 3, 4, 5))
+        link, name = value.get("style") == 5, value.get("custom_id")
+        if value.get("label") is not None or not value.get("emoji"):
+            self.sized(value.get("label"), (*at, "label"), 1, 80)
+        if value.get("disabled") is not None:
+            self.boolean(value["disabled"], (*at, "disabled"))
+        if link:
+            self.url(value.get("url"), (*at, "url"), ("http", "https", "discord"))
+        if link is (name is not None) or (not link and value.get("url") is not None):
+            self.bad(at, "BUTTON_COMPONENT_CUSTOM_ID_REQUIRED" if name is None else "BUTTON_COMPONENT_URL_EXCLUSIVE",
+                     "A custom id is required" if name is None else "A custom id and url cannot both be specified")
+        elif name is not None and self.sized(name, (*at, "custom_id"), 1, 100):
+            if name in seen:
+                self.bad((*at, "custom_id"), "COMPONENT_CUSTOM_ID_DUPLICATED",
+                         "Component custom id cannot be duplicated")
+            seen.add(name)
+
+    def attachments(self, value: Any) -> None:
+        for number, item in enumerate(self.listed(value, ("attachments",), 10)):
+            at: Where = ("attachments", number)
+            if not isinstance(item, dict):
+                self.bad(at, "MODEL_TYPE_CONVERT", "Expected an object/dictionary.")
+                continue
+            if not re.fullmatch(r"0|[1-9][0-9]{0,19}", str(item.get("id"))):
+                self.bad((*at, "id"), "NUMBER_TYPE_COERCE", f'Value "{item.get("id")}" is not snowflake.')
+            for key, most in (("filename", 1024), ("description", 1024)):
+                if item.get(key) is not None:
+                    self.text(item[key], (*at, key), most)
+
     def flags(self, value: Any, kind: str, body: JSON) -> None:
         self.integer(value, ("flags",))
         bits = as_int(value) or 0
@@ -353,16 +438,22 @@ def check_message(kind: str, body: JSON) -> Form:
             form.notes.append(f"key '{key}' does not exist in a {kind} body")
         elif key in _NOT_MODELLED and value:
             form.notes.append(f"key '{key}' is not looked into by this fake")
+        elif webhook and key == "components" and value:
+            form.notes.append("components of a webhook's message are dropped")
         if value is None or key not in _KEYS[kind]:
             continue
         if key == "content":
-            long = isinstance(value, str) and len(value) > 4000 and not webhook
+            long = isinstance(value, str) and len(value) > 4000 and kind.startswith("bot")
             form.text(value, (key,), 4000 if long else 2000)
         elif key in ("thread_name", "avatar_url"):
             form.check(value, (key,), 100 if key == "thread_name" else "url")
         elif key in ("tts", "enforce_nonce"):
             form.boolean(value, (key,))
-        elif key in ("components", "attachments", "sticker_ids", "applied_tags"):
+        elif key == "components" and not webhook and not (as_int(body.get("flags")) or 0) & 32768:
+            form.components(value)
+        elif key == "attachments":
+            form.attachments(value)
+        elif key in ("components", "sticker_ids", "applied_tags"):
             form.listed(value, (key,), 40 if key == "components" else 10)
         else:
             _check_rest(form, kind, key, value, body)
@@ -427,6 +518,20 @@ def stored_embeds(embeds: Any) -> list[JSON]:
     return [stored_embed(embed) for embed in embeds or [] if visible(embed)]
 
 
+def stored_components(rows: Any) -> list[JSON]:
+    """Rows of buttons as Discord gives them back: numbered, without what is null or false."""
+    kept: list[JSON] = []
+    number = 0
+    for row in rows or []:
+        number += 1
+        kept.append({"type": 1, "id": number, "components": []})
+        for button in row.get("components") or []:
+            number += 1
+            given = {key: item for key, item in button.items() if key != "id" and item not in (None, False)}
+            kept[-1]["components"].append(given | {"id": number})
+    return kept
+
+
 def _dotted(at: Iterable[str | int]) -> str:
     return ".".join(str(step) for step in at)
 
@@ -482,6 +587,16 @@ class Request:
     status: int | None = None
     decision: str = ""
     fault: str = ""
+    peer: str = ""
+
+
+@dataclass
+class File:
+    """A file as it was uploaded."""
+
+    name: str
+    data: bytes
+    kind: str
 
 
 @dataclass
@@ -529,6 +644,10 @@ class Bot:
     permissions: int = ALL_PERMISSIONS
     message_content: bool = False
     denied: dict[str, int] = field(default_factory=dict)  # channel id -> permission bits taken there
+    application_id: str = ""  # another than the user's, as with old applications
+    commands: bool = True  # added with the scope applications.commands
+    registered: list[JSON] = field(default_factory=list)  # its commands in its guild
+    creations: list[float] = field(default_factory=list)  # when commands were made
 
 
 @dataclass
@@ -557,6 +676,17 @@ class Message:
     deleted: bool = False
     history: list[Edit] = field(default_factory=list)
     mentions: Mentions = ([], [], False)
+    components: list[JSON] = field(default_factory=list)
+    files: list[File] = field(default_factory=list)
+    kind: int = 0
+    application_id: str | None = None
+    interaction_id: str | None = None
+    ephemeral: bool = False
+    loading: bool = False  # deferred: the user sees that the bot is thinking
+
+    @property
+    def buttons(self) -> list[JSON]:
+        return [button for row in self.components for button in row.get("components", [])]
 
     @property
     def text(self) -> str:
@@ -573,14 +703,21 @@ class Message:
         users, roles, everyone = self.mentions
         edited = _iso(self.wall + self.history[-1].time - self.time) if self.history else None
         full: JSON = {
-            "id": self.id, "type": 0, "channel_id": self.channel_id, "content": self.content,
+            "id": self.id, "type": self.kind, "channel_id": self.channel_id, "content": self.content,
             "author": self.author, "mentions": [_user(user, "someone") for user in users],
-            "mention_roles": roles, "mention_everyone": everyone, "attachments": [], "components": [],
+            "mention_roles": roles, "mention_everyone": everyone, "components": self.components,
+            "attachments": [self._attachment(number, item) for number, item in enumerate(self.files)],
             "embeds": self.embeds, "timestamp": _iso(self.wall), "edited_timestamp": edited, "pinned": False,
-            "flags": as_int(self.payload.get("flags")) or 0, "tts": bool(self.payload.get("tts")),
+            "flags": (as_int(self.payload.get("flags")) or 0) & ~192 | 64 * self.ephemeral | 128 * self.loading,
+            "tts": bool(self.payload.get("tts")),
         }
-        extra = {"webhook_id": self.webhook_id, "nonce": self.nonce}
+        extra = {"webhook_id": self.webhook_id, "nonce": self.nonce, "application_id": self.application_id}
         return full | {key: value for key, value in extra.items() if value is not None}
+
+    def _attachment(self, number: int, item: File) -> JSON:
+        url = f"https://cdn.discordapp.com/attachments/{self.channel_id}/{int(self.id) + number}/{item.name}"
+        return {"id": str(int(self.id) + number), "filename": item.name, "size": len(item.data), "url": url,
+                "proxy_url": url, "content_type": item.kind}
 
 
 @dataclass
@@ -624,6 +761,12 @@ class Call:
     key: tuple[str, ...]
     bot: Bot | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+
+
+def _short(path: str) -> str:
+    """A path without the endless token of an interaction."""
+    return re.sub(r"[\w-]{100,}", "...", path)
 
 
 def _iso(wall: float) -> str:
@@ -652,11 +795,17 @@ _ROUTES: list[tuple[str, dict[str, str]]] = [
     (r"/channels/([^/]+)/messages/([^/]+)", {"GET": "message", "PATCH": "edit", "DELETE": "delete"}),
     (r"/channels/([^/]+)/typing", {"POST": "typing"}),
     (r"/guilds/([^/]+)/channels", {"GET": "channels", "POST": "guild_create"}),
+    (r"/gateway/bot", {"GET": "gateway"}),
+    (r"/(?:oauth2/)?applications/@me", {"GET": "application"}),
+    (r"/applications/([^/]+)/guilds/([^/]+)/commands", {"GET": "commands", "PUT": "register"}),
+    (r"/interactions/([^/]+)/([^/]+)/callback", {"POST": "app_callback"}),
 ]
+_ALONE = ("hook", "app_")  # these need no Authorization: the path holds all that is secret
 # Posts and edits of messages answer the same hash, though they are counted apart.
 _HASHES = {"hook_post": "5fb2a7f1c0de", "hook_edit": "5fb2a7f1c0de", "hook_get": "77aa01b3c2d4",
            "hook_message": "77aa01b3c2d4", "create": "80c17d2f203b", "edit": "80c17d2f203b",
-           "read": "b05c0e6c2d1f", "guild_create": "c9d3a1b2e4f5"}
+           "read": "b05c0e6c2d1f", "guild_create": "c9d3a1b2e4f5", "app_post": "d1e6f0a9b8c7",
+           "app_edit": "d1e6f0a9b8c7", "register": "e0a4c2b7d9f1"}
 _BLOCK_TEXT = ("You are being blocked from accessing our API temporarily due to exceeding our rate limits "
                "frequently. Please read our docs at https://discord.com/developers/docs/topics/rate-limits "
                "to prevent this moving forward.")
@@ -706,6 +855,7 @@ class FakeDiscord:
         self.limits: dict[str, tuple[int, float] | None] = {  # None switches one off
             "hook_post": (5, 2.0), "hook_edit": (5, 2.0), "hook_get": (5, 2.0), "hook_message": (5, 2.0),
             "create": (5, 5.0), "edit": (5, 5.0), "read": (5, 5.0), "guild_create": (5, 10.0),
+            "app_post": (5, 2.0), "app_edit": (5, 2.0), "register": (5, 20.0),
             "hidden": (30, 60.0), "global": (50, 1.0), "invalid": (10_000, 600.0), "nonce": (10_000, 180.0),
         }
         self.hidden_wait_short_once = False  # the next wait told for the hidden limit is too short
@@ -735,6 +885,7 @@ class FakeDiscord:
         self._invalid: deque[float] = deque()
         self._blocked_until = -math.inf
         self._change = threading.Condition()
+        self._gateway: FakeGateway | None = None
         self._server = _Server(self, port, tls)
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.port}"
 
@@ -746,6 +897,18 @@ class FakeDiscord:
 
     def stop(self) -> None:
         self._server.stop()
+        if self._gateway is not None:
+            self._gateway.stop()
+
+    @property
+    def gateway(self) -> FakeGateway:
+        """The WebSocket and all that is said there; begun when it is first asked for."""
+        from support.fake_gateway import FakeGateway  # here, since that module needs this one
+
+        with self._change:
+            if self._gateway is None:
+                self._gateway = FakeGateway(self).start()
+            return self._gateway
 
     def __enter__(self) -> FakeDiscord:
         return self.start()
@@ -789,9 +952,10 @@ class FakeDiscord:
         return "".join(self._random.choices(string.ascii_letters + string.digits + "_-", k=68))
 
     def add_bot(self, token: str, guild: str | None = None, permissions: int = ALL_PERMISSIONS,
-                message_content: bool = False) -> Bot:
+                message_content: bool = False, commands: bool = True) -> Bot:
         with self._change:
-            bot = Bot(self._new_id(), token, guild or self.guild, permissions, message_content)
+            bot = Bot(self._new_id(), token, guild or self.guild, permissions, message_content,
+                      application_id=self._new_id(), commands=commands)
             self.bots[token] = bot
             return bot
 
@@ -884,7 +1048,7 @@ class FakeDiscord:
 
     def story(self) -> str:
         with self._change:
-            lines = [f"{item.time - self._born:8.3f} {item.method} {item.path} {item.status} {item.decision}"
+            lines = [f"{item.time - self._born:8.3f} {item.method} {_short(item.path)} {item.status} {item.decision}"
                      for item in self.requests]
             lines += [f"message {item.id} in {item.channel_id}: {item.text[:300]!r}" for item in self.stored]
             return "\n".join(lines + [f"lint: {item}" for item in self.lint]) or "nothing"
@@ -946,7 +1110,8 @@ class FakeDiscord:
             sent = request.body.decode("utf-8", "replace") + " ".join(request.query.values())
             if any(token in sent for token in (*self.bots, *(hook.token for hook in self.webhooks.values()))):
                 self.note(request, "a token in the body or the query")
-            request.json = json.loads(request.body or b"null")
+            parts, _ = form_parts(request)
+            request.json = json.loads(parts.get("payload_json", (request.body, "", ""))[0] or b"null")
 
     # ---- decision, in the order (b) edge ... (l) store
 
@@ -958,7 +1123,8 @@ class FakeDiscord:
                 answer = self._edge(request)
                 if answer is None:
                     call = self._route(request)
-                    answer = self._admit(call) or getattr(self, f"_do_{call.handler}")(call)
+                    doer = getattr(self, f"_do_{call.handler}", None) or getattr(self.gateway, f"do_{call.handler}")
+                    answer = self._admit(call) or doer(call)
             except Refused as no:
                 answer = self._refusal(no, call, request)
             if call is not None and not answer.edge:
@@ -996,7 +1162,9 @@ class FakeDiscord:
         for pattern, methods in _ROUTES:
             match = re.fullmatch(pattern, found[2])
             if match and request.method in methods:
-                handler, hook = methods[request.method], found[2].startswith("/webhooks")
+                handler, hook = methods[request.method], methods[request.method].startswith(_ALONE)
+                if hook and any(bot.application_id == match[1] for bot in self.bots.values()):
+                    handler = handler.replace("hook_", "app_")  # an application's own webhook
                 owner = "" if hook else request.headers.get("authorization", "")
                 key = (handler, *match.groups()[: 2 if hook else 1], owner)
                 return Call(request, handler, match.groups(), version, owner, key)
@@ -1008,13 +1176,15 @@ class FakeDiscord:
         """Size, bot auth, then rate limits."""
         if len(call.request.body) > MAX_BODY:
             raise Refused(413, 40005, "Request entity too large")
-        if not call.handler.startswith("hook"):
+        if not call.handler.startswith(_ALONE):
             word, _, token = call.owner.partition(" ")
             call.bot = self.bots.get(token) if word == "Bot" else None
             if call.bot is None:
                 raise Refused(401, 0, "401: Unauthorized")
+        elif call.handler.startswith("app_") and "authorization" in call.request.headers:
+            self.note(call.request, "Authorization sent where the path says it all")
         now, rule = self.clock(), self.limits["global"]
-        if rule:
+        if rule and not call.handler.startswith("app_"):  # which are not bound to it
             allowed, _, rest = self._limiter.take(("global", call.owner), rule, now)
             if not allowed:
                 return self.limited(call, rest, "global")
@@ -1171,7 +1341,7 @@ class FakeDiscord:
 
     def _message(self, message_id: str, channel_id: str, webhook_id: str | None = None) -> Message:
         for message in self.stored:
-            mine = webhook_id in (None, message.webhook_id) and not message.deleted
+            mine = webhook_id in (None, message.webhook_id) and not message.deleted and not message.ephemeral
             if mine and (message.id, message.channel_id) == (message_id, channel_id):
                 return message
         raise Refused(404, 10008, "Unknown Message")
@@ -1181,6 +1351,10 @@ class FakeDiscord:
     def _body(self, call: Call, kind: str) -> JSON:
         """Reads, validates and returns the trimmed body; all its errors are told together."""
         body: JSON = trimmed(self._parse(call))
+        return self._checked(call, kind, body)
+
+    def _checked(self, call: Call, kind: str, body: JSON, under: str = "") -> JSON:
+        """The trimmed body, when it stands all checks; ``under`` is where it stands in the whole body."""
         form = check_channel(body) if kind == "channel" else check_message(kind, body)
         if self.refuse_empty_fields and kind != "channel" and not form.errors:
             for number, embed in enumerate(body.get("embeds") or []):
@@ -1189,27 +1363,61 @@ class FakeDiscord:
         for text in form.notes:
             self.note(call.request, text)
         if form.errors:
-            raise Refused(400, 50035, "Invalid Form Body", form.errors)
-        for text in schema_errors(_SCHEMAS[kind], body):
+            raise Refused(400, 50035, "Invalid Form Body", {under: form.errors} if under else form.errors)
+        shown = body
+        if body.get("attachments"):  # the number of a file is no text, whatever the schema says
+            shown = body | {"attachments": [item | {"id": str(item["id"])} for item in body["attachments"]]}
+        for text in schema_errors(_SCHEMAS[kind], shown):
             self.note(call.request, f"the published schema of {_SCHEMAS[kind]} disagrees: {text}")
+        if kind.startswith("webhook"):
+            body.pop("components", None)
         return body
 
     def _parse(self, call: Call) -> JSON:
         kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/x-www-form-urlencoded":
             return dict(urllib.parse.parse_qsl(call.request.body.decode("utf-8", "replace")))
+        if kind == "multipart/form-data":
+            return self._parse_form(call)
         if kind != "application/json":
             if call.handler.startswith("hook") and self.untyped_code == 50006:
                 raise Refused(400, 50006, "Cannot send an empty message")
             wanted = "{'multipart/form-data', 'application/x-www-form-urlencoded', 'application/json'}"
             text = f'Expected "Content-Type" header to be one of {wanted}.'
             raise _invalid("", "CONTENT_TYPE_INVALID", text)
+        return self._object(call.request.body)
+
+    @staticmethod
+    def _object(data: bytes) -> JSON:
         try:
-            body = json.loads(call.request.body.decode("utf-8"), parse_constant=_no_constant)
+            body = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
         except ValueError:
             raise Refused(400, 50109, "The request body contains invalid JSON.") from None
         if not isinstance(body, dict):
             raise _invalid("", "MODEL_TYPE_CONVERT", "Expected an object/dictionary.")
+        return body
+
+    def _parse_form(self, call: Call) -> JSON:
+        """A form: payload_json, and files by their numbers, which ``attachments`` may describe."""
+        parts, problem = form_parts(call.request)
+        if problem:
+            self.note(call.request, problem)
+            raise _invalid("", "CONTENT_TYPE_INVALID", "The form could not be read.")
+        body = self._object(parts["payload_json"][0]) if "payload_json" in parts else {}
+        for name, (data, file, kind) in parts.items():
+            if re.fullmatch(r"files\[(0|[1-9][0-9]*)\]", name) and file:
+                call.files.append(File(file, data, kind))
+            elif name != "payload_json":
+                self.note(call.request, f"part {name!r} of the form is neither payload_json nor a file")
+        if len(call.files) > 10:
+            raise Refused(400, 30015, "Maximum number of attachments in a message reached (10)")
+        if sum(len(item.data) for item in call.files) > 10 << 20:
+            raise Refused(413, 40005, "Request entity too large")
+        given = {name[6:-1] for name in parts if name.startswith("files[")}
+        for item in body.get("attachments") or []:
+            number = str(item.get("id")) if isinstance(item, dict) else ""
+            if len(number) < 3 and number not in given:
+                self.note(call.request, f"attachments name a file {number!r} that is not there")
         return body
 
     def _thread(self, call: Call, hook: Webhook) -> Channel | None:
@@ -1245,10 +1453,11 @@ class FakeDiscord:
         return pick("users", r"<@!?(\d+)>"), pick("roles", r"<@&(\d+)>"), loud
 
     def _store(self, body: JSON, place: str, author: JSON, message_id: str,
-               hook: Webhook | None = None) -> Message:
+               hook: Webhook | None = None, **marks: Any) -> Message:
         content, embeds = _clean(body.get("content") or ""), _clean(stored_embeds(body.get("embeds")))
         message = Message(message_id, place, content, embeds, author, self.clock(), self.wall(), body,
-                          hook.id if hook else None, None if hook else body.get("nonce"))
+                          **({"webhook_id": hook.id} if hook else {"nonce": body.get("nonce")}), **marks)
+        message.components = _clean(stored_components(body.get("components")))
         message.mentions = self._mentioned(content, body.get("allowed_mentions"), hook is None)
         self.stored.append(message)
         if self.on_store:
@@ -1263,7 +1472,7 @@ class FakeDiscord:
         place = self.channels[hook.channel_id]
         thread, wait = self._thread(call, hook), self._truth(call, "wait")
         body = self._body(call, "webhook")
-        self._not_empty(body)
+        self._not_empty(body | {"attachments": call.files})
         message_id, forum = self._snowflake(), place.type in (FORUM, MEDIA)
         self._forum_rules(forum, thread, body.get("thread_name"))
         if forum and thread is None:  # a forum's new thread has the id of its first message
@@ -1272,7 +1481,7 @@ class FakeDiscord:
         if thread is not None:
             thread.archived = False
         author = _user(hook.id, body.get("username") or hook.name, True)
-        message = self._store(body, thread.id if thread else place.id, author, message_id, hook)
+        message = self._store(body, thread.id if thread else place.id, author, message_id, hook, files=call.files)
         return Answer(200, message.as_json()) if wait else Answer(204)
 
     @staticmethod
@@ -1314,16 +1523,27 @@ class FakeDiscord:
         place = self.channels.get(message.channel_id)
         if place is not None and place.archived:
             raise Refused(400, 50083, "Tried to perform an operation on an archived thread")
-        before = {"content": message.content, "embeds": message.embeds}
+        self._rewrite(message, body, call.files, kind != "webhook_edit")
+        return Answer(200, message.as_json())
+
+    def _rewrite(self, message: Message, body: JSON, files: list[File], everything: bool) -> None:
+        """Changes what the body names, and keeps how it was."""
+        before = {"content": message.content, "embeds": message.embeds, "components": message.components}
         after = {"content": _clean(body.get("content", message.content) or ""),
-                 "embeds": _clean(stored_embeds(body.get("embeds", message.embeds)))}
-        self._not_empty(body | after)
-        message.content, message.embeds = after["content"], after["embeds"]
-        message.mentions = self._mentioned(message.content, body.get("allowed_mentions"), kind == "bot_edit")
+                 "embeds": _clean(stored_embeds(body.get("embeds", message.embeds))),
+                 "components": _clean(stored_components(body.get("components", message.components)))}
+        kept = message.files
+        if body.get("attachments") is not None:  # those that are not named go
+            named = {str(item["id"]) for item in body["attachments"]}
+            kept = [item for item, shown in zip(kept, message.as_json()["attachments"], strict=True)
+                    if shown["id"] in named]
+        self._not_empty(body | after | {"attachments": kept + files})
+        message.content, message.embeds, message.components = after["content"], after["embeds"], after["components"]
+        message.files, message.loading = kept + files, False
+        message.mentions = self._mentioned(message.content, body.get("allowed_mentions"), everything)
         message.payload = message.payload | body
         message.history.append(Edit(self.clock(), message.id, before, after))
         self.edits.append(message.history[-1])
-        return Answer(200, message.as_json())
 
     def _do_me(self, call: Call) -> Answer:
         assert call.bot is not None
@@ -1339,7 +1559,7 @@ class FakeDiscord:
     def _do_create(self, call: Call) -> Answer:
         bot, place = self._place(call, SEND)
         body = self._body(call, "bot")
-        self._not_empty(body)
+        self._not_empty(body | {"attachments": call.files})
         reference = body.get("message_reference") or {}
         wanted = reference.get("message_id") if reference.get("fail_if_not_exists") is not False else None
         if wanted and not any(item.id == str(wanted) and not item.deleted for item in self.stored):
@@ -1354,7 +1574,8 @@ class FakeDiscord:
         if earlier is not None and earlier.deleted:
             raise Refused(404, 10008, "Unknown Message")
         author = _user(bot.id, "sentinel-bot", True)
-        return Answer(200, (earlier or self._store(body, place.id, author, self._snowflake())).as_json())
+        made = earlier or self._store(body, place.id, author, self._snowflake(), files=call.files)
+        return Answer(200, made.as_json())
 
     def _repeated(self, bot: Bot, place: Channel, body: JSON) -> Message | None:
         """The earlier message of the same nonce, if the client asked for that to be enforced."""
@@ -1374,7 +1595,8 @@ class FakeDiscord:
             raise _invalid("limit", "NUMBER_TYPE_MAX", "int value should be between 1 and 100.")
         if len(anchors) > 1 or any(not query[key].isdecimal() for key in anchors):
             raise _invalid(anchors[-1], "NUMBER_TYPE_COERCE", "One snowflake of these three is taken.")
-        found = [item for item in self.stored if item.channel_id == place.id and not item.deleted]
+        found = [item for item in self.stored
+                 if item.channel_id == place.id and not item.deleted and not item.ephemeral]
         found = found if self._may(bot, place.id, HISTORY) else []
         newest = _around(sorted(found, key=lambda item: int(item.id)), query, anchors, int(limit))
         return Answer(200, [self._seen(bot, item) for item in newest])
@@ -1431,6 +1653,34 @@ class FakeDiscord:
         channel = self.add_channel(name, kind, guild, parent)
         channel.topic = body.get("topic")
         return Answer(201, channel.as_json())
+
+
+def form_parts(request: Request) -> tuple[dict[str, tuple[bytes, str, str]], str]:
+    """The parts of a form by name (content, file name, type), and what is wrong with it; none if it is no form."""
+    kind, _, rest = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "multipart/form-data":
+        return {}, ""
+    found = re.search(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', rest)
+    if not found:
+        return {}, "a form without a boundary"
+    mark = b"--" + (found[1] or found[2]).encode()
+    first, *parts = (b"\r\n" + request.body).split(b"\r\n" + mark)
+    if first or not parts or parts[-1].rstrip(b"\r\n") != b"--":
+        return {}, "a form without its first or last boundary"
+    read: dict[str, tuple[bytes, str, str]] = {}
+    for part in parts[:-1]:
+        head, gap, data = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        heads = {name.strip().lower(): value.strip()
+                 for name, _, value in (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n"))}
+        shown = heads.get("content-disposition", "")
+        name, file = re.search(r'[; ]name="([^"]*)"', shown), re.search(r'filename="([^"]*)"', shown)
+        if not part.startswith(b"\r\n") or not gap or not shown.startswith("form-data") or not name:
+            return {}, "a part of a form that is not well formed"
+        if name[1] in read:
+            return {}, f"two parts of a form have the name {name[1]!r}"
+        kind = heads.get("content-type", "application/octet-stream")
+        read[name[1]] = data, urllib.parse.unquote(file[1]) if file else "", kind
+    return read, ""
 
 
 def _no_constant(name: str) -> None:
@@ -1613,6 +1863,7 @@ class _Server:
     def _exchange(self, wire: _Wire) -> bool:
         """One request and its answer; whether the connection lives on."""
         request = wire.head(self.fake.clock)
+        request.peer = "{}:{}".format(*wire.sock.getpeername())
         fault = self.fake.arrive(request)
         if fault is not None and fault.kind == "reset_before":
             wire.reset()
@@ -1690,5 +1941,6 @@ def main() -> None:
         threading.Event().wait()
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # as part of its package: the gateway's half needs this module by its name
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    importlib.import_module("support.fake_discord").main()
