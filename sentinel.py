@@ -1316,6 +1316,8 @@ class Notice:
     scale: int = 1  # how many of it there are
     lives_on: bool = False  # others of its project do
     buttons: tuple[str, ...] = ()  # that make sense on it
+    body: str = ""  # a whole message of somebody else's, as JSON, for the channel `place`
+    place: str = ""
 
     @property
     def red(self) -> bool:
@@ -6962,10 +6964,12 @@ class Outbox:
         return self._post(host) if self.waiting else self._edit(host)
 
     def _post(self, host: str) -> Deliver:
-        posting = self.repeat or Posting(min(len(self.waiting), self._flood_size()))
+        posting = self.repeat or Posting(self._together(self._flood_size()))
         if not posting.notices:
             notices = tuple(self.waiting[: posting.size])
             posting = replace(posting, notices=notices, unknown=self.repeat is not None)
+        if posting.notices[0].body:  # which has no plainer form
+            posting = replace(posting, plain=True)
         posting = replace(posting, why_late=self.trouble.why)
         self.flight, self.repeat = posting, None
         first, last = posting.notices[0], posting.notices[-1]
@@ -6977,6 +6981,11 @@ class Outbox:
             posting.plain,
             posting.why_late,
         )
+
+    def _together(self, most: int) -> int:
+        """How many of those that wait are one message: what is passed on goes alone."""
+        passed_on = [bool(notice.body) for notice in self.waiting[:most]]
+        return max(1, passed_on.index(True)) if True in passed_on else len(passed_on)
 
     def _flood_size(self) -> int:
         """How many notices go into one message: more, where more than a flood waits, until all is
@@ -7671,6 +7680,8 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     """A Discord message within every limit: an embed a notice, or digests, worst first, where that
     is too many. Only `content` can ping, and only whom `allowed_mentions` names. `calendar_offset`
     turns moments into calendar time."""
+    if job.notices[0].body:
+        return passed_on(job.notices[0])
     unfolded = [notice for notice in job.notices if notice.verdict is not Verdict.FOLDED]
     notices = merged_stops(unfolded or job.notices)
     told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came
@@ -7740,6 +7751,16 @@ def button_rows(notices: Sequence[Notice], life: str) -> list[JSON]:
             )
         rows.append({"type": 1, "components": buttons})
     return rows
+
+
+def passed_on(notice: Notice) -> dict[str, Any]:
+    """Somebody else's message; it pings whom it says that it does, and else nobody."""
+    document = json_in(notice.body.encode())
+    message: dict[str, Any] = {"allowed_mentions": {"parse": []}}
+    for part in ("content", "embeds", "allowed_mentions"):
+        if at(document, part):
+            message[part] = at(document, part)
+    return message
 
 
 def pings_of(notices: Iterable[Notice]) -> str:
@@ -11284,6 +11305,8 @@ class Bot:
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Post, into a channel found or created by name if it has no id."""
+        if job.notices[0].place:
+            return self.pass_on(job, message)
         if not self.channel_id:
             trouble = self.ensure()
             if trouble:
@@ -11308,24 +11331,41 @@ class Bot:
         """Where its channel's messages are."""
         return f"{self.settings.api_url}/channels/{self.channel_id}/messages"
 
+    def pass_on(self, job: Deliver, message: JSON) -> Delivered:
+        """Post somebody else's message; that its channel does not take it says nothing of ours."""
+        url = f"{self.settings.api_url}/channels/{job.notices[0].place}/messages"
+        body = message | {"nonce": job.nonce, "enforce_nonce": True}
+        verdict = verdict_on(self.name, self.web.ask("POST", url, body, self.headers))
+        dead = verdict.fate is Fate.DEAD
+        return replace(verdict, fate=Fate.MALFORMED) if dead else verdict
+
     def ensure(self) -> Delivered | None:
-        """Find the channel by its name, as Discord writes it, or create it; the verdict where
-        neither can be."""
-        self.channel_id = ""
-        url = f"{self.settings.api_url}/guilds/{self.settings.guild_id}/channels"
-        wanted = re.sub(r"\s+", "-", self.settings.channel.strip().lstrip("#").lower())
+        """Find its channel, or create it; the verdict where neither can be."""
+        self.channel_id, answer = self.channel_named(self.settings.channel, self.settings.guild_id)
+        return None if self.channel_id else no_channel(self.name, answer, "Discord")
+
+    def channel_named(self, name: str, guild: str) -> tuple[str, Answer]:
+        """The id of a channel by its name, as Discord writes it, found or created; empty where
+        neither can be, with the answer that says why."""
+        url = f"{self.settings.api_url}/guilds/{guild}/channels"
+        wanted = re.sub(r"\s+", "-", name.strip().lstrip("#").lower())
         answer = self.web.ask("GET", url, headers=self.headers)
         rows = answer.document if answer.ok else None
         if not isinstance(rows, list):
-            return no_channel(self.name, answer, "Discord")
+            return "", answer
         for row in rows:
             if text_at(row, "name") == wanted and at(row, "type") in TEXT_CHANNELS:
-                self.channel_id = text_at(row, "id")
-                break
-        else:
-            answer = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
-            self.channel_id = text_at(answer.document, "id") if answer.ok else ""
-        return None if self.channel_id else no_channel(self.name, answer, "Discord")
+                return text_at(row, "id"), answer
+        answer = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
+        return text_at(answer.document, "id") if answer.ok else "", answer
+
+    @property
+    def guild(self) -> str:
+        """The server of its channel, empty where Discord does not say."""
+        if self.settings.guild_id:
+            return self.settings.guild_id
+        url = f"{self.settings.api_url}/channels/{self.settings.channel_id}"
+        return text_at(self.web.ask("GET", url, headers=self.headers).document, "guild_id")
 
 
 TEXT_CHANNELS = (0, 5)  # kinds of channels: text, and announcements
@@ -12555,6 +12595,7 @@ class Post:
             plan=hide(notice.plan),
             error=hide(notice.error),
             logs=tuple(map(hide, notice.logs)),
+            body=hide(notice.body),
         )
         self.books.put_notice(notice)
         return notice
@@ -12588,6 +12629,11 @@ class Post:
     def life(self) -> str:
         """What tells this ledger's messages from those of others."""
         return self._tag
+
+    def pass_on(self, notice: Notice, now: float) -> None:
+        """Have the bot post somebody else's message."""
+        self._newest += 1
+        self.outboxes[Bot.name].put(self._keep(notice, self._newest), now)
 
     def have_buttons(self, heard: bool) -> None:
         """Whether somebody would hear of a press."""
@@ -12729,9 +12775,11 @@ GET_PATHS = ("/healthz", "/metrics", "/status")
 Reply = tuple[int, str, str]  # HTTP status, kind of content, text
 
 
-def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
-    """Serve /healthz, /metrics, /status, /notify in threads; the main thread decides. OSError: no
-    such address."""
+def serve(
+    address: str, token: str, put: Callable[[Observation], None], bot: Bot | None = None
+) -> None:
+    """Serve /healthz, /metrics, /status, /notify in threads, and with a bot what a bridge does; the
+    main thread decides. OSError: no such address."""
     # Only for those who want it: they take time and memory.
     import socketserver
     from http.server import ThreadingHTTPServer
@@ -12754,11 +12802,11 @@ def serve(address: str, token: str, put: Callable[[Observation], None]) -> None:
         except queue.Empty:
             return 503, PLAIN_TEXT, "Sentinel does not answer\n"
 
-    listening = Server((host.strip("[]"), int(port)), handler_of(token, ask))
+    listening = Server((host.strip("[]"), int(port)), handler_of(token, ask, bot))
     threading.Thread(target=listening.serve_forever, name="http", daemon=True).start()
 
 
-def handler_of(token: str, ask: Callable[..., Reply]) -> type:
+def handler_of(token: str, ask: Callable[..., Reply], bot: Bot | None = None) -> type:
     """What answers one HTTP request; `ask` has the main thread answer it."""
     from http.server import BaseHTTPRequestHandler
 
@@ -12782,7 +12830,7 @@ def handler_of(token: str, ask: Callable[..., Reply]) -> type:
                 self.answer(404, PLAIN_TEXT, "not found\n")
 
         def do_POST(self) -> None:
-            self.answer(*take_words(self.path, self.headers, self.rfile.read, token, ask))
+            self.answer(*take_words(self.path, self.headers, self.rfile.read, token, ask, bot))
 
         def answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
@@ -12808,28 +12856,60 @@ def take_words(
     read: Callable[[int], bytes],
     token: str,
     ask: Callable[[str, Notice], Reply],
+    bot: Bot | None = None,
 ) -> Reply:
-    """`POST /notify`: the answer to somebody's own words. Without a token there is no such
-    place."""
+    """`POST /notify`: the answer to somebody's own words; with a bot also `/channels/ensure` and
+    `/send/ID`, as `Bridge` asks for them. Without a token there are no such places."""
     length = headers.get("Content-Length", "")
-    if path.partition("?")[0] != "/notify" or not token:
+    path = path.partition("?")[0]
+    sends = SEND_PATH.fullmatch(path)
+    if not token or not (path == "/notify" or (bot and (sends or path == ENSURE_PATH))):
         return 404, PLAIN_TEXT, "not found\n"
     given = headers.get("Authorization", "").encode()
     if not hmac.compare_digest(given, f"Bearer {token}".encode()):
         return 401, PLAIN_TEXT, "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
     if not re.fullmatch(r"[0-9]{1,100}", length):
         return 400, PLAIN_TEXT, "a Content-Length is needed\n"
-    if int(length) > BODY_LIMIT:
-        return 413, PLAIN_TEXT, f"at most {BODY_LIMIT} bytes\n"
+    most = SEND_LIMIT if sends else BODY_LIMIT
+    if int(length) > most:
+        return 413, PLAIN_TEXT, f"at most {most} bytes\n"
     try:
         document = json.loads(read(int(length)))
     except (ValueError, RecursionError, OSError):
         form = '{"title": "…", "message": "…", "level": "info"}'
         return 400, PLAIN_TEXT, f"the body is no JSON; send {form}\n"
     try:
-        return ask("/notify", words_of(document))
+        if bot and path == ENSURE_PATH:
+            return channel_for(bot, document)
+        words = message_for(sends[1], document) if sends else words_of(document)
+        return ask(path, words)
     except ValueError as error:
         return 400, PLAIN_TEXT, f"{error}\n"
+
+
+SEND_PATH, ENSURE_PATH = re.compile(r"/send/([0-9]{5,20})", re.ASCII), "/channels/ensure"
+SEND_LIMIT = 64 * 2**10  # bytes of a message that is passed on
+
+
+def channel_for(bot: Bot, document: JSON) -> Reply:
+    """The id of the channel of this name. ValueError: that is no name."""
+    name = one_line(text_at(document, "name"))
+    if not 0 < len(name) <= CHOICE_TEXT:
+        raise ValueError(f"name: a text of 1 to {CHOICE_TEXT} characters")
+    found, answer = bot.channel_named(name, bot.guild)
+    if not found:
+        return 502, PLAIN_TEXT, f"{asking_failed(answer, 'names no channel')}\n"
+    return 200, "application/json", json.dumps({"id": found}) + "\n"
+
+
+def message_for(place: str, document: JSON) -> Notice:
+    """Somebody's message for a channel. ValueError where it is none."""
+    embeds, content = items_at(document, "embeds"), text_at(document, "content")
+    if not embeds and not content:
+        raise ValueError("embeds or content: there has to be something to say")
+    title = one_line(text_at(embeds[0], "title")) if embeds else ""
+    name = redact(clip(title or one_line(content) or "a message", NOTE_TITLE))
+    return Notice(Verdict.INFO, name, 0.0, body=json.dumps(document), place=place)
 
 
 def words_of(document: JSON) -> Notice:
@@ -12880,7 +12960,10 @@ class FrontDesk:
             asked.reply(NOT_DURABLE)
         else:
             self._noted_at.append(now)
-            self.post.tell(replace(words, at=now), now)
+            if words.body:
+                self.post.pass_on(replace(words, at=now), now)
+            else:
+                self.post.tell(replace(words, at=now), now)
             self._promised.append(asked.reply)
 
     def keep_promises(self) -> None:
@@ -13282,7 +13365,10 @@ class Daemon:
         keep_warm(self.post.channels.values())
         if self.settings.listen:
             try:
-                serve(self.settings.listen, self.settings.notify_token.bare, self.inbox.put)
+                bot = self.post.channels.get(Bot.name)
+                token = self.settings.notify_token.bare
+                bot = bot if isinstance(bot, Bot) else None
+                serve(self.settings.listen, token, self.inbox.put, bot)
             except OSError as error:  # no reason to stop watching
                 why = f"{self.settings.listen} can't be had ({error.strerror or error})"
                 self.journal.log("error", f"SENTINEL_LISTEN: {why}; going on without it")
