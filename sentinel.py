@@ -50,9 +50,10 @@ The machines, their states, and where each is kept:
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
 Lives, Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's
-form, Terminal's form, States, Explaining, Figures, History, Gateway session, Interactions, Commands,
-(the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses, Discord, WebSocket,
-Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command line.
+form, Terminal's form, States, Explaining, Figures, History, Gateway session, Interactions, Answers,
+Commands, (the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses, Discord,
+Channels, WebSocket, Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command
+line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
@@ -7686,32 +7687,44 @@ def message_of(job: Deliver, now: float, calendar_offset: float) -> dict[str, An
     notices = merged_stops(unfolded or job.notices)
     told_at = now if job.sent_at is None else job.sent_at  # an edit says how late the message came
 
-    def moment(at: float) -> str:
-        return f"<t:{int(at + calendar_offset)}:R>"
-
-    cards: list[Card] = []
-    for notice in notices:
-        late = clip(late_words(notice, told_at, job.why_late), LATE_TEXT)
-        card = card_of(notice, job.host, moment, late)
-        if job.typed and notice.buttons:
-            words = typed_words(notice)
-            card = replace(card, lines=(*card.lines, ("Or type", words)))
-        cards.append(card)
-    embeds: list[dict[str, Any]] = []
-    if len(cards) <= EMBEDS:
-        share = EMBED_TOTAL // len(cards)
-        for card, notice in zip(cards, notices, strict=True):
-            embeds.append(embed_of(card, notice.at + calendar_offset, share, job.plain))
-    else:
-        for colour in COLOURS:
-            embeds += digests_of([card for card in cards if card.colour == colour], len(cards))
+    cards = [card_for(notice, job, told_at, calendar_offset) for notice in notices]
+    times = [notice.at + calendar_offset for notice in notices]
     pings = "" if job.message else pings_of(job.notices)
-    message: dict[str, Any] = {"embeds": embeds, "allowed_mentions": allowed_mentions(pings)}
+    message: dict[str, Any] = {
+        "embeds": embeds_of(cards, times, job.plain),
+        "allowed_mentions": allowed_mentions(pings),
+    }
     if pings:
         message["content"] = clip(pings, CONTENT)
     if job.life:
         message["components"] = button_rows(notices, job.life)
     return message
+
+
+def card_for(notice: Notice, job: Deliver, told_at: float, calendar_offset: float) -> Card:
+    """A notice's card as Discord's readers see it."""
+
+    def moment(at: float) -> str:
+        return f"<t:{int(at + calendar_offset)}:R>"
+
+    late = clip(late_words(notice, told_at, job.why_late), LATE_TEXT)
+    card = card_of(notice, job.host, moment, late)
+    if job.typed and notice.buttons:
+        return replace(card, lines=(*card.lines, ("Or type", typed_words(notice))))
+    return card
+
+
+def embeds_of(cards: list[Card], times: list[float], plain: bool) -> list[JSON]:
+    """An embed a card, or digests of a colour each where that is too many."""
+    embeds: list[JSON] = []
+    if len(cards) <= EMBEDS:
+        share = EMBED_TOTAL // len(cards)
+        for card, time in zip(cards, times, strict=True):
+            embeds.append(embed_of(card, time, share, plain))
+        return embeds
+    for colour in COLOURS:
+        embeds += digests_of([card for card in cards if card.colour == colour], len(cards))
+    return embeds
 
 
 # What a red's buttons are called; what they do is in the middle of their ids.
@@ -8393,8 +8406,8 @@ def history_cause(incident: JSON) -> str:
 # A session with Discord's gateway (https://discord.com/developers/docs/events/gateway), without
 # its connection: payloads and times in, payloads and closes out.
 
-DISPATCH, BEAT, IDENTIFY, PRESENCE, RESUME = 0, 1, 2, 3, 6  # opcodes
-RECONNECT, INVALID, HELLO, ACK = 7, 9, 10, 11
+BEAT, IDENTIFY, PRESENCE, RESUME = 1, 2, 3, 6  # opcodes that are sent
+MILLI = 1000  # in a second
 NORMAL, RESUMABLE = (
     1000,
     4000,
@@ -8455,10 +8468,88 @@ class Arrived:
 Effect = Payload | HangUp | Arrived
 
 
+class Heart:
+    """The heartbeats of a connection: when one is due, and whether the last one was answered."""
+
+    def __init__(self) -> None:
+        self.due_at = math.inf
+        self.unanswered = False
+        self._interval = MOST_INTERVAL
+        self._beats_at: deque[float] = deque(maxlen=BEATS_A_MINUTE)
+
+    def begin(self, interval: float, now: float, chance: float) -> None:
+        """On a new connection: the first one comes at a random moment."""
+        self._interval = min(max(interval, LEAST_INTERVAL), MOST_INTERVAL)
+        self.due_at = now + self._interval * chance
+        self.unanswered = False
+
+    def stop(self) -> None:
+        """There is no connection."""
+        self.due_at = math.inf
+
+    def beat(self, now: float) -> bool:
+        """One more, unless somebody wants more of them than are allowed."""
+        if len(self._beats_at) == BEATS_A_MINUTE and now - self._beats_at[0] < MINUTE:
+            self.due_at = max(self.due_at, now + 1.0)
+            return False
+        self._beats_at.append(now)
+        self.due_at = now + self._interval
+        self.unanswered = True
+        return True
+
+    def answered(self) -> None:
+        """An acknowledgement has come."""
+        self.unanswered = False
+
+
+class Showing:
+    """What the bot is to be seen doing, and what it is seen doing."""
+
+    def __init__(self) -> None:
+        self.wanted: JSON = None
+        self._shown: JSON = None
+        self._shown_at = -math.inf
+
+    @property
+    def due_at(self) -> float:
+        """When it may be shown."""
+        return math.inf if self.wanted == self._shown else self._shown_at + PRESENCE_EVERY
+
+    def want(self, presence: JSON) -> None:
+        """Have it seen doing this."""
+        self.wanted = presence
+
+    def take(self, now: float) -> JSON:
+        """What is wanted, which is shown now."""
+        self._shown, self._shown_at = self.wanted, now
+        return self.wanted
+
+
+class Identifies:
+    """How often a session was begun: Discord counts that, and takes the token away after too
+    many."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=IDENTIFIES_A_DAY)
+
+    def next_at(self, now: float) -> float:
+        """When another may be begun."""
+        moment = now
+        if self._times:
+            moment = max(now, self._times[-1] + IDENTIFY_EVERY)
+        if len(self._times) == IDENTIFIES_A_DAY:
+            moment = max(moment, self._times[0] + DAY_SECONDS)
+        return moment
+
+    def note(self, now: float) -> None:
+        """Another was begun."""
+        self._times.append(now)
+
+
 class Session:
     """One session, over as many connections as it takes. Whoever has the connection tells when it
-    is `opened`, what is `received`, and that it has `ended`; calls `tick` when that is due; and does
-    what these give, in that order."""
+    is `opened`, what is `received`, and that it has `ended`; calls `tick` when that is due; and
+    does what these give, in that order."""
 
     def __init__(self, token: Secret, chance: Callable[[], float]) -> None:
         """`chance`: a number from 0 to 1, each time another."""
@@ -8467,45 +8558,28 @@ class Session:
         self.why = ""  # it is not HERE
         self.failures = 0  # connections since one has lasted
         self.resume_url = ""
+        self.heart, self.showing, self.identifies = Heart(), Showing(), Identifies()
         self._id = ""
         self._number: int | None = None  # of the last dispatch
-        self._due_at = 0.0  # APART: dial; OPENING, JOINING: give up
+        # APART: dial; OPENING, JOINING: give up; HERE: since when
+        self._moment = 0.0
+        self._join_at = math.inf  # IDENTIFY waits for its moment
         self._rest_until = 0.0  # as the gateway wishes
-        self._join_at: float | None = None  # IDENTIFY waits for its moment
-        self._identified_at: deque[float] = deque(maxlen=IDENTIFIES_A_DAY)
-        self._interval = MOST_INTERVAL
-        self._beat_at = math.inf
-        self._beats_at: deque[float] = deque(maxlen=BEATS_A_MINUTE)
-        self._unanswered = False  # the last beat
-        self._here_at = 0.0
-        self._presence: JSON = None
-        self._shown: JSON = None
-        self._shown_at = -math.inf
-        self._takes: Mapping[int, Callable[[JSON, float], list[Effect]]] = {
-            DISPATCH: self._dispatched,
-            BEAT: lambda _, now: self._beat(now),
-            RECONNECT: lambda _, now: self._leave("it asked to come back"),
-            INVALID: self._rejected,
-            HELLO: self._greeted,
-            ACK: self._answered,
-        }
 
     # When something is due
 
     def next_at(self) -> float:
         """When `tick`, or a connection, is wanted."""
-        if self.stage is Stage.REFUSED:
-            return math.inf
-        dues = [self._beat_at, math.inf if self.stage is Stage.HERE else self._due_at]
-        if self._join_at is not None:
-            dues.append(self._join_at)
-        if self.stage is Stage.HERE and self._presence != self._shown:
-            dues.append(self._shown_at + PRESENCE_EVERY)
-        return min(dues)
+        match self.stage:
+            case Stage.REFUSED:
+                return math.inf
+            case Stage.HERE:
+                return min(self.heart.due_at, self.showing.due_at)
+        return min(self.heart.due_at, self._moment, self._join_at)
 
     def wants_connection(self, now: float) -> bool:
         """Whether it is time to connect."""
-        return self.stage is Stage.APART and now >= self._due_at
+        return self.stage is Stage.APART and now >= self._moment
 
     @property
     def can_resume(self) -> bool:
@@ -8514,51 +8588,63 @@ class Session:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due, on an open connection."""
-        if self.stage in (Stage.OPENING, Stage.JOINING) and now >= self._due_at:
+        if self.stage in (Stage.OPENING, Stage.JOINING) and now >= self._moment:
             awaited = "HELLO" if self.stage is Stage.OPENING else "READY"
             return self._leave(f"it sends no {awaited}")
-        if now >= self._beat_at:
-            if self._unanswered:
+        if now >= self.heart.due_at:
+            if self.heart.unanswered:
                 return self._leave("it does not answer heartbeats")
             return self._beat(now)
-        if self._join_at is not None and now >= self._join_at:
+        if now >= self._join_at:
             return self._identify(now)
-        return self._show(now)
+        if self.stage is Stage.HERE and now >= self.showing.due_at:
+            return [Payload({"op": PRESENCE, "d": self.showing.take(now)})]
+        return []
 
     # What comes
 
     def opened(self, now: float) -> None:
         """A connection is open."""
         self.stage = Stage.OPENING
-        self._due_at = now + HELLO_PATIENCE
-        self._unanswered = False
+        self._moment = now + HELLO_PATIENCE
 
     def received(self, payload: JSON, now: float) -> list[Effect]:
         """A payload has come; one that makes no sense is nothing."""
-        number = at(payload, "s")
+        number, opcode = at(payload, "s"), at(payload, "op")
         if is_whole(number):
             self._number = number
-        take = self._takes.get(whole_at(payload, "op"))
-        known = take and is_whole(at(payload, "op"))
-        return take(payload, now) if take and known else []
+        match opcode if is_whole(opcode) else None:
+            case 0:
+                return self._dispatched(payload, now)
+            case 1:
+                return self._beat(now)
+            case 7:
+                return self._leave("it asked to come back")
+            case 9:
+                return self._rejected(at(payload, "d") is True, now)
+            case 10:
+                return self._greeted(payload, now)
+            case 11:
+                self.heart.answered()
+        return []
 
     def ended(self, code: int | None, why: str, now: float) -> None:
         """The connection has ended, or could not be opened: by a code of the gateway's, or for
         another reason."""
-        self._beat_at = math.inf
-        self._join_at = None
+        self.heart.stop()
+        self._join_at = math.inf
         refusal = REFUSALS.get(code or 0)
         if refusal:
             self.refuse(refusal)
             return
         if code in FORGETTING:
             self._forget()
-        if self.stage is Stage.HERE and now - self._here_at >= HELD:
+        if self.stage is Stage.HERE and now - self._moment >= HELD:
             self.failures = 0
         self.stage = Stage.APART
         self.why = why or f"it closed the connection ({code})"
         pause = min(LONGEST_REDIAL, 1 << (self.failures - 1)) if self.failures else 0.0
-        self._due_at = max(self._rest_until, now + pause * (1 + self.chance()) / 2)
+        self._moment = max(self._rest_until, now + pause * (1 + self.chance()) / 2)
         self._rest_until = 0.0
         self.failures += 1
 
@@ -8572,47 +8658,33 @@ class Session:
         self.stage = Stage.REFUSED
         self.why = why
 
-    def show(self, presence: JSON) -> None:
-        """What the bot is to be seen doing."""
-        self._presence = presence
-
     # What follows
 
     def _greeted(self, payload: JSON, now: float) -> list[Effect]:
-        seconds = whole_at(payload, "d", "heartbeat_interval") / 1000
-        self._interval = min(max(seconds, LEAST_INTERVAL), MOST_INTERVAL)
-        self._beat_at = now + self._interval * self.chance()
+        interval = whole_at(payload, "d", "heartbeat_interval") / MILLI
+        self.heart.begin(interval, now, self.chance())
         self.stage = Stage.JOINING
-        self._due_at = now + READY_PATIENCE
+        self._moment = now + READY_PATIENCE
         if self.can_resume:
             about: JSON = {"session_id": self._id, "seq": self._number}
             return [Payload({"op": RESUME, "d": {"token": self.token.bare, **about}})]
-        self._join_at = self._identify_at(now)
+        self._join_at = self.identifies.next_at(now)
+        self._moment = self._join_at + READY_PATIENCE
         return self._identify(now) if now >= self._join_at else []
 
-    def _identify_at(self, now: float) -> float:
-        """When IDENTIFY may be sent: Discord counts them, and takes the token away after too
-        many."""
-        times = self._identified_at
-        moment = max(now, times[-1] + IDENTIFY_EVERY) if times else now
-        if len(times) == IDENTIFIES_A_DAY:
-            moment = max(moment, times[0] + DAY_SECONDS)
-        self._due_at = moment + READY_PATIENCE
-        return moment
-
     def _identify(self, now: float) -> list[Effect]:
-        self._join_at = None
-        self._identified_at.append(now)
+        self._join_at = math.inf
         self._number = None
-        self._shown, self._shown_at = self._presence, now
+        self.identifies.note(now)
         about: dict[str, JSON] = {
             "token": self.token.bare,
             "intents": 0,
             "compress": False,
             "properties": {"os": "linux", "browser": "sentinel", "device": "sentinel"},
         }
-        if self._presence:
-            about["presence"] = self._presence
+        presence = self.showing.take(now)
+        if presence:
+            about["presence"] = presence
         return [Payload({"op": IDENTIFY, "d": about})]
 
     def _dispatched(self, payload: JSON, now: float) -> list[Effect]:
@@ -8630,18 +8702,14 @@ class Session:
     def _arrive(self, now: float) -> None:
         self.stage = Stage.HERE
         self.why = ""
-        self._here_at = now
+        self._moment = now
 
-    def _rejected(self, payload: JSON, now: float) -> list[Effect]:
+    def _rejected(self, resumable: bool, now: float) -> list[Effect]:
         """The gateway does not know the session, or wants it resumed on another connection."""
-        if at(payload, "d") is not True:
+        if not resumable:
             self._forget()
             self._rest_until = now + LEAST_REST + (MOST_REST - LEAST_REST) * self.chance()
         return self._leave("it rejected the session")
-
-    def _answered(self, _: JSON, now: float) -> list[Effect]:
-        self._unanswered = False
-        return []
 
     def _leave(self, why: str) -> list[Effect]:
         self.why = why
@@ -8651,22 +8719,7 @@ class Session:
         self._id, self.resume_url, self._number = "", "", None
 
     def _beat(self, now: float) -> list[Effect]:
-        """A heartbeat, unless somebody wants more of them than are allowed."""
-        full = len(self._beats_at) == BEATS_A_MINUTE
-        if full and now - self._beats_at[0] < MINUTE:
-            self._beat_at = max(self._beat_at, now + 1.0)
-            return []
-        self._beats_at.append(now)
-        self._beat_at = now + self._interval
-        self._unanswered = True
-        return [Payload({"op": BEAT, "d": self._number})]
-
-    def _show(self, now: float) -> list[Effect]:
-        fresh = self._presence == self._shown or now < self._shown_at + PRESENCE_EVERY
-        if self.stage is not Stage.HERE or fresh:
-            return []
-        self._shown, self._shown_at = self._presence, now
-        return [Payload({"op": PRESENCE, "d": self._presence})]
+        return [Payload({"op": BEAT, "d": self._number})] if self.heart.beat(now) else []
 
 
 # ─── Interactions ─────────────────────────────────────────────────────────────────────────────────
@@ -8680,6 +8733,7 @@ MANAGE_SERVER, ADMINISTRATOR = 1 << 5, 1 << 3
 MOST_CHOICES, CHOICE_TEXT = 25, 100
 PERSON_TEXT = 32
 MOST_LINES, USUAL_LINES = 200, 50  # of a log
+MOST_DAYS = 366  # of a history
 
 
 @dataclass(frozen=True, slots=True)
@@ -8798,60 +8852,39 @@ def option_of(name: str, meaning: str, **more: JSON) -> dict[str, JSON]:
     return {"type": TEXT_OPTION, "name": name, "description": meaning, **more}
 
 
+ONE_SERVICE = option_of("name", "A service", required=True, autocomplete=True)
+SOME_SERVICE = option_of("name", "A service", autocomplete=True)
+ANYTHING = "A service, a project, or all"
+LINES = option_of("lines", "How many", type=WHOLE_OPTION, min_value=1, max_value=MOST_LINES)
+DAYS = option_of("days", "How far back", type=WHOLE_OPTION, min_value=1, max_value=MOST_DAYS)
+DURATION_OPTION = option_of("duration", "For how long, as in 30m or 1h30m", required=True)
+READING_COMMANDS: Mapping[str, tuple[str, tuple[JSON, ...]]] = {
+    "status": ("What is down, and what is done about it", (SOME_SERVICE,)),
+    "why": ("Why a service died, and what would be done at its next death", (ONE_SERVICE,)),
+    "history": (
+        "Incidents, with their downtime",
+        (option_of("name", "A service or a project"), DAYS),
+    ),
+}
+ACTING_COMMANDS: Mapping[str, tuple[str, tuple[JSON, ...]]] = {
+    "logs": ("The last lines of a service's log", (ONE_SERVICE, LINES)),
+    "restart": ("Restart a service, or start it where it is down", (ONE_SERVICE,)),
+    "mute": (
+        "Neither alerts nor restarts, for a while",
+        (ONE_SERVICE | {"description": ANYTHING}, DURATION_OPTION),
+    ),
+    "unmute": ("Watch it again", (option_of("name", ANYTHING, required=True),)),
+}
+
+
 def commands_of(operators: Collection[str]) -> list[JSON]:
     """The commands. Where Sentinel itself is told who may act, Discord hides nothing."""
-    guarded = not operators
-    service = {"required": True, "autocomplete": True}
-    lines = {"type": WHOLE_OPTION, "min_value": 1, "max_value": MOST_LINES}
-    days = {"type": WHOLE_OPTION, "min_value": 1, "max_value": 366}
-    anything = "A service, a project, or all"
-    return [
-        command_of(
-            "status",
-            "What is down, and what is done about it",
-            False,
-            option_of("name", "A service", autocomplete=True),
-        ),
-        command_of(
-            "why",
-            "Why a service died, and what would be done at its next death",
-            False,
-            option_of("name", "A service", **service),
-        ),
-        command_of(
-            "logs",
-            "The last lines of a service's log",
-            guarded,
-            option_of("name", "A service", **service),
-            option_of("lines", f"How many, up to {MOST_LINES}", **lines),
-        ),
-        command_of(
-            "history",
-            "Incidents, with their downtime",
-            False,
-            option_of("name", "A service or a project"),
-            option_of("days", "How far back", **days),
-        ),
-        command_of(
-            "restart",
-            "Restart a service, or start it where it is down",
-            guarded,
-            option_of("name", "A service", **service),
-        ),
-        command_of(
-            "mute",
-            "Neither alerts nor restarts, for a while",
-            guarded,
-            option_of("name", anything, **service),
-            option_of("duration", "For how long, as in 30m or 1h30m", required=True),
-        ),
-        command_of(
-            "unmute",
-            "Watch it again",
-            guarded,
-            option_of("name", anything, required=True),
-        ),
-    ]
+    commands: list[JSON] = []
+    for name, (meaning, options) in READING_COMMANDS.items():
+        commands.append(command_of(name, meaning, False, *options))
+    for name, (meaning, options) in ACTING_COMMANDS.items():
+        commands.append(command_of(name, meaning, not operators, *options))
+    return commands
 
 
 def same_commands(there: JSON, wanted: list[JSON]) -> bool:
@@ -8881,13 +8914,11 @@ def same_command(there: JSON, wanted: JSON) -> bool:
 
 OPTION_PARTS = ("required", "autocomplete", "min_value", "max_value", "choices")
 
-# ─── Commands ─────────────────────────────────────────────────────────────────────────────────────
+# ─── Answers ──────────────────────────────────────────────────────────────────────────────────────
+# What people are told who ask in Discord.
 
-SILENCE = 1.5  # seconds in which another Sentinel may know the name
 PROJECTS_SHOWN, DOWN_SHOWN, INCIDENTS_SHOWN = 40, 20, 25
 PRESENCE_TEXT = 120
-MUTED_BY_BUTTON = 3600.0
-HISTORY_DAYS = 30
 
 
 class Way(Enum):
@@ -9003,6 +9034,176 @@ Deed = Respond | ReadLogs | ReadHistory | Mute | Note
 Deeds = list[Deed | Action]
 
 
+def muted_now(muted: Mapping[str, float], calendar: Calendar) -> str:
+    """Who is muted, and until when, as a sentence; empty for nobody."""
+    if not muted:
+        return "Nothing is muted."
+    parts = [
+        f"{as_code(name)} until <t:{int(calendar.time_of(at))}:t>" for name, at in muted.items()
+    ]
+    return f"Muted now: {listed(parts)}."
+
+
+def summary(watchdog: Watchdog, now: float) -> tuple[str, int]:
+    """How all stands: what is down, else a line a project; and the colour of that."""
+    host = watchdog.link.facts.host
+    if watchdog.link.is_away:
+        return (
+            f"The Docker Engine on {as_code(host)} does not answer: {escaped(watchdog.link.why)}",
+            RED,
+        )
+    services = list(watchdog.services.values())
+    down = [service for service in services if service.phase in FALLEN]
+    lines = [down_line(service, watchdog, now) for service in down[:DOWN_SHOWN]]
+    if len(down) > DOWN_SHOWN:
+        lines.append(f"… and {len(down) - DOWN_SHOWN} more")
+    if down:
+        lines.append(f"{counted(len(services) - len(down), 'other')} up on {as_code(host)}.")
+        return "\n".join(lines), RED
+    muted = [service for service in services if service.muted]
+    lines = [f"{counted(len(services), 'service')} on {as_code(host)}, none is down."]
+    projects: dict[str, list[Watched]] = {}
+    for service in services:
+        projects.setdefault(service.container.project, []).append(service)
+    for project, members in sorted(projects.items())[:PROJECTS_SHOWN]:
+        lines.append(project_line(project, members))
+    return "\n".join(lines), AMBER if muted else GREEN
+
+
+def logs_shown(seen: LogsRead) -> Respond:
+    """Log lines as an answer: in a code block, or as a file where they are too many."""
+    job = seen.job
+    lines = tuple(shown_lines(seen.lines))
+    name = as_code(job.name)
+    if not lines:
+        return Respond(
+            job.interaction, Way.EDIT, saying(f"{name} has no log that can be read.", private=False)
+        )
+    text = "\n".join(lines)
+    if len(text) <= LOG_ROOM:
+        block = log_block(lines, CONTENT - len(name) - 1)
+        return Respond(job.interaction, Way.EDIT, saying(f"{name}\n{block}", private=False))
+    words = f"{name}: its last {counted(len(lines), 'line')}"
+    file = re.sub(r"[^\w.-]", "_", job.name, flags=re.ASCII)[:CHOICE_TEXT] + ".log"
+    return Respond(job.interaction, Way.EDIT, saying(words, private=False), (file, text + "\n"))
+
+
+LOG_ROOM = 1700  # characters that fit into a message
+
+
+def history_shown(job: ReadHistory, incidents: list[JSON], now_time: float) -> Respond:
+    """Incidents as an answer, the last ones first."""
+    since_time = now_time - job.days * DAY_SECONDS
+    lines: list[str] = []
+    for incident in reversed(incidents):
+        if incident["verdict"] in UNTOLD_IN_HISTORY or incident["start"] < since_time:
+            continue
+        if not job.name or job.name in (incident["name"], incident["project"]):
+            lines.append(incident_line(incident))
+    days = counted(job.days, "day")
+    if not lines:
+        words = f"No incident of {as_code(job.name)}" if job.name else "No incident"
+        return Respond(job.interaction, Way.ANSWER, saying(f"{words} in {days}.", True))
+    rest = len(lines) - INCIDENTS_SHOWN
+    lines = lines[:INCIDENTS_SHOWN]
+    if rest > 0:
+        lines.append(f"… and {rest} more: `sentinel.py history`")
+    return Respond(job.interaction, Way.ANSWER, saying("\n".join(lines), True, BLUE))
+
+
+UNTOLD_IN_HISTORY = (Verdict.WATCHING, *OTHERS)
+
+
+def incident_line(incident: JSON) -> str:
+    """One incident: when, who, how long."""
+    name, start = as_code(clip(incident["name"], CHOICE_TEXT)), int(incident["start"])
+    if incident["verdict"] == Verdict.ASKED:
+        return f"• <t:{start}:f> {name}: {escaped(history_cause(incident))}"
+    downtime = incident["downtime"]
+    lasted = f"down {span(downtime)}" if downtime is not None else "open"
+    if downtime is None and incident["end"] is not None:
+        lasted = "over"
+    cause = history_cause(incident)
+    words = f"{incident['verdict']}, {lasted}" + (
+        f", {escaped(clip(cause, LINE_TEXT))}" if cause else ""
+    )
+    return f"• <t:{start}:f> {name}: {words}"
+
+
+def project_line(project: str, members: list[Watched]) -> str:
+    """How a project stands."""
+    up = sum(service.phase in STANDING for service in members)
+    parts = [f"{up} up"]
+    if len(members) > up:
+        parts.append(f"{len(members) - up} not running")
+    muted = sum(service.muted for service in members)
+    if muted:
+        parts.append(f"{muted} muted")
+    return f"• {as_code(project) or 'without a project'}: {', '.join(parts)}"
+
+
+def down_line(service: Watched, watchdog: Watchdog, now: float) -> str:
+    """What is down, since when, and what is done about it."""
+    incident = service.incident
+    if incident is None:
+        return f"🔴 {as_code(service.container.title)}: {service.phase}"
+    since = int(watchdog.calendar.time_of(incident.began_at))
+    text = f"🔴 {as_code(clip(headline(incident.notice), HEADLINE_TEXT))}, <t:{since}:R>"
+    plan = escaped(clip(incident.notice.plan, LINE_TEXT))
+    taken = incident.outage.taken_by
+    return "\n".join(filter(None, (text, plan, f"{as_code(taken)} is on it." if taken else "")))
+
+
+def standing_of(service: Watched, watchdog: Watchdog, now: float) -> tuple[str, int]:
+    """How one service stands, and the colour of that."""
+    if service.phase in FALLEN:
+        return down_line(service, watchdog, now), RED
+    state = state_of(service, watchdog)
+    since = f", since <t:{int(state.since_time)}:R>" if state.since_time else ""
+    lines = [f"{as_code(state.name)} is {state.word}{since}"]
+    if state.why:
+        lines.append(as_code(state.why))
+    if service.muted:
+        lines.append("It is muted.")
+    colours = {OK: GREEN, WARNING: AMBER, CRITICAL: RED}
+    return "\n".join(lines), colours.get(state.severity, GREY)
+
+
+def why_of(service: Watched, watchdog: Watchdog, now: float) -> list[str]:
+    """The last death of a service with its evidence, whom it needs, and what would be done at the
+    next one."""
+    lines: list[str] = []
+    incident, container = service.incident, service.container
+    if incident:
+        at_time = watchdog.calendar.time_of(incident.notice.at)
+        now_words = as_code(clip(headline(incident.notice), HEADLINE_TEXT))
+        lines.append(f"**Now:** {now_words}, <t:{int(at_time)}:R>")
+        lines += [
+            line_text(label, text) for label, text in card_lines(incident.notice, lambda at: "", "")
+        ]
+        root = watchdog.outages.root_of(incident.outage)
+        if root and root is not service:
+            lines.append(f"**Root cause:** {as_code(root.container.title)}")
+    elif container.finished_time:
+        how = exit_words(container.exit_code)
+        lines.append(f"**Last end:** {how}, <t:{int(container.finished_time)}:R>")
+        logs = shown_lines(service.logs)
+        if logs:
+            lines.append(f"**Last words:** {as_code(logs[-1])}")
+    else:
+        lines.append(f"{as_code(container.title)} has not died since it was made.")
+    for label, text in explained_lines(service, watchdog, now):
+        lines.append(f"**{label.capitalize()}:** {escaped(text)}")
+    return lines
+
+
+# ─── Commands ─────────────────────────────────────────────────────────────────────────────────────
+
+SILENCE = 1.5  # seconds in which another Sentinel may know the name
+MUTED_BY_BUTTON = 3600.0
+HISTORY_DAYS = 30
+
+
 class Clerk:
     """Answers what people ask in Discord, and has done what they may have done."""
 
@@ -9048,7 +9249,7 @@ class Clerk:
         command = self._commands.get(seen.command)
         if seen.kind != COMMAND or command is None:
             return []
-        if seen.command in ACTING and not may_act(person, self.settings.operators):
+        if seen.command in ACTING_COMMANDS and not may_act(person, self.settings.operators):
             return [self._private(seen, whom_to_ask(self.settings.operators))]
         return command(seen, person, now)
 
@@ -9289,177 +9490,10 @@ class Clerk:
         return self._hush(seen, person, root.key, MUTED_BY_BUTTON, words, now)
 
 
-ACTING = ("logs", "restart", "mute", "unmute")
-
-
 def service_names(service: Watched) -> set[str]:
     """Every name that means this service, and not its project."""
     container = service.container
     return {container.name, container.title, container.service, container.key} - {""}
-
-
-def muted_now(muted: Mapping[str, float], calendar: Calendar) -> str:
-    """Who is muted, and until when, as a sentence; empty for nobody."""
-    if not muted:
-        return "Nothing is muted."
-    parts = [
-        f"{as_code(name)} until <t:{int(calendar.time_of(at))}:t>" for name, at in muted.items()
-    ]
-    return f"Muted now: {listed(parts)}."
-
-
-def summary(watchdog: Watchdog, now: float) -> tuple[str, int]:
-    """How all stands: what is down, else a line a project; and the colour of that."""
-    host = watchdog.link.facts.host
-    if watchdog.link.is_away:
-        return (
-            f"The Docker Engine on {as_code(host)} does not answer: {escaped(watchdog.link.why)}",
-            RED,
-        )
-    services = list(watchdog.services.values())
-    down = [service for service in services if service.phase in FALLEN]
-    lines = [down_line(service, watchdog, now) for service in down[:DOWN_SHOWN]]
-    if len(down) > DOWN_SHOWN:
-        lines.append(f"… and {len(down) - DOWN_SHOWN} more")
-    if down:
-        lines.append(f"{counted(len(services) - len(down), 'other')} up on {as_code(host)}.")
-        return "\n".join(lines), RED
-    muted = [service for service in services if service.muted]
-    lines = [f"{counted(len(services), 'service')} on {as_code(host)}, none is down."]
-    projects: dict[str, list[Watched]] = {}
-    for service in services:
-        projects.setdefault(service.container.project, []).append(service)
-    for project, members in sorted(projects.items())[:PROJECTS_SHOWN]:
-        lines.append(project_line(project, members))
-    return "\n".join(lines), AMBER if muted else GREEN
-
-
-def logs_shown(seen: LogsRead) -> Respond:
-    """Log lines as an answer: in a code block, or as a file where they are too many."""
-    job = seen.job
-    lines = tuple(shown_lines(seen.lines))
-    name = as_code(job.name)
-    if not lines:
-        return Respond(
-            job.interaction, Way.EDIT, saying(f"{name} has no log that can be read.", private=False)
-        )
-    text = "\n".join(lines)
-    if len(text) <= LOG_ROOM:
-        block = log_block(lines, CONTENT - len(name) - 1)
-        return Respond(job.interaction, Way.EDIT, saying(f"{name}\n{block}", private=False))
-    words = f"{name}: its last {counted(len(lines), 'line')}"
-    file = re.sub(r"[^\w.-]", "_", job.name, flags=re.ASCII)[:CHOICE_TEXT] + ".log"
-    return Respond(job.interaction, Way.EDIT, saying(words, private=False), (file, text + "\n"))
-
-
-LOG_ROOM = 1700  # characters that fit into a message
-
-
-def history_shown(job: ReadHistory, incidents: list[JSON], now_time: float) -> Respond:
-    """Incidents as an answer, the last ones first."""
-    since_time = now_time - job.days * DAY_SECONDS
-    lines: list[str] = []
-    for incident in reversed(incidents):
-        if incident["verdict"] in UNTOLD_IN_HISTORY or incident["start"] < since_time:
-            continue
-        if not job.name or job.name in (incident["name"], incident["project"]):
-            lines.append(incident_line(incident))
-    days = counted(job.days, "day")
-    if not lines:
-        words = f"No incident of {as_code(job.name)}" if job.name else "No incident"
-        return Respond(job.interaction, Way.ANSWER, saying(f"{words} in {days}.", True))
-    rest = len(lines) - INCIDENTS_SHOWN
-    lines = lines[:INCIDENTS_SHOWN]
-    if rest > 0:
-        lines.append(f"… and {rest} more: `sentinel.py history`")
-    return Respond(job.interaction, Way.ANSWER, saying("\n".join(lines), True, BLUE))
-
-
-UNTOLD_IN_HISTORY = (Verdict.WATCHING, *OTHERS)
-
-
-def incident_line(incident: JSON) -> str:
-    """One incident: when, who, how long."""
-    name, start = as_code(clip(incident["name"], CHOICE_TEXT)), int(incident["start"])
-    if incident["verdict"] == Verdict.ASKED:
-        return f"• <t:{start}:f> {name}: {escaped(history_cause(incident))}"
-    downtime = incident["downtime"]
-    lasted = f"down {span(downtime)}" if downtime is not None else "open"
-    if downtime is None and incident["end"] is not None:
-        lasted = "over"
-    cause = history_cause(incident)
-    words = f"{incident['verdict']}, {lasted}" + (
-        f", {escaped(clip(cause, LINE_TEXT))}" if cause else ""
-    )
-    return f"• <t:{start}:f> {name}: {words}"
-
-
-def project_line(project: str, members: list[Watched]) -> str:
-    """How a project stands."""
-    up = sum(service.phase in STANDING for service in members)
-    parts = [f"{up} up"]
-    if len(members) > up:
-        parts.append(f"{len(members) - up} not running")
-    muted = sum(service.muted for service in members)
-    if muted:
-        parts.append(f"{muted} muted")
-    return f"• {as_code(project) or 'without a project'}: {', '.join(parts)}"
-
-
-def down_line(service: Watched, watchdog: Watchdog, now: float) -> str:
-    """What is down, since when, and what is done about it."""
-    incident = service.incident
-    if incident is None:
-        return f"🔴 {as_code(service.container.title)}: {service.phase}"
-    since = int(watchdog.calendar.time_of(incident.began_at))
-    text = f"🔴 {as_code(clip(headline(incident.notice), HEADLINE_TEXT))}, <t:{since}:R>"
-    plan = escaped(clip(incident.notice.plan, LINE_TEXT))
-    taken = incident.outage.taken_by
-    return "\n".join(filter(None, (text, plan, f"{as_code(taken)} is on it." if taken else "")))
-
-
-def standing_of(service: Watched, watchdog: Watchdog, now: float) -> tuple[str, int]:
-    """How one service stands, and the colour of that."""
-    if service.phase in FALLEN:
-        return down_line(service, watchdog, now), RED
-    state = state_of(service, watchdog)
-    since = f", since <t:{int(state.since_time)}:R>" if state.since_time else ""
-    lines = [f"{as_code(state.name)} is {state.word}{since}"]
-    if state.why:
-        lines.append(as_code(state.why))
-    if service.muted:
-        lines.append("It is muted.")
-    colours = {OK: GREEN, WARNING: AMBER, CRITICAL: RED}
-    return "\n".join(lines), colours.get(state.severity, GREY)
-
-
-def why_of(service: Watched, watchdog: Watchdog, now: float) -> list[str]:
-    """The last death of a service with its evidence, whom it needs, and what would be done at the
-    next one."""
-    lines: list[str] = []
-    incident, container = service.incident, service.container
-    if incident:
-        at_time = watchdog.calendar.time_of(incident.notice.at)
-        lines.append(
-            f"**Now:** {as_code(clip(headline(incident.notice), HEADLINE_TEXT))}, <t:{int(at_time)}:R>"
-        )
-        lines += [
-            line_text(label, text) for label, text in card_lines(incident.notice, lambda at: "", "")
-        ]
-        root = watchdog.outages.root_of(incident.outage)
-        if root and root is not service:
-            lines.append(f"**Root cause:** {as_code(root.container.title)}")
-    elif container.finished_time:
-        how = exit_words(container.exit_code)
-        lines.append(f"**Last end:** {how}, <t:{int(container.finished_time)}:R>")
-        logs = shown_lines(service.logs)
-        if logs:
-            lines.append(f"**Last words:** {as_code(logs[-1])}")
-    else:
-        lines.append(f"{as_code(container.title)} has not died since it was made.")
-    for label, text in explained_lines(service, watchdog, now):
-        lines.append(f"**{label.capitalize()}:** {escaped(text)}")
-    return lines
 
 
 def buttons_for(notice: Notice, watchdog: Watchdog, now: float) -> tuple[str, ...]:
@@ -11243,6 +11277,9 @@ def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
     return verdict_on(channel, answer, who)
 
 
+# ─── Channels ─────────────────────────────────────────────────────────────────────────────────────
+
+
 class Webhook:
     """A Discord webhook. `wait=true`, since without it a message that was not stored gives no
     error."""
@@ -11753,10 +11790,13 @@ def why_of_error(error: OSError) -> str:
 
 # ─── Gateway ──────────────────────────────────────────────────────────────────────────────────────
 
+MANAGE_CHANNELS, VIEW_CHANNELS, SEND_MESSAGES = 1 << 4, 1 << 10, 1 << 11
+EMBED_LINKS, MENTION_EVERYONE = 1 << 14, 1 << 17
 INVITE_PERMISSIONS = (
-    1 << 10 | 1 << 11 | 1 << 14 | 1 << 17 | 1 << 4
-)  # see and send, embeds, @here, channels
-INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope=bot+applications.commands&permissions={}"
+    VIEW_CHANNELS | SEND_MESSAGES | EMBED_LINKS | MENTION_EVERYONE | MANAGE_CHANNELS
+)
+INVITE_SCOPES = "bot+applications.commands"
+INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope={}&permissions={}"
 NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
 MOST_INTERACTIONS, INTERACTIONS_SPAN = 40, 10.0  # taken in so many seconds
@@ -11843,7 +11883,7 @@ WAY_TYPES = {Way.ANSWER: ANSWER, Way.CHOICES: CHOICES, Way.DEFER: DEFERRED}
 
 def invitation(application: str) -> str:
     """The link by which a bot is invited, with what it needs and no more."""
-    return INVITE.format(application, INVITE_PERMISSIONS)
+    return INVITE.format(application, INVITE_SCOPES, INVITE_PERMISSIONS)
 
 
 def dial_words(error: Exception) -> str:
@@ -11977,7 +12017,7 @@ class Gateway:
         """Do what the session wants until it ends. Ended: the connection has."""
         session = self.session
         while not self._leaving:
-            session.show(self._presence)
+            session.showing.want(self._presence)
             effects = session.tick(time.monotonic())
             texts = connection.receive()
             for text in texts:

@@ -16,8 +16,9 @@ TREE = ast.parse(TEXT)
 PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Timers", "Services", "Runs", "Mutes",
         "Stream", "Absences", "Engine link", "Outages", "Stories", "Healing", "Lives", "Settling", "Dependants", "Roster",
         "Sights", "Events", "Silences", "Watchdog", "Telling", "Cards", "Discord's form", "Terminal's form", "States",
-        "Explaining", "Figures", "History", "Gateway session", "Interactions", "Commands")
-IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "WebSocket", "Gateway",
+        "Explaining", "Figures", "History", "Gateway session", "Interactions", "Answers",
+        "Commands")
+IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Channels", "WebSocket", "Gateway",
           "Supervision", "Lanes", "Books", "Post", "Pulse", "Front desk", "Daemon", "Command line")
 IMPURE_NAMES = {"time", "socket", "threading", "queue", "sqlite3", "http", "os", "sys", "open", "print", "input", "random",
                 "logging", "subprocess", "select", "secrets", "uuid", "tempfile", "shutil", "ssl", "fcntl", "ctypes"}

@@ -209,16 +209,16 @@ def test_the_pauses_grow_and_a_session_that_holds_ends_that() -> None:
 
 def test_presence_is_shown_with_identify_and_then_at_most_once_in_four_seconds() -> None:
     made = session()
-    made.show({"status": "online"})
+    made.showing.want({"status": "online"})
     made.opened(0.0)
     ((_, about),) = sent(made.received(HELLO, 0.0))
     assert about["presence"] == {"status": "online"}
     made.received(READY, 0.0)
-    made.show({"status": "dnd"})
+    made.showing.want({"status": "dnd"})
     assert made.next_at() == 4.0 and not made.tick(3.9)
     assert sent(made.tick(4.0)) == [(3, {"status": "dnd"})]
-    made.show({"status": "idle"})
-    made.show({"status": "dnd"})
+    made.showing.want({"status": "idle"})
+    made.showing.want({"status": "dnd"})
     assert not made.tick(9.0), "that is what is seen already"
 
 

@@ -306,7 +306,7 @@ def test_a_wrong_token_is_said_once_and_alerts_go_on(two: Two) -> None:
     hook = two.discord.add_webhook()
     web = add(two.engine, "web")
     with two.sentinel(ready=False, DISCORD_BOT_TOKEN=TOKEN[:-4] + "zzzz", DISCORD_WEBHOOK_URL=hook.url):
-        until(lambda: "token is wrong" in two.log())
+        until(lambda: "token is wrong" in two.log() and "watching web" in two.log())
         two.engine.crash(web, 3)
         until(lambda: two.discord.posts(hook.channel_id))
         said = [line for line in two.log().splitlines() if "discord:" in line]
