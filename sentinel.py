@@ -13033,7 +13033,7 @@ WORKERS = {"look": 3, "start": 1, "restart": 1}  # at first: the latter two grow
 
 
 Seen = Observation | Done | FromDiscord
-PRESENCE_AFTER = 1.0  # so often it is looked at what the bot is to be seen doing
+PRESENCE_AFTER = 1.0  # from what has happened until the bot is seen to know it
 
 
 class Daemon:
@@ -13066,7 +13066,7 @@ class Daemon:
             web = Web(environment, bot.web.trust)
             self.gateway = Gateway(settings, web, self.inbox.put)
             self.post.have_buttons(True)
-        self._shown_at = -math.inf  # the bot's presence was looked at
+        self._show_at = math.inf  # when it is looked at what the bot is to be seen doing
         self._greeting = Greeting.WAITS if settings.greet else Greeting.SAID
 
     def run(self) -> int:
@@ -13122,6 +13122,8 @@ class Daemon:
         actions += self.greet()
         actions += self.clerk.due(now)
         self.decided(actions)
+        if batch or actions:
+            self._show_at = min(self._show_at, now + PRESENCE_AFTER)
         self.show_presence(time.monotonic())
         self.pulse.beat(time.monotonic())
         return None
@@ -13131,7 +13133,7 @@ class Daemon:
         now = time.monotonic()
         dues = [now + LONGEST_WAIT, self.pulse.due_at, self.clerk.due_at()]
         if self.gateway:
-            dues.append(max(now, self._shown_at + PRESENCE_AFTER))
+            dues.append(self._show_at)
         decide_at = self.watchdog.next_due_at()
         if decide_at is not None:
             dues.append(decide_at)
@@ -13187,10 +13189,13 @@ class Daemon:
 
     def show_presence(self, now: float) -> None:
         """Have the bot seen doing what Sentinel does."""
-        known = not self.watchdog.catching_up or self.watchdog.link.is_away
-        if self.gateway and known and now >= self._shown_at + PRESENCE_AFTER:
-            self._shown_at = now
-            self.gateway.show(presence_of(self.watchdog))
+        if self.gateway is None or now < self._show_at:
+            return
+        if self.watchdog.catching_up and not self.watchdog.link.is_away:
+            self._show_at = now + PRESENCE_AFTER
+            return
+        self._show_at = math.inf
+        self.gateway.show(presence_of(self.watchdog))
 
     def give_up_late(self) -> list[Action]:
         """What has taken too long is given up, said, and asked again where that is worth it."""
