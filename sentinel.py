@@ -9765,6 +9765,7 @@ MIGRATIONS = ((CREATE,),)
 LEDGER_RETRY = 10.0
 CHECKPOINT_AFTER = 2.0  # seconds from a commit until the file itself has it
 SQLITE_HEADER = 100  # bytes
+LOG_KEPT = 64 * 2**10  # bytes of SQLite's log that is not cut again
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite's, beside the file
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
 
@@ -9896,6 +9897,7 @@ class Ledger:
         with contextlib.suppress(sqlite3.OperationalError):  # else as it is: slower
             database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -256")  # KiB: what is in it is in memory anyway
         (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -12523,6 +12525,7 @@ class Post:
         self.outboxes: dict[str, Outbox] = {}
         for channel in channels:
             self.outboxes[channel.name] = Outbox(channel.name, channel.edits, settings.chain)
+        self._kept: set[int] = set()  # notices that the ledger has in memory, too
         self._buttons = False  # whether somebody would hear of a press
         self._failures: list[str] = []  # what was given up, for the dead-man's switch
         self._tag = os.urandom(3).hex()  # of this ledger: two of them number their notices alike
@@ -12582,8 +12585,10 @@ class Post:
     def _let_go(self, numbers: set[int]) -> None:
         """Notices that no channel needs any more are kept by the ledger alone."""
         needed = {notice.id for notice in self._unfinished()}
-        for number in numbers - needed - set(self._reds.values()):
+        gone = numbers - needed - set(self._reds.values())
+        for number in gone:
             self.books.ledger.release("notice", str(number))
+        self._kept -= gone
 
     # What is told
 
@@ -12593,9 +12598,7 @@ class Post:
         self._newest += 1
         notice = self._keep(notice, self._newest)
         if notice.open:
-            before = self._reds.get(notice.incident)
             self._reds[notice.incident] = notice.id
-            self._let_go({before} if before else set())
         if notice.verdict is Verdict.GAVE_UP:
             self._say_given_up(notice)
         words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
@@ -12622,7 +12625,7 @@ class Post:
             return
         self._given_up.discard(notice.incident)
         del self._reds[notice.incident]
-        self._let_go({number})
+        self._let_go(self._kept)
 
     def _keep(self, notice: Notice, number: int) -> Notice:
         """A notice with its number, without secrets, and durable."""
@@ -12637,6 +12640,7 @@ class Post:
             logs=tuple(map(hide, notice.logs)),
             body=hide(notice.body),
         )
+        self._kept.add(number)
         self.books.put_notice(notice)
         return notice
 
@@ -12683,7 +12687,7 @@ class Post:
         """Keep something for the history; nobody is told."""
         self._newest += 1
         self._keep(notice, self._newest)
-        self.books.ledger.release("notice", str(self._newest))
+        self._let_go({self._newest})
 
     def next_due_at(self, now: float) -> float | None:
         """When something may be sent next."""
@@ -13696,10 +13700,10 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
     for name in missing:
         print(f"no container is called {name}", file=sys.stderr)
     if not wanted:
-        print(f"commands\n  {commands_words(settings, environment)}")
         print("settings")
         for line in settings_lines(settings):
             print(f"  {line}")
+        print(f"  commands: {commands_words(settings, environment)}")
     return int(bool(missing))
 
 
