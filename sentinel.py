@@ -2072,6 +2072,7 @@ class Call:
 
     container: str
     until_at: float | None = None
+    by: str = ""  # who has asked for it
 
 
 class Hush(StrEnum):
@@ -2101,6 +2102,7 @@ class Watched:
     hush: Hush = Hush.NONE
     fell_at: float | None = None  # while it was muted
     known_error: str = ""  # the engine's words at the last failed start
+    last_fall: Notice | None = None  # what was told of its last death, for who asks later
     network_parent: str = ""  # the service whose network it shares
     proved_at: float | None = None
     back_at: float = 0.0
@@ -4510,7 +4512,7 @@ class Healing:
             return "the engine does not answer"
         if service.muted:
             return "it is muted; unmute it first"
-        if self.services.is_job(service) and not container.running:
+        if self.services.is_job(service):
             return "it is a job, and runs when it is due"
         if self.services.network_of(service) is Network.GONE:
             return "only compose can put it back: the network it shares is gone"
@@ -4676,6 +4678,16 @@ class Fall:
     hopeless: str | None = None
 
 
+LOGS_REMEMBERED = 3
+
+
+def remembered(notice: Notice) -> Notice:
+    """What is worth to be kept of a red, once it is over."""
+    container = notice.container or Container("")
+    kept = Container("", container.name, exit_code=container.exit_code)
+    return replace(notice, container=kept, logs=notice.logs[-LOGS_REMEMBERED:], mention="")
+
+
 def no_death(now: float, code: int | None = None, times: int = 1) -> Death:
     """What stands for a death where a service is down and its container has not ended."""
     return Death(0.0, now, code, times=times)
@@ -4821,6 +4833,7 @@ class Lives:
         if cause not in NO_EXIT:
             exit_code = code_of(death, service.container)
         incident.notice = self._red(service, fall, verdict, exit_code, now)
+        service.last_fall = remembered(incident.notice)
         self.wait(service, now)
 
     def never_started(self, service: Watched, failed: Watched | None, now: float) -> None:
@@ -4979,6 +4992,8 @@ class Lives:
             incident.back_at = None
             self.outages.note_asked(incident.outage, f"restart asked for by {by}")
         self.attempt(service, now)
+        if service.call:
+            service.call = replace(service.call, by=by)
 
     def _give_up(self, service: Watched, plan: Plan, now: float) -> None:
         """Stop trying. It is told where something was tried in this incident, or lately; else the
@@ -5009,6 +5024,8 @@ class Lives:
         if service.call is None or service.call.container != seen.id:
             return
         self.services.changed(service)
+        if service.call.by and seen.outcome not in (Outcome.DONE, Outcome.OVERTAKEN):
+            self._tell_not_done(service, service.call.by, seen, now)
         service.call = None
         if service.container.id != seen.id:
             # It was replaced: what became of the new one, the look tells.
@@ -5026,8 +5043,20 @@ class Lives:
             case _:
                 self._called(service, seen, now)
 
+    def _tell_not_done(self, service: Watched, by: str, seen: Restarted, now: float) -> None:
+        """Somebody has been told that it is restarted, and it is not, or nobody knows."""
+        name = service.container.title
+        words = f"The restart of {name} that {by} asked for was not done: {one_line(seen.why)}"
+        if seen.outcome is Outcome.UNKNOWN:
+            words = f"Whether the restart of {name} that {by} asked for was done is not known"
+        title = f"Not restarted: {name}"
+        self.outages.tell(Notice(Verdict.WARNING, title, now, plan=redact(words)))
+
     def _refused(self, service: Watched, words: str, now: float) -> None:
         """The engine can't start it: once more, unless it has said the same before."""
+        if service.incident is None and service.container.running:
+            self.came_back(service, now, ours=True)  # it has never been down
+            return
         known = service.known_error
         service.known_error = words
         incident = service.incident
@@ -7747,23 +7776,27 @@ def button_rows(notices: Sequence[Notice], life: str) -> list[JSON]:
     """The buttons of a message, a row for each red that has some; with its name where there are
     several. `life`: of the ledger, so that those of another one are known as such."""
     asking = [notice for notice in notices if notice.buttons]
-    if len(asking) > BUTTON_ROWS:
-        return []
-    rows: list[JSON] = []
-    for notice in asking:
-        whose = f": {one_line(notice.name)}" if len(asking) > 1 else ""
-        buttons: list[JSON] = []
-        for act in notice.buttons:
-            buttons.append(
-                {
-                    "type": 2,
-                    "style": BUTTON_STYLES[act],
-                    "label": clip(BUTTONS[act] + whose, LABEL_TEXT),
-                    "custom_id": f"sentinel:{act}:{life}:{notice.incident}",
-                }
-            )
-        rows.append({"type": 1, "components": buttons})
-    return rows
+    rows: list[list[JSON]] = []
+    if len(asking) <= BUTTON_ROWS:
+        for notice in asking:
+            whose = f": {one_line(notice.name)}" if len(asking) > 1 else ""
+            rows.append([button_of(notice, act, whose, life) for act in notice.buttons])
+    else:  # one each
+        taking = [notice for notice in asking if "take" in notice.buttons]
+        buttons = [button_of(one, "take", f": {one_line(one.name)}", life) for one in taking]
+        for start in range(0, BUTTON_ROWS * BUTTON_ROWS, BUTTON_ROWS):
+            rows.append(buttons[start : start + BUTTON_ROWS])
+    return [{"type": 1, "components": row} for row in rows if row]
+
+
+def button_of(notice: Notice, act: str, whose: str, life: str) -> JSON:
+    """One button of a red."""
+    return {
+        "type": 2,
+        "style": BUTTON_STYLES[act],
+        "label": clip(BUTTONS[act] + whose, LABEL_TEXT),
+        "custom_id": f"sentinel:{act}:{life}:{notice.incident}",
+    }
 
 
 def passed_on(notice: Notice) -> dict[str, Any]:
@@ -8933,14 +8966,22 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Respond:
-    """Say this to whoever asked; `file`: a name and a text that go with it. `again`: what is to be
-    said where another Sentinel has answered already."""
+    """Say this to whoever asked, `asked_at`; `file`: a name and a text that go with it. `again`:
+    also where another Sentinel has answered already. `then`: what is done once it is said."""
 
     interaction: Interaction
     way: Way
     data: Mapping[str, JSON]
+    asked_at: float
     file: tuple[str, str] | None = None
     again: bool = False
+    then: ReadLogs | None = None
+    tries: int = 0
+
+    @property
+    def public(self) -> bool:
+        """Whether it tells all of what was done."""
+        return self.way is Way.ANSWER and not self.data.get("flags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -8948,6 +8989,7 @@ class ReadLogs:
     """Read so many last lines of a container's log, for whoever asked."""
 
     interaction: Interaction
+    asked_at: float
     name: str
     container: Container
     lines: int
@@ -8959,6 +9001,7 @@ class ReadHistory:
     asked."""
 
     interaction: Interaction
+    asked_at: float
     name: str
     days: int
 
@@ -8998,6 +9041,7 @@ class Responded:
     ok: bool
     code: int | None
     why: str
+    wait: float | None = None  # seconds until it is worth another try; None: it is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -9075,17 +9119,18 @@ def logs_shown(seen: LogsRead) -> Respond:
     job = seen.job
     lines = tuple(shown_lines(seen.lines))
     name = as_code(job.name)
-    if not lines:
-        return Respond(
-            job.interaction, Way.EDIT, saying(f"{name} has no log that can be read.", private=False)
-        )
     text = "\n".join(lines)
-    if len(text) <= LOG_ROOM:
-        block = log_block(lines, CONTENT - len(name) - 1)
-        return Respond(job.interaction, Way.EDIT, saying(f"{name}\n{block}", private=False))
-    words = f"{name}: its last {counted(len(lines), 'line')}"
-    file = re.sub(r"[^\w.-]", "_", job.name, flags=re.ASCII)[:CHOICE_TEXT] + ".log"
-    return Respond(job.interaction, Way.EDIT, saying(words, private=False), (file, text + "\n"))
+    file: tuple[str, str] | None = None
+    if not lines:
+        words = f"{name} has no log that can be read."
+    elif len(text) <= LOG_ROOM:
+        words = f"{name}\n{log_block(lines, CONTENT - len(name) - 1)}"
+    else:
+        words = f"{name}: its last {counted(len(lines), 'line')}"
+        file_name = re.sub(r"[^\w.-]", "_", job.name, flags=re.ASCII)[:CHOICE_TEXT] + ".log"
+        file = file_name, text + "\n"
+    data = saying(words, private=False)  # as the deferred answer was
+    return Respond(job.interaction, Way.EDIT, data, job.asked_at, file)
 
 
 LOG_ROOM = 1700  # characters that fit into a message
@@ -9103,12 +9148,15 @@ def history_shown(job: ReadHistory, incidents: list[JSON], now_time: float) -> R
     days = counted(job.days, "day")
     if not lines:
         words = f"No incident of {as_code(job.name)}" if job.name else "No incident"
-        return Respond(job.interaction, Way.ANSWER, saying(f"{words} in {days}.", True))
+        return Respond(
+            job.interaction, Way.ANSWER, saying(f"{words} in {days}.", True), job.asked_at
+        )
     rest = len(lines) - INCIDENTS_SHOWN
     lines = lines[:INCIDENTS_SHOWN]
     if rest > 0:
         lines.append(f"… and {rest} more: `sentinel.py history`")
-    return Respond(job.interaction, Way.ANSWER, saying("\n".join(lines), True, BLUE))
+    data = saying("\n".join(lines), True, BLUE)
+    return Respond(job.interaction, Way.ANSWER, data, job.asked_at)
 
 
 UNTOLD_IN_HISTORY = (Verdict.WATCHING, *OTHERS)
@@ -9184,7 +9232,13 @@ def why_of(service: Watched, watchdog: Watchdog, now: float) -> list[str]:
         root = watchdog.outages.root_of(incident.outage)
         if root and root is not service:
             lines.append(f"**Root cause:** {as_code(root.container.title)}")
-    elif container.finished_time:
+    elif service.last_fall:
+        fall = service.last_fall
+        fell_time = int(watchdog.calendar.time_of(fall.at))
+        lines.append(f"**Last:** {as_code(clip(headline(fall), HEADLINE_TEXT))}, <t:{fell_time}:R>")
+        lines += [line_text(label, text) for label, text in card_lines(fall, lambda at: "", "")]
+        lines += [f"**Last words:** {as_code(line)}" for line in fall.logs[-1:]]
+    elif container.finished_time and not container.running:
         how = exit_words(container.exit_code)
         lines.append(f"**Last end:** {how}, <t:{int(container.finished_time)}:R>")
         logs = shown_lines(service.logs)
@@ -9200,6 +9254,9 @@ def why_of(service: Watched, watchdog: Watchdog, now: float) -> list[str]:
 # ─── Commands ─────────────────────────────────────────────────────────────────────────────────────
 
 SILENCE = 1.5  # seconds in which another Sentinel may know the name
+# Discord takes a first answer for three seconds, and what follows that for fifteen minutes.
+ANSWER_PATIENCE, LATER_PATIENCE = 2.8, 850.0
+FIRST_AGAIN, MOST_TRIES = 0.1, 8  # until an answer is tried again, and how often
 MUTED_BY_BUTTON = 3600.0
 HISTORY_DAYS = 30
 
@@ -9211,6 +9268,7 @@ class Clerk:
         self.settings, self.watchdog = settings, watchdog
         self._guild = ""  # the server that is served
         self._life = ""  # of the ledger, by which its buttons are known
+        self._now = 0.0  # when what is being answered was asked
         self._later: list[tuple[float, Respond]] = []  # what is said unless another one says better
         self._commands: Mapping[str, Callable[[Interaction, Person, float], Deeds]] = {
             "status": self._status,
@@ -9238,12 +9296,12 @@ class Clerk:
 
     def asked(self, seen: Interaction, now: float) -> Deeds:
         """Take what somebody asks, give what follows."""
+        self._now = now
         person = seen.person
         if person is None or not self._guild or seen.guild != self._guild:
             return self._refuse_elsewhere(seen, now)
         if seen.kind == COMPLETION:
-            data = choices(self._names(), seen.typed)
-            return [Respond(seen, Way.CHOICES, data)]
+            return self._complete(seen, now)
         if seen.kind == PRESS:
             return self._pressed(seen, person, now)
         command = self._commands.get(seen.command)
@@ -9263,15 +9321,30 @@ class Clerk:
         self._later = [(due_at, reply) for due_at, reply in self._later if due_at > now]
         return ripe
 
-    def responded(self, seen: Responded) -> Deeds:
+    def responded(self, seen: Responded, now: float) -> Deeds:
         """Somebody was answered, or could not be. Where another Sentinel was quicker, only what
-        each has to say for itself is said beside that."""
+        each has to say for itself is said beside that; but what was done is told in any case."""
         job = seen.job
-        if seen.ok or seen.code == TOO_LATE:
-            return []
-        if seen.code == ANSWERED:
-            return [replace(job, way=Way.FOLLOW_UP, again=False)] if job.again else []
-        return [Log("warning", f"discord: an answer is not taken: {seen.why}")]
+        if seen.ok:
+            return [job.then] if job.then else []
+        if seen.code == ANSWERED and job.again:
+            return [replace(job, way=Way.FOLLOW_UP, again=False)]
+        patience = LATER_PATIENCE if job.way in (Way.EDIT, Way.FOLLOW_UP) else ANSWER_PATIENCE
+        if seen.wait is not None and seen.code != ANSWERED and job.tries < MOST_TRIES:
+            again_at = now + max(seen.wait, FIRST_AGAIN * 2**job.tries)
+            if again_at < job.asked_at + patience:
+                self._later.append((again_at, replace(job, tries=job.tries + 1)))
+                return []
+        deeds: Deeds = []
+        if seen.code not in (ANSWERED, TOO_LATE):
+            deeds.append(Log("warning", f"discord: an answer is not taken: {seen.why}"))
+        if job.public:
+            host = self.watchdog.link.facts.host
+            words = text_at(job.data, "content")
+            deeds.append(
+                Tell(Notice(Verdict.INFO, f"Asked in Discord, on {host}", now, plan=words))
+            )
+        return deeds
 
     # Names
 
@@ -9282,6 +9355,8 @@ class Clerk:
     def _find(self, seen: Interaction, now: float) -> Watched | Deeds:
         """The service that is meant; else what is answered."""
         wanted = seen.options.get("name", "").strip()
+        if not wanted:
+            return [self._private(seen, "Write the name of a service.")]
         services = list(self.watchdog.services.values())
         titled = [each for each in services if wanted in (each.container.title, each.key)]
         named = titled or [each for each in services if wanted in service_names(each)]
@@ -9290,12 +9365,9 @@ class Clerk:
         if named:
             names = listed(as_code(each.container.title) for each in named[:DOWN_SHOWN])
             return [self._private(seen, f"{as_code(wanted)} means several services: {names}.")]
-        hint = nearest(wanted, self._names())
-        return self._unless_known(
-            seen,
-            f"Nothing that is watched is called {as_code(clip(wanted, CHOICE_TEXT))}{hint}.",
-            now,
-        )
+        hint = nearest(wanted, self._names()) or "."
+        words = f"Nothing that is watched is called {as_code(clip(wanted, CHOICE_TEXT))}{hint}"
+        return self._unless_known(seen, words, now)
 
     def _unless_known(self, seen: Interaction, words: str, now: float) -> Deeds:
         """Say that something is not known here, unless another Sentinel knows it."""
@@ -9308,11 +9380,20 @@ class Clerk:
         words = "Sentinel answers members of the server that it serves, and there alone."
         return self._unless_known(seen, words, now)
 
+    def _complete(self, seen: Interaction, now: float) -> Deeds:
+        """Names that begin so; where there are none, another Sentinel may have some."""
+        data = choices(self._names(), seen.typed)
+        answer = Respond(seen, Way.CHOICES, data, self._now)
+        if data["choices"]:
+            return [answer]
+        self._later.append((now + SILENCE, answer))
+        return []
+
     def _private(self, seen: Interaction, text: str, colour: int | None = None) -> Respond:
-        return Respond(seen, Way.ANSWER, saying(text, private=True, colour=colour))
+        return Respond(seen, Way.ANSWER, saying(text, private=True, colour=colour), self._now)
 
     def _public(self, seen: Interaction, text: str) -> Respond:
-        return Respond(seen, Way.ANSWER, saying(text, private=False))
+        return Respond(seen, Way.ANSWER, saying(text, private=False), self._now)
 
     # Reading
 
@@ -9342,10 +9423,8 @@ class Clerk:
 
     def _read_logs(self, seen: Interaction, service: Watched, lines: int) -> Deeds:
         container = service.container
-        return [
-            Respond(seen, Way.DEFER, {"flags": EPHEMERAL}),
-            ReadLogs(seen, container.title, container, lines),
-        ]
+        then = ReadLogs(seen, self._now, container.title, container, lines)
+        return [Respond(seen, Way.DEFER, {"flags": EPHEMERAL}, self._now, then=then)]
 
     def _history(self, seen: Interaction, person: Person, now: float) -> Deeds:
         name = seen.options.get("name", "").strip()
@@ -9356,7 +9435,7 @@ class Clerk:
         if name and name not in known:
             found = self._find(seen, now)
             return found if isinstance(found, list) else []
-        return [ReadHistory(seen, name, days)]
+        return [ReadHistory(seen, self._now, name, min(max(days, 1), MOST_DAYS))]
 
     # Acting
 
@@ -9374,7 +9453,8 @@ class Clerk:
         if why:
             return [self._private(seen, f"{name} is not restarted: {why}.")]
         doing = "restarting" if service.container.running else "starting"
-        words = f"{as_code(person.name)} asked: {doing} {name} now."
+        host = as_code(self.watchdog.link.facts.host)
+        words = f"{as_code(person.name)} asked: {doing} {name} on {host} now."
         asked = self._noted(service, f"restart asked for by {person.name}", now)
         actions = self.watchdog.observe(RestartAsked(service.key, person.name), now)
         return [self._public(seen, words), Count("asked", service.key), asked, *actions]
@@ -9487,7 +9567,7 @@ class Clerk:
                 self._private(seen, "It is muted already." if root else "There is nothing to mute.")
             ]
         words = f"{as_code(person.name)} muted {as_code(root.container.title)} for an hour."
-        return self._hush(seen, person, root.key, MUTED_BY_BUTTON, words, now)
+        return self._hush(seen, person, root.container.name, MUTED_BY_BUTTON, words, now)
 
 
 def service_names(service: Watched) -> set[str]:
@@ -10736,14 +10816,17 @@ class Engine:
         found = (self.inspect(text_at(row, "Id")) for row in self.list())
         return tuple(filter(None, found))
 
-    def logs(
-        self, container: Container, most: int = LOG_LINES, tail: int = LOG_TAIL
-    ) -> tuple[str, ...]:
-        """The last lines of its last run, `most` of the last `tail`; none where the log driver
-        can't be read (501) or it is gone."""
-        query = f"logs?stdout=1&stderr=1&timestamps=1&tail={tail}"
-        if container.started_time:
-            query += f"&since={container.started_time - LOG_MARGIN:.3f}"
+    def logs(self, container: Container) -> tuple[str, ...]:
+        """The last lines of its last run; none where they can't be read."""
+        since = container.started_time - LOG_MARGIN if container.started_time else 0.0
+        return self.log_tail(container, LOG_TAIL, since)[-LOG_LINES:]
+
+    def log_tail(self, container: Container, most: int, since: float = 0.0) -> tuple[str, ...]:
+        """The last lines, from a time of the engine's on; none where the log driver can't be read
+        (501) or it is gone."""
+        query = f"logs?stdout=1&stderr=1&timestamps=1&tail={most}"
+        if since:
+            query += f"&since={since:.3f}"
         try:
             body = self.ask("GET", path_of(container.id, query), limit=LOG_LIMIT)
         except EngineError:
@@ -11800,8 +11883,10 @@ INVITE_PERMISSIONS = (
 INVITE_SCOPES = "bot+applications.commands"
 INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope={}&permissions={}"
 NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
+SERVER_ERROR = 500  # and above
+FLOODED_AGAIN = 3600.0
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
-MOST_INTERACTIONS, INTERACTIONS_SPAN = 40, 10.0  # taken in so many seconds
+MOST_OF_ONE, MOST_OF_ALL, INTERACTIONS_SPAN = 30, 300, 10.0  # taken in so many seconds
 FEW_MESSAGES, BREATH = 50, 0.05  # at once, and the pause after more: who floods is read slowly
 GOODBYE = 0.5  # seconds that closing may take
 
@@ -11876,7 +11961,11 @@ class Application:
                 method, url = "POST", f"{base}/interactions/{seen.id}/{seen.token}/callback"
                 body = {"type": WAY_TYPES[job.way], "data": dict(job.data)}
         answer = self.web.ask(method, url, body, file=job.file)
-        return Responded(job, answer.ok, answer.code, asking_failed(answer, "takes no answer"))
+        wait = pause_asked(answer, "Discord") if answer.status == TOO_MANY else None
+        if answer.status == 0 or answer.status >= SERVER_ERROR:
+            wait = 0.0
+        why = asking_failed(answer, "takes no answer")
+        return Responded(job, answer.ok, answer.code, why, wait)
 
 
 UNAUTHORIZED_CODE = 40001
@@ -11906,6 +11995,18 @@ def asking_failed(answer: Answer, otherwise: str) -> str:
     )
 
 
+class Said(Enum):
+    """What was said last of the gateway."""
+
+    NOTHING = auto()
+    WORKS = auto()
+    LOST = auto()
+
+
+LOST_AFTER = 15.0  # seconds without it
+LOOK_AGAIN = 5.0  # how often it is looked at how it stands, while it is not as it was said to be
+
+
 class Gateway:
     """Keeps a session with Discord's gateway, in a thread of its own: alerts never wait for it."""
 
@@ -11914,10 +12015,13 @@ class Gateway:
         self.web, self.put = web, put
         self.session = Session(settings.bot_token, lambda: int.from_bytes(os.urandom(4)) / 2**32)
         self._found = Found()
-        self._said = ""  # what was said last of how it stands
+        self._said = Said.NOTHING  # of how it stands
+        self._here_at: float | None = None  # since when it is
+        self._away_at: float | None = None
         self._register_at = 0.0
         self._presence: JSON = None
-        self._taken_at: deque[float] = deque(maxlen=MOST_INTERACTIONS)
+        self._taken: deque[tuple[float, str]] = deque(maxlen=MOST_OF_ALL)  # when, of whom
+        self._flooded_at = -math.inf  # when that was said
         self._leaving = False
         self._left = threading.Event()
         self._bell, self._button = socket.socketpair()  # wakes the thread
@@ -11973,7 +12077,7 @@ class Gateway:
         found = self._found
         if found.hopeless:
             self.session.refuse(found.why)
-            self._say(False)
+            self._say()
             return
         if not found.url:
             self._over(None, found.why)
@@ -12026,7 +12130,7 @@ class Gateway:
                 effects += session.received(json_in(text.encode()), time.monotonic())
             for effect in effects:
                 self._do(effect, connection)
-            self._say(session.stage is Stage.HERE)
+            self._say()
             if len(texts) > FEW_MESSAGES:
                 self._wait(BREATH, None)
             elif not connection.has_more and not texts:
@@ -12044,33 +12148,45 @@ class Gateway:
                 self._take(effect.document)
 
     def _take(self, document: JSON) -> None:
-        """Hand an interaction on, unless there are too many of them."""
+        """Hand an interaction on, unless there are too many of them: of one person, or of all."""
         interaction, now = interaction_of(document), time.monotonic()
-        full = len(self._taken_at) == MOST_INTERACTIONS
-        if interaction is None or (full and now - self._taken_at[0] < INTERACTIONS_SPAN):
+        if interaction is None:
             return
-        self._taken_at.append(now)
-        self.put(Interacted(interaction))
+        while self._taken and now - self._taken[0][0] >= INTERACTIONS_SPAN:
+            self._taken.popleft()
+        whose = interaction.person.id if interaction.person else ""
+        of_one = sum(each == whose for _, each in self._taken)
+        if of_one < MOST_OF_ONE and len(self._taken) < MOST_OF_ALL:
+            self._taken.append((now, whose))
+            self.put(Interacted(interaction))
+        elif self._flooded_at + FLOODED_AGAIN < now:
+            self._flooded_at = now
+            self._tell(True, "warning", "too much is asked at once; some of it is not answered")
 
     def _over(self, code: int | None, why: str) -> None:
         """The connection has ended, or could not be had."""
         self.session.ended(code, why, time.monotonic())
-        refused = self.session.stage is Stage.REFUSED
-        if refused or self.session.failures == SAID_AFTER:
-            self._say(False)
+        self._say()
 
-    def _say(self, works: bool) -> None:
-        """Say how it stands, if that is news: a loss where it lasts, a return after a loss."""
-        if works:
-            if self._said != "works":
-                self._said = "works"
+    def _say(self) -> None:
+        """Say how it stands, if that is news: a loss where it lasts, a return where it holds."""
+        session, now = self.session, time.monotonic()
+        if session.stage is Stage.HERE:
+            self._away_at = None
+            self._here_at = self._here_at or now
+            known = self._said is Said.LOST and now - self._here_at < HELD
+            if self._said is not Said.WORKS and not known:
+                self._said = Said.WORKS
                 self._tell(True, "info", "commands and buttons work")
-        elif self.session.stage is Stage.REFUSED or (
-            self.session.failures == SAID_AFTER and self.session.stage is Stage.APART
-        ):
-            self._said = "lost"
-            again = "" if self.session.stage is Stage.REFUSED else "; it is tried again"
-            words = f"Discord's gateway can't be had: {self.session.why}{again}; alerts go on"
+            return
+        self._here_at = None
+        self._away_at = self._away_at or now
+        refused = session.stage is Stage.REFUSED
+        if self._said is not Said.LOST and (refused or now - self._away_at >= LOST_AFTER):
+            self._said = Said.LOST
+            again = "" if refused else "; it is tried again"
+            why = session.why or "it has not answered yet"
+            words = f"Discord's gateway can't be had: {why}{again}; alerts go on"
             self._tell(False, "warning", words)
 
     def _tell(self, works: bool, level: str, words: str) -> None:
@@ -12079,6 +12195,10 @@ class Gateway:
 
     def _wait(self, seconds: float, sock: socket.socket | None) -> None:
         """Until something is said on the connection, or there is something to say."""
+        self._say()
+        here = self.session.stage is Stage.HERE
+        if here is not (self._said is Said.WORKS):
+            seconds = min(seconds, LOOK_AGAIN)
         wait_for(self._bell, sock, seconds)
 
 
@@ -13174,7 +13294,7 @@ class Daemon:
             case GatewayChanged():
                 return self.gateway_changed(seen)
             case Responded():
-                return self.clerk.responded(seen)
+                return self.clerk.responded(seen, now)
             case LogsRead():
                 return [logs_shown(seen)]
             case Listed() | ListFailed():
@@ -13431,7 +13551,7 @@ class Daemon:
         """One request to the engine."""
         match job:
             case ReadLogs():
-                return LogsRead(job, self.engine.logs(job.container, job.lines, job.lines))
+                return LogsRead(job, self.engine.log_tail(job.container, job.lines))
             case Recall():
                 return self.engine.recall(job)
             case List():
