@@ -25,7 +25,9 @@ COPY sentinel.py /sentinel.py
 # The ledger's folder: a new volume that is mounted there takes its owner from it. The file's mode is that of the
 # checkout, which may be for its owner only (COPY --chmod is for BuildKit alone).
 # A script is compiled at each start, and what that took is kept for as long as it runs; what is compiled here is not.
-RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/sentinel && chmod 0644 /sentinel.py && \
+# A change of mode is a second copy of it in the image, so it is made only where it is one.
+RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/sentinel && \
+    { [ "$(stat -c %a /sentinel.py)" = 644 ] || chmod 0644 /sentinel.py; } && \
     python3 -c "import py_compile; py_compile.compile('/sentinel.py', '/sentinel.pyc', doraise=True)"
 
 # Not root, and a number, so that Kubernetes and others can see that. The socket belongs to root and to a group
