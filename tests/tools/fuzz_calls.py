@@ -16,7 +16,7 @@ import tempfile
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -567,3 +567,76 @@ def check_http(request: Any) -> None:
     for words in told:
         check_told(words)
         check_line("error", sentinel.headline(words))
+
+
+# ── What people ask in Discord ────────────────────────────────────────────────────────────────────────────────
+
+
+ASKING = {
+    "id": "1575937192851668992", "application_id": "1000000000000000003", "token": "aW50ZXJhY3Rpb24", "type": 2,
+    "version": 1, "guild_id": "300000000000000001", "channel_id": "1000000000000000001",
+    "member": {"user": {"id": "200000000000000009", "username": "boss", "global_name": "Boss"}, "nick": None,
+               "roles": ["200000000000000077"], "permissions": "32"},
+    "data": {"id": "1", "name": "status", "type": 1, "options": [{"type": 3, "name": "name", "value": "web"}]},
+}  # fmt: skip
+
+
+def made_interaction(mangler: Mangler) -> Any:
+    document = json.loads(json.dumps(ASKING))
+    dice = mangler.dice
+    document["data"]["name"] = dice.choice(("status", "why", "logs", "history", "restart", "mute", "unmute"))
+    options = document["data"]["options"]
+    options[0]["value"] = dice.choice(("web", "shop", "all", "we", "", mangler.text()))
+    options.append({"type": 3, "name": "duration", "value": dice.choice(("30m", "1h", "-1", mangler.text()))})
+    options.append({"type": 4, "name": dice.choice(("lines", "days")), "value": dice.choice((1, 0, -5, 10**9, 50))})
+    if dice.random() < 0.2:
+        document["type"] = 4
+        options[0]["focused"] = True
+    elif dice.random() < 0.3:
+        act = dice.choice(("restart", "logs", "mute", "take", mangler.text()))
+        document |= {"type": 3, "data": {"component_type": 2, "custom_id": f"sentinel:{act}:life:{dice.randrange(3)}"}}
+    return mangler.spoil(document) if dice.random() < 0.7 else document
+
+
+@target(made_interaction)
+def check_interaction(document: Any) -> None:
+    """Whatever is asked is answered in Discord's form, pinging nobody, or not at all; and it can be said in the record."""
+    seen = sentinel.interaction_of(document)
+    if seen is None:
+        return
+    settings = Settings()
+    watchdog = sentinel.Watchdog(settings)
+    watchdog.link.facts = replace(watchdog.link.facts, host="host")
+    web = Container("ab" * 32, "web", COMPOSE, "running", started_time=NOW - 100.0, created_time=NOW - 200.0)
+    watchdog.calendar.begin(1000.0, NOW)
+    watchdog.roster.adopt_all([web], 1000.0)
+    clerk = sentinel.Clerk(settings, watchdog)
+    clerk.begin("life")
+    clerk.serve("300000000000000001")
+    deeds = [*clerk.asked(seen, 1000.0), *clerk.due(1010.0)]
+    for deed in deeds:
+        match deed:
+            case sentinel.Respond():
+                check_response(deed)
+                clerk.responded(sentinel.Responded(deed, False, 0, "why", 0.0), 1000.0)
+                clerk.responded(sentinel.Responded(deed, False, 40060, "why"), 1000.0)
+            case sentinel.Note(notice):
+                check_told(notice)
+            case sentinel.ReadHistory():
+                check_response(sentinel.history_shown(deed, [], NOW))
+            case sentinel.Mute():
+                assert 0 <= deed.seconds <= sentinel.LONGEST_MUTE
+
+
+def check_response(respond: sentinel.Respond) -> None:
+    """An answer is one that Discord takes."""
+    data = json.loads(json.dumps(respond.data))
+    json.dumps(data, ensure_ascii=False).encode()
+    if respond.way is sentinel.Way.CHOICES:
+        assert len(data["choices"]) <= 25 and all(0 < len(each["name"]) <= 100 for each in data["choices"])
+        return
+    if respond.way is sentinel.Way.DEFER:
+        return
+    assert data["allowed_mentions"] == {"parse": []}
+    assert len(data.get("content", "")) <= 2000 and (data.get("content") or data.get("embeds"))
+    assert all(0 < len(embed["description"]) <= 4096 for embed in data.get("embeds", []))
