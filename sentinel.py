@@ -671,7 +671,7 @@ DOWN = WAITING | REMOVED | {Phase.SUSPECT, Phase.GAVE_UP, Phase.STOPPED}
 # From each phase to which others it may go. The README's diagram is made from this table.
 MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.UP: WAITING | REMOVED | {Phase.SUSPECT, Phase.RESTARTING, Phase.GAVE_UP, Phase.STOPPED},
-    Phase.SUSPECT: WAITING | REMOVED | STANDING | {Phase.GAVE_UP, Phase.STOPPED},
+    Phase.SUSPECT: WAITING | REMOVED | STANDING | {Phase.RESTARTING, Phase.GAVE_UP, Phase.STOPPED},
     Phase.RESTARTING: WAITING | REMOVED | {Phase.PROVING, Phase.GAVE_UP, Phase.STOPPED},
     Phase.PROVING: WAITING
     | REMOVED
@@ -4522,6 +4522,8 @@ class Healing:
             return f"Sentinel may only watch here ({self.link.facts.forbidden})"
         if container.running and now < self.link.runs.asked_until(container):
             return "somebody is stopping it just now"
+        if service.phase is Phase.SUSPECT and stopped_by_operator(service):
+            return ""
         return UNASKABLE.get(container.status, PHASES_IN_THE_WAY.get(service.phase, ""))
 
     def may_restart(self, service: Watched) -> bool:
@@ -4628,6 +4630,14 @@ class Healing:
     def asks_refresh(self, parent: Watched, child: Watched, dependency: Dependency) -> bool:
         """Whether a service is to be restarted since what it depends on died and is back."""
         return dependency.restart and parent.run.follows_death and older(child, parent)
+
+
+def stopped_by_operator(service: Watched) -> bool:
+    """Whether it is down since somebody has stopped it, as far as that is known."""
+    death = service.run.end
+    if death is None or service.container.running:
+        return False
+    return intent_of(service.run, death, service.container) is Intent.OPERATOR
 
 
 def is_teardown(runs: Iterable[Run], fell_at: float, now: float) -> bool:
@@ -4987,6 +4997,7 @@ class Lives:
         service.budget = Budget(granted=True)
         service.known_error = ""
         service.make_hope()
+        service.run.settle()
         incident = service.incident
         if incident:
             incident.back_at = None
@@ -11205,9 +11216,10 @@ class Web:
         body: JSON = None,
         headers: Mapping[str, str] | None = None,
         file: tuple[str, str] | None = None,
+        patience: float = WEB_PATIENCE,
     ) -> Answer:
-        """One request and its answer; `file`: name and text of one that goes with it. Never raises
-        on what the network does."""
+        """One request and its answer; `file`: name and text of one that goes with it; `patience`:
+        seconds for all of it. Never raises on what the network does."""
         url = urllib.parse.urlsplit(address)
         path = url.path + (f"?{url.query}" if url.query else "")
         data = None if body is None else json.dumps(body).encode()
@@ -11223,7 +11235,7 @@ class Web:
             proxy = proxy_of(url, self.proxies)
             if proxy:
                 where += f" through the proxy {proxy.hostname}:{proxy.port or PROXY_PORT}"
-            request = Request(method, path, WEB_PATIENCE, WEB_LIMIT, data, agreed)
+            request = Request(method, path, patience, WEB_LIMIT, data, agreed)
             if self._line and self._warm_place == (url.scheme, url.netloc):
                 return self._line.exchange(request)
             with contextlib.closing(self.connection(url, proxy)) as connection:
@@ -11884,6 +11896,7 @@ INVITE_SCOPES = "bot+applications.commands"
 INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope={}&permissions={}"
 NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
 SERVER_ERROR = 500  # and above
+FIRST_PATIENCE = 5.0  # seconds for a first answer, which Discord takes for three
 FLOODED_AGAIN = 3600.0
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
 MOST_OF_ONE, MOST_OF_ALL, INTERACTIONS_SPAN = 30, 300, 10.0  # taken in so many seconds
@@ -11960,7 +11973,9 @@ class Application:
             case _:
                 method, url = "POST", f"{base}/interactions/{seen.id}/{seen.token}/callback"
                 body = {"type": WAY_TYPES[job.way], "data": dict(job.data)}
-        answer = self.web.ask(method, url, body, file=job.file)
+        first = job.way not in (Way.EDIT, Way.FOLLOW_UP)
+        patience = FIRST_PATIENCE if first else WEB_PATIENCE
+        answer = self.web.ask(method, url, body, file=job.file, patience=patience)
         wait = pause_asked(answer, "Discord") if answer.status == TOO_MANY else None
         if answer.status == 0 or answer.status >= SERVER_ERROR:
             wait = 0.0
@@ -12426,7 +12441,7 @@ class Lanes:
         threading.Thread(target=loop, name=name, daemon=True).start()
 
 
-GROWING_LANES = {"start": 32, "restart": 32, "answers": 8}  # up to so many workers
+GROWING_LANES = {"start": 32, "restart": 32, "answers": 32}  # up to so many workers
 
 
 # ─── Books ────────────────────────────────────────────────────────────────────────────────────────

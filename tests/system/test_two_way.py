@@ -247,6 +247,16 @@ def test_a_restart_that_the_engine_refuses_is_no_red(two: Two) -> None:
         assert not any("DEAD" in title for title in titles(two.discord))
 
 
+def test_what_somebody_has_just_stopped_is_started_and_nobody_is_told_of_a_stop(two: Two) -> None:
+    web = add(two.engine, "web")
+    with two.sentinel(SENTINEL_SETTLE="3s"):
+        two.engine.stop_by_operator(web)
+        until(lambda: "starting" in two.said("restart", name="web"))
+        until(lambda: web.status == "running")
+        until(lambda: shown(two) == ("online", "1 service"))
+        assert titles(two.discord) == []
+
+
 def test_reasons_against_a_restart_are_those_that_hold_otherwise(two: Two) -> None:
     two.engine.add("kept", "shop", "kept", started_ago=9.0, labels={"sentinel.restart": "false"})
     two.engine.add("job-1", "shop", "job", started_ago=9.0, labels={"sentinel.job": "true"})
