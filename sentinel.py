@@ -4977,10 +4977,14 @@ class Lives:
             incident.attempts += 1
         self.outages.update(service, f"Restarting it now{tries}.")
         service.move(Phase.RESTARTING)
-        service.call = Call(container.id)
         self.timers.cancel(service.key, Rule.PHASE)
         self.orders.log("info", f"restarting {container.name}{tries}")
         self.orders.add(Count("restarts", service.key))
+        self._call(service)
+
+    def _call(self, service: Watched, by: str = "") -> None:
+        container = service.container
+        service.call = Call(container.id, by=by)
         self.orders.add(
             Restart(
                 service.key,
@@ -5035,8 +5039,9 @@ class Lives:
         if service.call is None or service.call.container != seen.id:
             return
         self.services.changed(service)
-        if service.call.by and seen.outcome not in (Outcome.DONE, Outcome.OVERTAKEN):
-            self._tell_not_done(service, service.call.by, seen, now)
+        by = service.call.by
+        if by and seen.outcome not in (Outcome.DONE, Outcome.OVERTAKEN):
+            self._tell_not_done(service, by, seen, now)
         service.call = None
         if service.container.id != seen.id:
             # It was replaced: what became of the new one, the look tells.
@@ -5051,6 +5056,8 @@ class Lives:
                 self.wait(service, now)
             case Outcome.REFUSED:
                 self._refused(service, service.container.error or seen.why, now)
+            case Outcome.OVERTAKEN if by and service.container.status == "exited":
+                self._call(service, by)  # it has ended since: it is wanted all the same
             case _:
                 self._called(service, seen, now)
 

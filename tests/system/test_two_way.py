@@ -251,7 +251,7 @@ def test_what_somebody_has_just_stopped_is_started_and_nobody_is_told_of_a_stop(
     web = add(two.engine, "web")
     with two.sentinel(SENTINEL_SETTLE="3s"):
         two.engine.stop_by_operator(web)
-        until(lambda: "starting" in two.said("restart", name="web"))
+        until(lambda: "`@Boss` asked" in two.said("restart", name="web"))  # though its end may not be known yet
         until(lambda: web.status == "running")
         until(lambda: shown(two) == ("online", "1 service"))
         assert titles(two.discord) == []
