@@ -238,3 +238,18 @@ def test_who_never_agrees_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(sentinel.ExchangeError) as failed:
         connected(server.getsockname()[1])
     assert isinstance(failed.value.cause, TimeoutError)
+
+
+def test_a_million_frames_of_nonsense_change_nothing() -> None:
+    dice = random.Random(3)
+    made, frames = sentinel.Session(sentinel.Secret("token"), lambda: 0.5), Frames()
+    made.opened(0.0)
+    made.received({"op": 10, "d": {"heartbeat_interval": 41250}}, 0.0)
+    made.received({"op": 0, "t": "READY", "s": 1, "d": {"session_id": "a", "resume_gateway_url": "wss://b"}}, 0.0)
+    payloads = ['{"op":0,"t":"TYPING_START","s":2,"d":{}}', '{"op":99}', "[]", "nonsense", '{"op":null}', "{", "0"]
+    chunk = b"".join(frame(dice.choice((1, 2)), dice.choice(payloads).encode()) for _ in range(1000))
+    for number in range(1000):
+        for _, text in frames.feed(chunk):
+            assert made.received(sentinel.json_in(text), number / 100) == []
+    assert made.stage is sentinel.Stage.HERE and len(frames._data) == len(frames._message) == 0
+    assert made.next_at() == 20.625, "the heart beats on"
