@@ -9356,7 +9356,8 @@ class Clerk:
         deeds: Deeds = []
         if seen.code not in (ANSWERED, TOO_LATE):
             deeds.append(Log("warning", f"discord: an answer is not taken: {seen.why}"))
-        if job.public:
+        ours = seen.code == ANSWERED and job.tries  # an earlier try of this one was taken
+        if job.public and not ours:
             host = self.watchdog.link.facts.host
             words = text_at(job.data, "content")
             deeds.append(
