@@ -688,16 +688,16 @@ def polling(scene: Scene, size: int, polls: int = 8) -> None:
 # --------------------------------------------------------------------------- (i): how cost grows
 
 
-SIZES = (250, 500, 1000, 2000)
 REDS = 20  # messages that are enough to tell of 500 deaths
 
 
 def scale(scene: Scene) -> None:
     """What a container costs, of which there are more and more, on a fake engine; a quarter of them dies at once."""
-    costs = [scaled(scene, size) for size in SIZES]
+    sizes = scene.options.sizes
+    costs = [scaled(scene, size) for size in sizes]
     for what in costs[0]:
-        each = [cost[what] / size for cost, size in zip(costs, SIZES, strict=True)]
-        shown = ", ".join(f"{cost[what]:.3g} at {size}" for cost, size in zip(costs, SIZES, strict=True))
+        each = [cost[what] / size for cost, size in zip(costs, sizes, strict=True)]
+        shown = ", ".join(f"{cost[what]:.3g} at {size}" for cost, size in zip(costs, sizes, strict=True))
         if what == "messages":
             scene.report.add("i", "messages that tell of a quarter's deaths", shown, f"≤ {REDS}", costs[-1][what] <= REDS)
         else:  # what all of it costs before the first container counts less and less
@@ -808,11 +808,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--idle", type=float, default=60, help="seconds of rest for each size (default 60)")
     parser.add_argument("--flood", type=float, default=60, help="seconds of flood (default 60)")
     parser.add_argument("--fleets", default="10,100,200", help="how many containers are watched (10,100,200)")
+    parser.add_argument("--sizes", default="250,500,1000,2000", help="how many a fake engine has (250,500,1000,2000)")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--engine", default="forky", choices=engines.SUITES, help="of which Debian (default forky)")
     parser.add_argument("--json", type=Path, help="write all numbers there")
     options = parser.parse_args(arguments)
     options.only, options.fleets = options.only.split(","), sorted(map(int, options.fleets.split(",")))
+    options.sizes = sorted(map(int, options.sizes.split(",")))
     if unknown := set(options.only) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     return options
