@@ -3894,6 +3894,8 @@ class Outages(Mapping[int, Outage]):
             self.services.changed(member)
         keep.notice = keep.notice or drop.notice
         keep.back_at = keep.back_at or drop.back_at
+        keep.taken_by = keep.taken_by or drop.taken_by
+        keep.asked = (*drop.asked, *keep.asked)[-ASKED_KEPT:]
         for member in self.members(drop):
             incident = member.incident
             if incident:
@@ -9067,7 +9069,6 @@ class GatewayChanged:
     """The way to commands and buttons stands otherwise: `level` and `words` for the record."""
 
     found: Found
-    works: bool
     hopeless: bool
     level: str
     words: str
@@ -12042,6 +12043,7 @@ class Gateway:
         self._here_at: float | None = None  # since when it is
         self._away_at: float | None = None
         self._register_at = 0.0
+        self._unregistered = ""  # why the commands are not
         self._presence: JSON = None
         self._taken: deque[tuple[float, str]] = deque(maxlen=MOST_OF_ALL)  # when, of whom
         self._flooded_at = -math.inf  # when that was said
@@ -12137,10 +12139,11 @@ class Gateway:
         now = time.monotonic()
         if now < self._register_at:
             return
-        why = self.application.register(self._found)
+        before, why = self._unregistered, self.application.register(self._found)
+        self._unregistered = why
         self._register_at = now + REGISTER_AGAIN if why else math.inf
-        if why:
-            self._tell(False, "warning", f"commands can't be registered: {why}; alerts go on")
+        if why != before and self._said is Said.WORKS:
+            self._tell_works()
 
     def _converse(self, connection: WebSocket) -> None:
         """Do what the session wants until it ends. Ended: the connection has."""
@@ -12154,6 +12157,7 @@ class Gateway:
             for effect in effects:
                 self._do(effect, connection)
             self._say()
+            self._register()
             if len(texts) > FEW_MESSAGES:
                 self._wait(BREATH, None)
             elif not connection.has_more and not texts:
@@ -12184,7 +12188,7 @@ class Gateway:
             self.put(Interacted(interaction))
         elif self._flooded_at + FLOODED_AGAIN < now:
             self._flooded_at = now
-            self._tell(True, "warning", "too much is asked at once; some of it is not answered")
+            self._tell("warning", "too much is asked at once; some of it is not answered")
 
     def _over(self, code: int | None, why: str) -> None:
         """The connection has ended, or could not be had."""
@@ -12200,7 +12204,7 @@ class Gateway:
             known = self._said is Said.LOST and now - self._here_at < HELD
             if self._said is not Said.WORKS and not known:
                 self._said = Said.WORKS
-                self._tell(True, "info", "commands and buttons work")
+                self._tell_works()
             return
         self._here_at = None
         self._away_at = self._away_at or now
@@ -12210,11 +12214,19 @@ class Gateway:
             again = "" if refused else "; it is tried again"
             why = session.why or "it has not answered yet"
             words = f"Discord's gateway can't be had: {why}{again}; alerts go on"
-            self._tell(False, "warning", words)
+            self._tell("warning", words)
 
-    def _tell(self, works: bool, level: str, words: str) -> None:
+    def _tell_works(self) -> None:
+        why = self._unregistered
+        if why:
+            words = f"buttons work, but commands can't be registered: {why}; alerts go on"
+            self._tell("warning", words)
+        else:
+            self._tell("info", "commands and buttons work")
+
+    def _tell(self, level: str, words: str) -> None:
         hopeless = self.session.stage is Stage.REFUSED
-        self.put(GatewayChanged(self._found, works, hopeless, level, words))
+        self.put(GatewayChanged(self._found, hopeless, level, words))
 
     def _wait(self, seconds: float, sock: socket.socket | None) -> None:
         """Until something is said on the connection, or there is something to say."""

@@ -390,6 +390,7 @@ def test_a_bot_without_the_scope_is_told_how_to_be_invited(tmp_path: Path, engin
     with program(tmp_path, engine.host, **settings):
         discord.gateway.wait_ready(bot, 20)
         until(lambda: "invite it anew by https://" in (tmp_path / "log").read_text())
+        assert "commands and buttons work" not in (tmp_path / "log").read_text()
     discord.forgive()
     tried = command("test", **settings)
     assert "the gateway answers, so buttons will work" in tried.out and "applications.commands" in tried.out
