@@ -644,6 +644,7 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 
 # before a replacement's name compose puts whom it replaces
 REPLACE_NAME = re.compile(r"^([0-9a-f]{12})_")
+TEMPORARY_NAME = re.compile(r"_tmp\d+$")  # what `podman-compose run` makes
 
 
 class Phase(StrEnum):
@@ -765,9 +766,7 @@ VERDICTS: Mapping[Verdict, Manner] = {
     Verdict.VANISHED: Manner(headline="{name} is VANISHED — {cause}"),
     Verdict.ORPHANED: Manner(headline="{name} is ORPHANED — its network is gone"),
     Verdict.ENDED: Manner(AMBER, "{name} has ended — {how}", part=Part.ENDS),
-    Verdict.ENGINE_DOWN: Manner(
-        headline="The Docker Engine on {name} does not answer", listing="Not brought back"
-    ),
+    Verdict.ENGINE_DOWN: Manner(listing="Not brought back"),
     Verdict.STILL_DOWN: Manner(listing="Down", part=Part.ENDS),
     Verdict.RECOVERED: Manner(GREEN, listing="Not back", part=Part.ENDS),
     Verdict.RESTARTED: Manner(GREY, "{name} was restarted by Sentinel", part=Part.ENDS),
@@ -794,9 +793,9 @@ class Cause(StrEnum):
     EXIT = ""
     OOM = "out of memory"
     OUTSIDE = (
-        "killed from outside the engine: no kill through its API, no sign of memory running out"
+        "killed, and not through the engine: no kill by its API, no sign of memory running out"
     )
-    API_KILL = "killed through the API (docker kill)"
+    API_KILL = "killed through the API (a kill command)"
     SIGNALLED = "a signal was sent through the API"
     CANT_START = "the engine can't start it"
     STOP = "stopped on purpose"
@@ -806,6 +805,7 @@ class Cause(StrEnum):
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was to be replaced, and the replacement never ran"
     ENGINE = "not brought back by the engine"
+    API_AWAY = "its containers outlive it, and nobody watches them meanwhile"
     NEVER_STARTED = "compose made it and never started it"
     ORPHAN = (
         "the container whose network it shares was recreated: its own network is gone,"
@@ -833,9 +833,30 @@ class Intent(Enum):
     UNCLEAR = auto()
 
 
-DEFAULT_STOP_TIMEOUT = 10.0  # Docker's own
+class EngineKind(StrEnum):
+    """What kind of engine has a container, and whose that is."""
+
+    DOCKER = "docker"
+    PODMAN = "podman"
+    ROOTLESS = "rootless podman"
+
+    @property
+    def podman(self) -> bool:
+        """Whether it is Podman: containers that outlive its API, and events that do not tell a stop
+        from a death."""
+        return self is not EngineKind.DOCKER
+
+    @property
+    def command(self) -> str:
+        """What people type."""
+        return "podman" if self.podman else "docker"
+
+
+DEFAULT_STOP_TIMEOUT = 10.0  # Docker's own, unless dockerd is told otherwise
 COMPOSE = "com.docker.compose."
 BUILT_LABELS = {f"{COMPOSE}{word}" for word in ("project", "service", "version")}
+PODMAN_COMPOSE = "io.podman.compose.project"
+UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -857,7 +878,7 @@ class Container:
     restart_count: int = 0
     restart_policy: str = "no"
     stop_signal: int = 15
-    stop_timeout: float = DEFAULT_STOP_TIMEOUT
+    stop_timeout: float | None = None  # None: the engine's own, which may be any
     network_mode: str = ""
     links: tuple[str, ...] = ()
     tty: bool = False
@@ -867,6 +888,11 @@ class Container:
     created_time: float = 0.0
     image: str = ""  # its id
     interactive: bool = False  # made for somebody at a terminal
+    kind: EngineKind = EngineKind.DOCKER
+    stopping: bool = False  # somebody's stop is at work (Podman)
+    # Podman's word on who ended it, from 4.7 on; None where nobody says
+    stopped_by_user: bool | None = None
+    infra: bool = False  # of a pod
 
     @property
     def running(self) -> bool:
@@ -878,6 +904,23 @@ class Container:
         """Unhealthy by a probe of this run: Docker says so, with a streak of 0, of what is paused
         or stopped, too."""
         return self.running and self.health is Health.UNHEALTHY and self.failing_streak > 0
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it has to stop in, as far as that is known."""
+        return DEFAULT_STOP_TIMEOUT if self.stop_timeout is None else self.stop_timeout
+
+    @property
+    def unit(self) -> str:
+        """The systemd unit that has made it (a quadlet) and looks after it, empty for none:
+        podman-compose writes one on all that it makes, whether there is such a unit or not."""
+        return "" if self.by_podman_compose else self.labels.get(UNIT_LABEL, "")
+
+    @property
+    def by_podman_compose(self) -> bool:
+        """Made by podman-compose, which is no compose: it starts what waits at once, and stops what
+        others need first."""
+        return PODMAN_COMPOSE in self.labels
 
     @property
     def kept_up(self) -> bool:
@@ -927,7 +970,8 @@ class Container:
     @property
     def called(self) -> set[str]:
         """Every name by which a command may mean it."""
-        return {self.name, self.service, self.project, self.key} - {""}
+        names = {self.name, self.service, self.project, self.key, self.unit}
+        return names - {""}
 
     @property
     def network_target(self) -> str:
@@ -939,16 +983,18 @@ class Container:
     @property
     def oneoff(self) -> bool:
         """Made by `compose run`."""
+        if self.by_podman_compose:  # which labels those as it does services
+            return TEMPORARY_NAME.search(self.name) is not None
         return self.compose("oneoff").lower() == "true"
 
     @property
     def key(self) -> str:
-        """What stays the same when the container is replaced: project, service and number, or the
-        name."""
+        """What stays the same when the container is replaced: project, service and number, a Swarm
+        task, a systemd unit, or the name."""
         number = self.labels.get(f"{COMPOSE}container-number")
         if self.project and self.service and number and not self.oneoff:
             return f"{self.project}/{self.service}/{number}"
-        return self.task or self.name
+        return self.task or self.unit or self.name
 
     @property
     def unstarted(self) -> bool:
@@ -1019,6 +1065,8 @@ class Dependency:
 # participles.
 
 NANO, MICRO = 1e9, 1e6  # in a second
+UNKNOWN_STOP = 900.0  # seconds that a stop may take of which only the engine knows how long it has
+UNTOLD = 0  # a signal, of which Podman says only that it was sent
 
 Mark = tuple[int, str, str]  # what tells an event from all others: its time, container, and action
 
@@ -1035,6 +1083,7 @@ class Heard:
     exit_code: int | None = None
     signal: int | None = None
     health: Health = Health.NONE
+    oom_killed: bool = False  # Podman 6 says so of an end
 
     @property
     def time(self) -> float:
@@ -1056,7 +1105,7 @@ class Listed:
     me: str = ""
     host: str = ""
     engine: str = ""
-    podman: bool = False  # whose events do not tell a stop from a death
+    kind: EngineKind = EngineKind.DOCKER
     forbidden: str = ""  # why nothing can be restarted through this engine, as far as that is known
     ahead: float = 0.0  # its clock is, of Sentinel's
 
@@ -1102,6 +1151,7 @@ class StreamOpened:
     since: float = 0.0
     time: float = 0.0
     ahead: float = 0.0
+    podman: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -1114,6 +1164,7 @@ class Recalled:
     marks: tuple[Mark, ...] = ()
     began_time: float = 0.0
     attached: tuple[str, ...] = ()  # containers that somebody has followed
+    kills: tuple[Heard, ...] = ()  # on Podman, which takes them for stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -1249,7 +1300,13 @@ class Restart:
     id: str
     started_time: float
     alive: bool
-    stop_timeout: float
+    stop_timeout: float | None = None  # the container's own
+
+    @property
+    def stopping(self) -> float:
+        """Seconds that a stop of it may take: where that is the engine's own to say, it may be
+        any."""
+        return UNKNOWN_STOP if self.stop_timeout is None else self.stop_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -1411,10 +1468,14 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
+def text_in(value: JSON) -> str:
+    """A text, empty where it is none."""
+    return encodable(value) if isinstance(value, str) else ""
+
+
 def text_at(document: JSON, *path: str) -> str:
     """The text at a path, empty where there is none."""
-    value = at(document, *path)
-    return encodable(value) if isinstance(value, str) else ""
+    return text_in(at(document, *path))
 
 
 def is_whole(value: JSON) -> bool:
@@ -1478,6 +1539,7 @@ def health_of(text: str) -> Health:
     return Health(text) if text in tuple(Health) else Health.NONE
 
 
+STOPPING = "stopping"  # Podman's word for what runs, and is being stopped
 # Podman's to Docker's
 STATUS_WORDS = {"stopped": "exited", "initialized": "created", "configured": "created"}
 
@@ -1494,11 +1556,13 @@ def container_of(document: JSON) -> Container:
     """A container from `GET /containers/{id}/json`."""
     state, config, host = at(document, "State"), at(document, "Config"), at(document, "HostConfig")
     probes = items_at(state, "Health", "Log")
+    status = status_of(text_at(state, "Status"))
     return Container(
         id=text_at(document, "Id"),
         name=text_at(document, "Name").removeprefix("/") or text_at(document, "Id")[:12],
         labels=labels_at(config, "Labels"),
-        status=status_of(text_at(state, "Status")),
+        status="running" if status == STOPPING else status,
+        stopping=status == STOPPING,
         health=health_of(text_at(state, "Health", "Status")),
         failing_streak=whole_at(state, "Health", "FailingStreak"),
         probe_output=text_at(probes[-1], "Output") if probes else "",
@@ -1522,15 +1586,37 @@ def container_of(document: JSON) -> Container:
     )
 
 
-def stop_timeout_of(value: JSON) -> float:
-    """Seconds that a container has to stop in: a day at most, Docker's own where there is no
-    number."""
-    if isinstance(value, int) and value >= 0:
-        return float(min(value, LONGEST_STOP))
-    return DEFAULT_STOP_TIMEOUT
+LONGEST_STOP = 86400.0
 
 
-LONGEST_STOP = 86400
+def stop_timeout_of(value: JSON) -> float | None:
+    """Seconds that a container has to stop in: a day at most, which stands for ever (-1), too; None
+    where there is no number."""
+    if not is_whole(value):
+        return None
+    return LONGEST_STOP if value < 0 else min(float(value), LONGEST_STOP)
+
+
+SAYS_WHO_STOPPED = (4, 7)  # the first Podman whose inspect has StoppedByUser, where that is true
+
+
+def with_libpod(container: Container, document: JSON, version: tuple[int, ...]) -> Container:
+    """A container with what only Podman's own inspect tells (`GET /libpod/containers/{id}/json`):
+    who ended it, whether it is being stopped, which containers it requires, and pods."""
+    state = at(document, "State")
+    stopping = status_of(text_at(state, "Status")) == STOPPING
+    same_run = unix_time(text_at(state, "StartedAt")) == container.started_time
+    stopped_by_user = None
+    if same_run and not container.running and version >= SAYS_WHO_STOPPED:
+        stopped_by_user = at(state, "StoppedByUser") is True
+    required = filter(None, map(text_in, items_at(document, "Dependencies")))
+    return replace(
+        container,
+        stopping=container.running and stopping,
+        stopped_by_user=stopped_by_user,
+        links=(*container.links, *required),
+        infra=at(document, "IsInfra") is True,
+    )
 
 
 def links_of(links: JSON) -> tuple[str, ...]:
@@ -1545,19 +1631,24 @@ ROW_NAMES = (
     "Id",
     "State",
     "Status",
+    "Health",
     "HostConfig",
     "NetworkMode",
 )
 
 
 def row_of(document: JSON) -> Row:
-    """A container from `GET /containers/json`; health and age stand in its Status text only."""
+    """A container from `GET /containers/json`; its age stands in its Status text only, its health
+    there, too, but for Podman. Docker 29 and Podman 6 have a Health beside it, which says unhealthy
+    of what is paused or has ended."""
     text = text_at(document, "Status")
+    status = status_of(text_at(document, "State"))
     health = re.search(r"\((?:health: )?(starting|healthy|unhealthy)\)", text)
+    beside = text_at(document, "Health", "Status") if status == "running" else ""
     return Row(
         id=text_at(document, "Id"),
-        status=status_of(text_at(document, "State")),
-        health=health_of(health[1] if health else ""),
+        status=status,
+        health=health_of(health[1] if health else beside),
         young=text.startswith("Up") and bool(re.search(r"second|About a minute", text)),
     )
 
@@ -1565,13 +1656,16 @@ def row_of(document: JSON) -> Row:
 ACTION_WORDS = {"died": "die", "remove": "destroy"}  # Podman's to Docker's
 
 
-def event_of(document: JSON) -> Heard | None:
+def event_of(document: JSON, podman: bool = False) -> Heard | None:
     """A container event, None for all else. Labels are copied over the event's own attributes, so
     `exitCode` and `signal` are a label's where the container has one of that name (every engine);
-    the verdict takes its code from inspect where it can."""
+    the verdict takes its code from inspect where it can. Podman does not say which signal was sent,
+    and tells of a restart before it, where Docker does after it: that tells nothing more."""
     if text_at(document, "Type") != "container" or text_at(document, "scope") == "swarm":
         return None
     action, _, detail = text_at(document, "Action").partition(": ")
+    if action == "restart" and not podman:
+        return None
     attributes = labels_at(document, "Actor", "Attributes")
     return Heard(
         action=ACTION_WORDS.get(action, action),
@@ -1579,8 +1673,9 @@ def event_of(document: JSON) -> Heard | None:
         nano=whole_at(document, "timeNano") or whole_at(document, "time") * 10**9,
         attributes=attributes,
         exit_code=number_in(attributes.get("containerExitCode") or attributes.get("exitCode")),
-        signal=number_in(attributes.get("signal")),
+        signal=UNTOLD if podman else number_in(attributes.get("signal")),
         health=health_of(detail or text_at(document, "HealthStatus")),
+        oom_killed=attributes.get("oomKilled") == "true",
     )
 
 
@@ -1622,6 +1717,8 @@ def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, s
     asked, project = BOOLEANS.get(label), container.project
     if container.id == me:
         return False, "it is Sentinel itself"
+    if container.infra:
+        return False, "it holds the namespaces of a pod, and does nothing else"
     if HOOK_LABEL in container.labels:
         return False, "it is a helper of compose's, made for a moment"
     if asked is not None:
@@ -1660,6 +1757,8 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
         heal, why_not = asked, "its label sentinel.restart is false"
     if SWARM_SERVICE in container.labels:
         heal, why_not = False, "Swarm replaces its tasks itself"
+    elif container.unit:
+        heal, why_not = False, f"systemd restarts it ({container.unit})"
     elif heal and speaks_through(container, settings.docker_host):
         heal, why_not = False, "Sentinel speaks to the engine through it"
     watch, _ = scope_of(container, settings, me)
@@ -1693,13 +1792,16 @@ def recovery_commands(
 ) -> tuple[str, ...]:
     """The commands that bring it back as it was, the surest first. `recreate`: it can't run as it
     is, since the network that it shares is gone; `scale`: how many of it there are."""
+    if container.unit:
+        user = ["--user"] if container.kind is EngineKind.ROOTLESS else []
+        return (shlex.join(["systemctl", *user, "restart", container.unit]),)
     if container.auto_remove and not container.running:
         return ()
     swarm = container.labels.get(SWARM_SERVICE)
     if swarm:
         return (f"docker service ps --no-trunc {shlex.quote(swarm)}",)
     made_anew = recreate or container.status in NOT_THERE
-    own = docker_command(container)
+    own = engine_command(container)
     if not container.service or container.oneoff:
         return () if made_anew else (own,)
     compose = compose_command(container, recreate, scale)
@@ -1709,10 +1811,10 @@ def recovery_commands(
     return (own, compose) if named else (own,)
 
 
-def docker_command(container: Container) -> str:
-    """Docker's own command for a container that is there."""
+def engine_command(container: Container) -> str:
+    """The engine's own command for a container that is there."""
     verb = "restart" if container.sick else "start"
-    return f"docker {verb} {shlex.quote(container.name)}"
+    return f"{container.kind.command} {verb} {shlex.quote(container.name)}"
 
 
 def compose_command(container: Container, recreate: bool, scale: int) -> str:
@@ -1720,7 +1822,10 @@ def compose_command(container: Container, recreate: bool, scale: int) -> str:
     it is, whatever has changed in the files."""
     if any(not file.startswith("/") for file in compose_files(container.labels)):
         return ""
-    words = ["docker", "compose", "-p", container.project, *compose_options(container.labels)]
+    program = [container.kind.command, "compose"]
+    if container.by_podman_compose:
+        program = ["podman-compose"]
+    words = [*program, "-p", container.project, *compose_options(container.labels)]
     if container.sick and not recreate:
         return shlex.join([*words, "restart", container.service])
     words += ["up", "-d"]
@@ -1741,7 +1846,7 @@ def compose_options(labels: Mapping[str, str]) -> list[str]:
     base = (files[0].rpartition("/")[0] or "/") if files else ""
     folder = labels.get(f"{COMPOSE}project.working_dir", "") or base
     words: list[str] = []
-    if files and folder != base:
+    if files and folder != base and PODMAN_COMPOSE not in labels:  # which has no such option
         words += ["--project-directory", folder]
     variables = labels.get(f"{COMPOSE}project.environment_file", "")
     if variables != f"{folder}/.env":
@@ -1753,8 +1858,13 @@ def compose_options(labels: Mapping[str, str]) -> list[str]:
 
 
 def compose_files(labels: Mapping[str, str]) -> list[str]:
-    """The files that a compose container was made by, `-` for standard input."""
-    return list(filter(None, labels.get(f"{COMPOSE}project.config_files", "").split(",")))
+    """The files that a compose container was made by, `-` for standard input; podman-compose names
+    them from the project's folder."""
+    files = list(filter(None, labels.get(f"{COMPOSE}project.config_files", "").split(",")))
+    folder = labels.get(f"{COMPOSE}project.working_dir", "")
+    if PODMAN_COMPOSE in labels and folder:
+        return [file if file.startswith("/") else f"{folder}/{file}" for file in files]
+    return files
 
 
 # ─── Text ─────────────────────────────────────────────────────────────────────────────────────────
@@ -1884,6 +1994,7 @@ REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
 LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 MEMORY_OF_DEATHS = 64
+POLICY_NEAR = 5.0  # so soon after an end Podman's own policy has restarted it
 SURVIVED = 120.0  # of health after a signal that asks it to end
 
 
@@ -1917,6 +2028,10 @@ class Run:
     kills: list[Kill] = field(default_factory=list)  # of each signal the first and the last
     stop_time: float = 0.0
     oom_time: float = 0.0
+    # Podman: since when an operator's stop or restart of it was at work, and when its own policy has
+    # restarted it after its end
+    wish_time: float = 0.0
+    policy_time: float = 0.0
     # when an operator's wish to end it was heard, or its health check recovered after that
     asked_at: float | None = None
     end: Death | None = None
@@ -1935,6 +2050,18 @@ class Run:
         same = [known for known in self.kills if known.signal == kill.signal]
         others = [known for known in self.kills if known not in same[1:]]
         self.kills = [*others, kill]
+
+    def told_of_restart(self, time: float) -> None:
+        """Podman: it is restarted, by its own policy where it has just ended, else by an
+        operator."""
+        if self.end is None:
+            self.be_stopped(time)
+        elif time - self.end.time <= POLICY_NEAR:
+            self.policy_time = time
+
+    def be_stopped(self, time: float) -> None:
+        """Podman: an operator's stop of it was seen at work at this time of the engine's."""
+        self.wish_time = self.wish_time or time
 
     def be_asked(self, now: float) -> None:
         """Somebody wants it to end."""
@@ -2757,6 +2884,8 @@ def intent_of(run: Run, death: Death, container: Container, final: bool = False)
     follows. `final`: nothing is awaited."""
     if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
         return Intent.OPERATOR
+    if container.kind.podman:
+        return intent_in_podman(run, death, container, final)
     asked = last_kill(run, {*ASKING_SIGNALS, container.stop_signal} - {signal.SIGKILL})
     if asked and obeyed(asked, death, container):
         return Intent.OPERATOR
@@ -2771,10 +2900,47 @@ def obeyed(asked: Kill, death: Death, container: Container) -> bool:
     """Whether an end is what a signal asked for, as far as that tells: soon after it, with its own
     code or 0. Where the stream has not told of the end, no more than its time is asked for, since a
     `stop` may be missing, too."""
-    if death.time - asked.time > container.stop_timeout + STOP_NEAR:
+    if death.time - asked.time > container.patience + STOP_NEAR:
         return False
     code = code_of(death, container)
     return not death.heard or code in (None, 0, SIGNAL_CODES + asked.signal)
+
+
+def intent_in_podman(run: Run, death: Death, container: Container, final: bool) -> Intent:
+    """Who wanted an end on Podman. No event tells of a stop; from 4.7 on `StoppedByUser` of its
+    inspect does, once it has ended, and a `restart` before it tells of a restart by an operator.
+    A kill sets that flag as well, even one that the run has survived. Where nothing says who, what
+    a policy keeps up and did not bring back was stopped."""
+    if run.wish_time and run.wish_time <= death.time + STOP_NEAR:
+        return Intent.OPERATOR
+    if brought_back(run, death, container) or run.kills:
+        return Intent.NOBODY
+    if ended_for_memory(run, death, container):
+        return Intent.NOBODY
+    if container.started_time > death.time:
+        return Intent.OPERATOR  # it runs again, and its policy has not done that
+    if container.stopped_by_user is not None:
+        return Intent.OPERATOR if container.stopped_by_user else Intent.NOBODY
+    if container.running:
+        return Intent.NOBODY  # as far as is known: a look is on its way
+    if container.kept_up and container.status not in NOT_THERE:
+        return Intent.OPERATOR if final else Intent.UNCLEAR
+    return Intent.NOBODY
+
+
+def brought_back(run: Run, death: Death, container: Container) -> bool:
+    """Whether Podman's own policy has restarted it after an end, which it does at once; a start by
+    hand sets its count to 0."""
+    if container.restart_policy == "no":
+        return False
+    counted_up = container.restart_count > 0 and container.started_time > death.time
+    return counted_up or run.policy_time > 0.0
+
+
+def ended_for_memory(run: Run, death: Death, container: Container) -> bool:
+    """Whether memory ran out shortly before an end, or the engine says so of it."""
+    told = run.oom_time > 0.0 and death.time - run.oom_time < OOM_NEAR
+    return told or (container.oom_killed and not container.running)
 
 
 def cause_of(
@@ -2784,11 +2950,11 @@ def cause_of(
     if code and ran_out_of_memory(run, death, before, container):
         return Cause.OOM
     near = [kill.signal for kill in run.kills if death.time - kill.time < KILL_NEAR]
-    if near and near[-1] == signal.SIGKILL:
+    if near and near[-1] in (signal.SIGKILL, UNTOLD):
         return Cause.API_KILL
     if near and code == SIGNAL_CODES + near[-1]:
         return Cause.SIGNALLED
-    if is_unclear(death, code):
+    if is_unclear(run, death, container, code):
         return Cause.UNSEEN
     return Cause.OUTSIDE if code == KILLED_CODE else Cause.EXIT
 
@@ -2812,20 +2978,31 @@ UNCLEAR = "a stop can't be told from a death here; sentinel.restart=true restart
 NO_POLICY = "its restart policy is `no`; if it is a job, label it sentinel.job=true"
 
 
-def hopeless_end(death: Death, container: Container, exit_code: int | None) -> str:
+def hopeless_end(run: Run, death: Death, container: Container, exit_code: int | None) -> str:
     """Why an end is told and not healed, empty where it is healed."""
     if container.status == REMOVED_UNSEEN:
         return REMOVES_ITSELF if container.auto_remove else "it was removed"
-    if is_unclear(death, exit_code) and container.status == "exited":
+    if container.status == "exited" and is_unclear(run, death, container, exit_code):
         return UNCLEAR
     if exit_code == 0 and container.restart_policy == "no":
         return NO_POLICY
     return ""
 
 
-def is_unclear(death: Death, exit_code: int | None) -> bool:
-    """Whether nothing tells a stop from a death: no event told of it, and the code says nothing."""
-    return not death.heard and exit_code in WORTHLESS_CODES
+def is_unclear(run: Run, death: Death, container: Container, exit_code: int | None) -> bool:
+    """Whether nothing tells a stop from a death: no event told of it, and the code says nothing.
+    Podman says who ended it, unless it is old, or the run has survived a kill, which it takes for a
+    stop."""
+    if not container.kind.podman:
+        return not death.heard and exit_code in WORTHLESS_CODES
+    if brought_back(run, death, container) or ended_for_memory(run, death, container):
+        return False
+    killed = last_kill(run, [UNTOLD])
+    if killed and death.time - killed.time <= STOP_NEAR:
+        return False
+    if container.stopped_by_user is None:
+        return container.status == "exited" or exit_code in WORTHLESS_CODES
+    return container.stopped_by_user and exit_code in WORTHLESS_CODES
 
 
 class Ending(Enum):
@@ -2913,7 +3090,7 @@ class Runs:
         for event in events:
             self.heard(event)
             if event.action == "die":
-                self.ended(event, True, now)
+                self.ended(event, now)
 
     def was_before(self, engine_time: float) -> bool:
         """Whether something was before Sentinel began to watch, or while it was away."""
@@ -2943,22 +3120,26 @@ class Runs:
                 run.note(Kill(event.signal, event.time))
             case "stop":
                 run.stop_time = event.time
+            case "restart":
+                run.told_of_restart(event.time)
             case "oom":
+                run.oom_time = event.time
+            case "die" if event.oom_killed:
                 run.oom_time = event.time
             case "attach":
                 self.attach(event.id)
         self._runs[event.id] = run
         return run
 
-    def ended(self, event: Heard, heard: bool, now: float) -> Run:
-        """The run that a `die` ends. `heard`: this engine tells who asked for it."""
+    def ended(self, event: Heard, now: float) -> Run:
+        """The run that a `die` ends."""
         run = self._runs[event.id]
         if event.time < run.started_time:
             return Run()
         if run.judged and run.end and event.time > run.end.time + SAME_START:
             run = self._runs[event.id] = Run()  # another one, whose start was not heard
         times = run.end.times + 1 if run.end else 1
-        run.end = Death(event.time, self.moment(event.time, now), event.exit_code, heard, times)
+        run.end = Death(event.time, self.moment(event.time, now), event.exit_code, times=times)
         return run
 
     def newest(self, container_id: str) -> Run:
@@ -2995,7 +3176,7 @@ class Runs:
         run = self._runs.get(container.id)
         if run is None or run.asked_at is None:
             return -math.inf
-        return run.asked_at + max(DRAIN_PATIENCE, container.stop_timeout + STOP_NEAR)
+        return run.asked_at + max(DRAIN_PATIENCE, container.patience + STOP_NEAR)
 
     def adopt(self, container_id: str, run: Run) -> None:
         """A run that the ledger remembers."""
@@ -3316,7 +3497,7 @@ class EngineFacts:
     host: str = ""
     engine: str = ""  # its lasting id
     me: str = ""  # Sentinel's own container
-    podman: bool = False
+    kind: EngineKind = EngineKind.DOCKER
     forbidden: str = ""  # why nothing can be restarted
 
 
@@ -3463,12 +3644,9 @@ class Link:
         self._meet_clock(seen.ahead)
         if not stream.was_cut:
             self.runs.is_back(seen.time)
-        lives = self.presence in (Presence.HERE, Presence.UNMET)
-        if stream.was_cut and (lives or (self.settling and self.gap and self.gap.closed)):
-            gap = self._gap_from(stream.position, in_order=False)  # it may be another engine
-            self.gap = replace(gap, end=seen.time)
-        elif self.gap and not self.gap.closed:
-            self.gap = replace(self.gap, end=seen.time)
+        if seen.podman:
+            self._meet_podman(EngineKind.PODMAN)
+        self._bound_gap(seen)
         self._recall(seen)
         if stream.begins_at(seen.time):
             self.runs.replays(seen.since, seen.time)
@@ -3478,6 +3656,24 @@ class Link:
         if was_refused:
             self.orders.log("info", "the engine's events can be read again")
         self.list_now()
+
+    def _bound_gap(self, seen: StreamOpened) -> None:
+        """What was not told until now may have been the engine's own doing."""
+        stream, gap = self.stream, self.gap
+        if self.facts.kind.podman:
+            return
+        lives = self.presence in (Presence.HERE, Presence.UNMET)
+        if stream.was_cut and (lives or (self.settling and gap and gap.closed)):
+            gap = self._gap_from(stream.position, in_order=False)  # it may be another engine
+            self.gap = replace(gap, end=seen.time)
+        elif gap and not gap.closed:
+            self.gap = replace(gap, end=seen.time)
+
+    def _meet_podman(self, kind: EngineKind) -> None:
+        """The engine is Podman: whatever was taken for an engine's end was its API's alone."""
+        if not self.facts.kind.podman:
+            self.facts = replace(self.facts, kind=kind)
+        self.gap = None
 
     def _meet_clock(self, ahead: float) -> None:
         calendar = self.runs.calendar
@@ -3491,6 +3687,8 @@ class Link:
         forgotten all."""
         marks = tuple(mark for mark in self.stream.marks if mark[0] <= seen.time * NANO)
         since = self.stream.position - RESUME_BEFORE if marks else seen.time - DAY_SECONDS
+        if marks and self.facts.kind.podman:
+            return  # it forgets nothing
         if since < seen.time:
             self.orders.add(Recall(since, seen.time, marks))
             self.stream.ask_memory()
@@ -3503,6 +3701,8 @@ class Link:
         stream.take_memory(seen.marks, anew)
         for container_id in seen.attached:
             self.runs.attach(container_id)
+        for event in seen.kills:
+            self.runs.heard(event)
         if not anew:
             return
         if self.gap is None and not stream.was_cut:
@@ -3576,13 +3776,15 @@ class Link:
         self._meet_clock(seen.ahead)
         self.hear_answer(now)
         self.timers.set(Rule.LIST, "", now + self.settings.poll_interval)
+        if seen.kind.podman:
+            self._meet_podman(seen.kind)
         known = self.facts.engine
         another = bool(known and seen.engine and seen.engine != known and not self.listed.done)
         self.facts = EngineFacts(
             self.settings.host or seen.host,
             seen.engine or known,
             seen.me,
-            seen.podman,
+            seen.kind,
             self.facts.forbidden or seen.forbidden,
         )
         if another:
@@ -3617,9 +3819,10 @@ class Link:
             self.presence = Presence.ABSENT
             self._since_at = now
         elif not self.is_away:
-            goodbye = self.goodbye()
-            begin = min(self.stream.position, goodbye)
-            self.gap = self._gap_from(begin, in_order=goodbye < math.inf)
+            if not self.facts.kind.podman:
+                goodbye = self.goodbye()
+                begin = min(self.stream.position, goodbye)
+                self.gap = self._gap_from(begin, in_order=goodbye < math.inf)
             self.presence = Presence.AWAY
             self._since_at = now
             self.timers.set(Rule.ENGINE, "", now + ENGINE_PATIENCE)
@@ -3658,7 +3861,9 @@ class Link:
         self.orders.log("info", f"the engine of {self.facts.host} answers")
 
     def _settle(self, noticed: bool, now: float) -> None:
-        self.presence = Presence.SETTLING
+        """It is back. Its own policies are at work now, but for Podman, whose containers have run
+        on."""
+        self.presence = Presence.HERE if self.facts.kind.podman else Presence.SETTLING
         self._since_at = self._moved_at = now
         if self.gap:
             self.gap = replace(self.gap, noticed=noticed)
@@ -4311,10 +4516,12 @@ class Stories:
         outage = self.outages.engine or self.outages.begin_engine(at)
         outage.back_at = None
         known = outage.notice.error if outage.notice else ""
+        podman = self.link.facts.kind.podman
         outage.notice = Notice(
             Verdict.ENGINE_DOWN,
             self.link.facts.host,
             outage.began_at,
+            cause=Cause.API_AWAY if podman else Cause.EXIT,
             error=why or known,
             plan=plan,
             mention=self.settings.mention,
@@ -4432,9 +4639,13 @@ class Healing:
                 "only compose can put it back: the network it shares is gone"
             )
         if container.status == "restarting" or self._runs_again(service):
-            policy = container.restart_policy
-            words = f"Docker's own restart policy ({policy}) brings it back."
-            return Plan(words, Phase.DOCKER, now + POLICY_PATIENCE)
+            return Plan(policy_words(container), Phase.DOCKER, now + POLICY_PATIENCE)
+        policy_until = self._podmans_turn_until(service)
+        if now < policy_until:
+            return Plan(policy_words(container), Phase.DOCKER, policy_until)
+        if container.unit:
+            words = f"systemd restarts it ({container.unit})."
+            return Plan(words, Phase.HELD, now + HELD_LOOK)
         if self.taken_down(service, now):
             return self._with_its_project(service, now)
         obstacle = self.obstacle(service)
@@ -4461,6 +4672,18 @@ class Healing:
         if attempts:  # a stop of what is down sends no event
             words = f"Restarting it in {span(delay)} {tries}; to keep it down, mute it."
         return Plan(words, Phase.BACKOFF, now + delay)
+
+    def _podmans_turn_until(self, service: Watched) -> float:
+        """Until when to wait for Podman's own policy, which restarts at once, and shows nothing of
+        it before: not what a kill has touched, which it takes for a stop."""
+        container, death = service.container, service.run.end
+        if not container.kind.podman or container.status != "exited" or death is None:
+            return -math.inf
+        if container.restart_policy == "no" or service.run.kills or container.stopped_by_user:
+            return -math.inf
+        if container.restart_policy == "on-failure" and container.exit_code == 0:
+            return -math.inf
+        return death.at + POLICY_NEAR
 
     def _delay_before(self, service: Watched, now: float) -> float:
         """How long to wait before the next restart. Of what `compose up` follows in the foreground
@@ -4634,6 +4857,12 @@ class Healing:
         return dependency.restart and parent.run.follows_death and older(child, parent)
 
 
+def policy_words(container: Container) -> str:
+    """Who brings it back, where that is its engine."""
+    engine = "Podman" if container.kind.podman else "Docker"
+    return f"{engine}'s own restart policy ({container.restart_policy}) brings it back."
+
+
 def stopped_by_operator(service: Watched) -> bool:
     """Whether it is down since somebody has stopped it, as far as that is known."""
     death = service.run.end
@@ -4726,17 +4955,18 @@ class Lives:
 
     # Deaths
 
-    def assess(self, service: Watched, run: Run, now: float) -> None:
-        """A death that nobody asked for is judged as soon as it is looked at; others may turn out
-        to be a deploy."""
+    def assess(self, service: Watched, run: Run, now: float) -> bool:
+        """Whether nobody asked for an end, as far as is known: then it is judged as soon as it is
+        looked at. Others may turn out to be a deploy."""
         death = run.end
         assert death
         service.run = run
         intent = intent_of(run, death, service.container)
         if intent is Intent.NOBODY and not self.link.settling:
-            return
+            return True
         wait = STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle
         self.suspect(service, run, wait, now)
+        return False
 
     def suspect(self, service: Watched, run: Run, wait: float, now: float) -> None:
         """It ended, and may be back soon: wait and see."""
@@ -4775,7 +5005,7 @@ class Lives:
             self._tell_ended(service, death, judgement, quiet)
             self._end_job(service, now)
         else:
-            hopeless = hopeless_end(death, container, judgement.exit_code)
+            hopeless = hopeless_end(run, death, container, judgement.exit_code)
             self.fall(service, replace(fall, hopeless=hopeless), now)
 
     def _tell_failed(self, service: Watched, fall: Fall, exit_code: int | None, now: float) -> None:
@@ -4792,7 +5022,8 @@ class Lives:
         """Why an end is told in amber, once, and not healed; empty where it is a death."""
         if service.incident:
             return ""
-        if is_unclear(death, exit_code) and self.runs.is_lost(death.time):
+        unclear = is_unclear(service.run, death, service.container, exit_code)
+        if unclear and self.runs.is_lost(death.time):
             return UNCLEAR
         return NO_POLICY if exit_code == 0 and self._was_to_end(service, death) else ""
 
@@ -5175,13 +5406,13 @@ class Settling:
         run = service.run
         death = run.end
         assert death
-        if service.container.status == REMOVED_UNSEEN:  # it removes itself at its end
-            if death.heard and not run.kills:
+        intent = intent_of(run, death, service.container, final=True)
+        if service.container.status == REMOVED_UNSEEN and not service.container.unit:
+            if death.heard and not run.kills and intent is Intent.NOBODY:
                 self.lives.judge(service, service.container, now)
-            self.be_forgotten(service, "", now)
+            self.be_forgotten(service, "", now)  # it removes itself at its end
             return
         settled_at = death.at + service.policy.settle
-        intent = intent_of(run, death, service.container, final=True)
         if death.heard and intent is Intent.NOBODY:
             self.lives.judge(service, service.container, now)
         elif now < settled_at:
@@ -5190,8 +5421,8 @@ class Settling:
             self.settle(service, Cause.STOP, now)
 
     def missing_due(self, service: Watched, now: float) -> None:
-        """Nothing has taken the place of its container."""
-        self.settle(service, Cause.REMOVED, now)
+        """Nothing has taken the place of its container. A stop by systemd removes it, too."""
+        self.settle(service, Cause.STOP if service.container.unit else Cause.REMOVED, now)
 
     def settle(self, service: Watched, cause: Cause, now: float) -> None:
         """It has not come back: stopped on purpose, removed, or half of a deploy. A project settles
@@ -5231,7 +5462,9 @@ class Settling:
     def _be_at_rest(self, service: Watched, cause: Cause, now: float) -> None:
         """Somebody wanted its end."""
         if self.settings.stops != "ignore":
-            exit_code = service.container.exit_code if cause is Cause.STOP else None
+            container = service.container
+            ended = cause is Cause.STOP and container.status not in NOT_THERE
+            exit_code = container.exit_code if ended and not container.running else None
             facts = {"exit_code": exit_code, "lives_on": self.lives.others_live(service)}
             self.outages.tell_apart(service, Verdict.STOPPED, now, cause, **facts)
         if service.phase in REMOVED:
@@ -5535,8 +5768,10 @@ class Roster:
 
     def _is_there(self, known: Watched) -> bool:
         """Whether a service has a container, as far as is known."""
-        there = known.phase not in REMOVED and not self.settling.vanished(known)
-        return there and known.container.id not in self.link.listed.missed
+        there = known.phase not in REMOVED and known.container.status not in NOT_THERE
+        if not there or self.settling.vanished(known):
+            return False
+        return known.container.id not in self.link.listed.missed
 
     def _mind_mutes(self, service: Watched, now: float) -> None:
         self.mutes.begin(service, now)
@@ -5562,7 +5797,8 @@ class Roster:
         service.policy, _ = policy_of(seen, self.settings, self.link.facts.me)
         service.deploy = Deploy() if seen.status == "created" else None
         service.run = self.runs.of(seen)
-        service.refund()
+        if not seen.unit:  # else it is the next try of the same
+            service.refund()
         self.timers.cancel(service.key, Rule.FORGET)
         self._mind_mutes(service, now)
         if came_after and seen.status == "exited":  # it ran, while nobody looked
@@ -5639,8 +5875,8 @@ class Roster:
             return
         if death.time < service.container.started_time:
             return
-        if self.link.facts.podman and death.code in WORTHLESS_CODES:
-            return  # `rm -f`, to Podman
+        if self.link.facts.kind.podman and removed_by_operator(service.container, run, death):
+            return
         service.run = run
         before = replace(service.container, status=REMOVED_UNSEEN, finished_time=0.0)
         self.services.show(service, before)
@@ -5668,12 +5904,26 @@ class Roster:
         told = container.auto_remove or container.status == REMOVED_UNSEEN
         for other in self.services.containers(service.key):
             self.orders.look(other)  # one that came after it, and ended
+        if container.unit and service.phase in FALLEN:
+            self.services.show(service, replace(container, status=REMOVED_SEEN))
+            return  # systemd makes the next one
+        told = told and not container.unit
         if told or service.phase in REMOVED or service.phase is Phase.STOPPED:
             self.settling.be_forgotten(service, "" if told else f"It was {Cause.REMOVED}.", now)
             return
         missed = container_id in self.link.listed.missed
         away_for = self.runs.away_for if missed else 0.0
         self.settling.be_missing(service, max(0.0, service.policy.settle - away_for), now)
+
+
+def removed_by_operator(container: Container, run: Run, death: Death) -> bool:
+    """Whether an end on Podman that a removal follows at once was somebody's wish: it is that, but
+    for what removes itself at its end, of which only the code tells."""
+    if run.kills or ended_for_memory(run, death, container):
+        return False
+    signals = {*ASKING_SIGNALS, container.stop_signal}
+    obeyed_codes = {SIGNAL_CODES + number for number in signals}
+    return not container.auto_remove or death.code in {*WORTHLESS_CODES, *obeyed_codes}
 
 
 def own_key(container: Container) -> str:
@@ -5728,9 +5978,12 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
 
 
 def has_unjudged_end(believed: Watched) -> bool:
-    """Whether an event has told of an end of what was alive, and no look has judged it."""
-    pending = believed.lives and believed.run.pending is not None
-    return pending and believed.phase is not Phase.SUSPECT
+    """Whether an event has told of an end of what was alive, and no look has judged it; or whether
+    Podman's policy has shown that what was taken for a stop is none."""
+    run = believed.run
+    if believed.phase is Phase.SUSPECT:
+        return run.pending is not None and run.policy_time > 0.0
+    return believed.lives and run.pending is not None
 
 
 def has_new_error(believed: Watched, seen: Container) -> bool:
@@ -5839,6 +6092,9 @@ class Looks:
             self.timers.sooner(Rule.DEPENDANTS, service.key, now)  # they may wait for that
         if seen.running:
             run.lives_on(before.sick, seen.sick, now)
+        if seen.stopping and service.phase is not Phase.RESTARTING:
+            run.be_stopped(self.runs.calendar.engine_time(now))
+            run.be_asked(now)
         sight = sight_of(service, seen, missed_start)
         self.services.show(service, seen)
         same_run = (seen.id, seen.started_time) == (before.id, before.started_time)
@@ -5863,8 +6119,7 @@ class Looks:
 
     def judge_end(self, _: Sight, service: Watched, before: Container, now: float) -> None:
         """It ended: a death that nobody asked for is told."""
-        self.lives.assess(service, service.run, now)
-        if service.phase is not Phase.SUSPECT:
+        if self.lives.assess(service, service.run, now):
             self.lives.judge(service, before, now)
 
     def back(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
@@ -5873,7 +6128,8 @@ class Looks:
         same_run = container.started_time == before.started_time
         by_docker = before.status == "restarting"
         by_docker = by_docker or container.restart_count > before.restart_count
-        ours = same_run or by_docker or self.lives.call_pending(service, now)
+        by_engine = by_docker or bool(container.unit)
+        ours = same_run or by_engine or self.lives.call_pending(service, now)
         self.lives.came_back(service, now, ours)
         self._act(sight, service, before, now)
 
@@ -6031,7 +6287,8 @@ class Looks:
         spent = once and (container.exit_code == 0 or container.restart_count > 0)
         asked = intent_of(run, run.end, container, final=True) is Intent.OPERATOR
         kept = container.restart_policy != "no" and not spent
-        if asked or kept:  # Docker would have restarted a death, not a stop
+        told = container.stopped_by_user is not None
+        if asked or (kept and not told):  # Docker would have restarted a death, not a stop
             self.lives.suspect(service, run, service.policy.settle, now)
         else:
             service.run = run
@@ -6054,6 +6311,8 @@ class Looks:
                 self.lives.retry(service, now)
             case Phase.HELD:
                 self.lives.wait(service, now)
+            case Phase.DOCKER if service.container.status == "exited":
+                self.lives.wait(service, now)  # Podman's own policy has not restarted it
             case Phase.DOCKER | Phase.PROVING:
                 self.look_again(service, now)
             case _:
@@ -6086,7 +6345,7 @@ ASLEEP = (Phase.SUSPECT, Phase.DOCKER, Phase.STOPPED, Phase.MISSING, Phase.GONE)
 # What is done about what is seen, in each phase; a pair that is not here is nothing to do.
 STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
     Sight.PAUSED: at_phases(STANDING | WAITING | {Phase.GAVE_UP}, Looks.pause),
-    Sight.ENDED: at_phases(STANDING | WAITING | {Phase.GAVE_UP}, Looks.judge_end),
+    Sight.ENDED: at_phases(STANDING | WAITING | {Phase.SUSPECT, Phase.GAVE_UP}, Looks.judge_end),
     Sight.RUNS: at_phases(TRYING, Looks.back_if_restarted)
     | at_phases(ASLEEP, Looks.back)
     | {Phase.PROVING: Looks.prove},
@@ -6160,7 +6419,7 @@ class Events:
         labels = event.attributes
         if event.action not in ("create", "start") or self.services.of(event.id):
             return False
-        if self.link.facts.podman or "image" not in labels:
+        if self.link.facts.kind.podman or "image" not in labels:
             return False
         if any(name.startswith(OUR_LABELS) for name in labels):
             return False  # those are read by a look, which may warn
@@ -6203,12 +6462,19 @@ class Events:
         self.link.moved(now)
         if service is None or service.container.id != event.id:
             return
-        if service.run.pending and service.phase is not Phase.SUSPECT:
+        if has_unjudged_end(service):
             return  # the look under way judges that first
         if service.phase in DOWN and begins_anew(service.container, event):
             by_docker = service.container.status == "restarting"
-            ours = by_docker or self.lives.call_pending(service, now)
+            by_docker = by_docker or service.phase is Phase.DOCKER
+            by_engine = by_docker or bool(service.container.unit)
+            ours = by_engine or self.lives.call_pending(service, now)
             self.lives.came_back(service, now, ours, event.time)
+
+    def restarts(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """Podman restarts it: as somebody wants, or by its own policy, which is no wish."""
+        if run.end and service and service.phase is Phase.SUSPECT:
+            self.orders.look(event.id)
 
     def stopped(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """Somebody stopped it; it may be for a deploy."""
@@ -6238,7 +6504,7 @@ class Events:
 
     def died(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """Its run ended. What that was is judged by a look, unless it may be a deploy."""
-        run = self.runs.ended(event, not self.link.facts.podman, now)
+        run = self.runs.ended(event, now)
         self.orders.look(event.id)
         if service is None or service.container.id != event.id or not service.lives:
             return
@@ -6259,6 +6525,7 @@ EVENT_STEPS: Mapping[str, EventStep] = {
     "start": Events.started,
     "die": Events.died,
     "stop": Events.stopped,
+    "restart": Events.restarts,
     "oom": Events.child_killed,
     "destroy": Events.destroyed,
     "health_status": Events.probed,
@@ -7317,6 +7584,16 @@ def recovered_headline(notice: Notice) -> str:
     return f"{notice.name} {be(notice)} back online (was down ~{down})"
 
 
+def engine_down_headline(notice: Notice) -> str:
+    """The engine does not answer, or what stands before Podman's containers."""
+    return f"{engine_words(notice.cause is Cause.API_AWAY)} on {notice.name} does not answer"
+
+
+def engine_words(podman: bool) -> str:
+    """What it is that answers, or does not."""
+    return "Podman's API service" if podman else "The Docker Engine"
+
+
 def still_down_headline(notice: Notice) -> str:
     """It is not back."""
     return f"{notice.name} {be(notice)} still down"
@@ -7328,6 +7605,7 @@ HEADLINES: Mapping[Verdict, Callable[[Notice], str]] = {
     Verdict.STOPPED: stopped_headline,
     Verdict.RECOVERED: recovered_headline,
     Verdict.STILL_DOWN: still_down_headline,
+    Verdict.ENGINE_DOWN: engine_down_headline,
 }
 
 
@@ -7376,6 +7654,8 @@ SAID_BY_HEADLINE = (
 
 def cause_words(notice: Notice) -> str:
     """Why it died, where that is known and not said yet."""
+    if notice.cause is Cause.API_AWAY and notice.red:
+        return str(notice.cause)
     if notice.cause in SAID_BY_HEADLINE or notice.container is None:
         return ""
     if notice.verdict in (Verdict.CHILD_OOM, Verdict.FOLDED):
@@ -8068,11 +8348,10 @@ def if_it_died(service: Watched, watchdog: Watchdog, now: float) -> str:
         finished_time=watchdog.calendar.engine_time(now),
     )
     plan = watchdog.lives.healing.plan(replace(service, container=dead, incident=None), now)
-    policy = dead.restart_policy
-    if policy == "no":
+    if dead.restart_policy == "no" or plan.phase is Phase.DOCKER:
         return plan.words
-    own = f"Docker's own restart policy ({policy}) brings it back; where that gives up: "
-    return own + plan.words
+    own = policy_words(dead).rstrip(".")
+    return f"{own}; where that gives up: {plan.words}"
 
 
 def needs_words(service: Watched, watchdog: Watchdog) -> str:
@@ -9111,10 +9390,8 @@ def summary(watchdog: Watchdog, now: float) -> tuple[str, int]:
     """How all stands: what is down, else a line a project; and the colour of that."""
     host = watchdog.link.facts.host
     if watchdog.link.is_away:
-        return (
-            f"The Docker Engine on {as_code(host)} does not answer: {escaped(watchdog.link.why)}",
-            RED,
-        )
+        engine, why = engine_words(watchdog.link.facts.kind.podman), watchdog.link.why
+        return f"{engine} on {as_code(host)} does not answer: {escaped(why)}", RED
     services = list(watchdog.services.values())
     down = [service for service in services if service.phase in FALLEN]
     lines = [down_line(service, watchdog, now) for service in down[:DOWN_SHOWN]]
@@ -9645,7 +9922,9 @@ WATCHING, CUSTOM = 3, 4  # types of activities
 # time. What can't be read back is a ValueError that says which part of it makes no sense.
 
 # others may hold secrets
-KEPT_LABELS = re.compile(r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\.")
+KEPT_LABELS = re.compile(
+    r"com\.docker\.(?:compose|swarm|stack)\.|sentinel\.|io\.podman\.compose\.|PODMAN_SYSTEMD_UNIT$"
+)
 UNSAVED: Mapping[
     type[Any], Collection[str]
 ] = {  # what is worked out anew, or is too long to be kept
@@ -10626,6 +10905,10 @@ ERROR_LIMIT, ERROR_SHOWN = 4000, 600
 LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
 LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
 EVENTS_KEPT = 256  # by the engine
+RECORD_MARK = b"\x1e"  # before each event of a stream of application/json-seq (RFC 7464)
+LIBPOD_API = "v4.0.0"  # any will do
+FOLLOWED = 5.0  # seconds at most that events of the past are read from a stream
+QUIET_STREAM = 0.5  # seconds without another one, and all have come
 HALF_SECOND = 0.5
 ANSWER_TIME = 0.05  # by which a clock that was asked for may be wrong
 REPLAYED = 30.0  # a first stream begins so many seconds ago
@@ -10648,9 +10931,24 @@ EVENTS = (
     "update",
     "health_status",
 )
-EVENT_FILTER = urllib.parse.quote(
-    json.dumps({"type": ["container"], "event": EVENTS}, separators=(",", ":"))
-)
+TELLING_EVENTS = tuple(
+    name for name in EVENTS if name != "health_status"
+)  # of which there are many
+
+
+def filter_for(actions: Collection[str]) -> str:
+    """The filter of a query for the containers' events."""
+    wanted = {"type": ["container"], "event": list(actions)}
+    return urllib.parse.quote(json.dumps(wanted, separators=(",", ":")))
+
+
+EVENT_FILTER = filter_for(EVENTS)
+
+
+def version_in(text: str) -> tuple[int, ...]:
+    """A version's numbers: (5, 4) of `5.4.2-rc1`; empty for none."""
+    match = re.match(r"(\d{1,4})\.(\d{1,4})", text, re.ASCII)
+    return (int(match[1]), int(match[2])) if match else ()
 
 
 def is_tcp(host: str) -> bool:
@@ -10679,6 +10977,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+PODMAN_HELP = "Podman's API service has a socket of its own: systemctl enable --now podman.socket"
 CONNECTION_HELP: dict[type[Exception], str] = {
     FileNotFoundError: "no such socket; is Docker running? In a container, mount it; elsewhere, set"
     " DOCKER_HOST",
@@ -10696,6 +10995,8 @@ def connection_help(host: str, error: Exception) -> str:
         return f"{host}: TLS failed ({why}); see DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
     if isinstance(error, http.client.HTTPException):
         return f"{host}: this is not a Docker Engine ({type(error).__name__})"
+    if "podman" in host and isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return f"{host}: nobody answers; {PODMAN_HELP}"
     return f"{host}: {CONNECTION_HELP.get(type(error), error) or type(error).__name__}"
 
 
@@ -10765,12 +11066,25 @@ class Engine:
     def __init__(self, host: str, tls: ssl.SSLContext | None = None, heals: bool = False) -> None:
         """`heals`: it is to be asked whether restarts are let through."""
         self.host, self.tls, self.heals = host, tls, heals
-        self.podman = False  # which says so in every answer
+        self.libpod: tuple[int, ...] = ()  # Podman's version, which it says in every answer
+        self.rootless = False
         self.clock = time.time
         self.ahead = 0.0  # its clock is, of Sentinel's
         self.identity: tuple[str, str, str] | None = None
         self.tell_only = ""  # why nothing can be restarted, as far as that is known
         self.stream: socket.socket | None = None
+
+    @property
+    def kind(self) -> EngineKind:
+        """What kind of engine it is, as far as it has answered."""
+        if not self.libpod:
+            return EngineKind.DOCKER
+        return EngineKind.ROOTLESS if self.rootless else EngineKind.PODMAN
+
+    def meet(self, headers: Headers) -> None:
+        """Learn from the headers of an answer what it is, and its clock."""
+        self.libpod = self.libpod or version_in(headers.get("Libpod-API-Version") or "")
+        self.ahead = clock_ahead(headers.get("Date"), self.clock(), self.ahead)
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
         """A new connection for one request."""
@@ -10798,8 +11112,7 @@ class Engine:
                 answer = exchange(connection, request)
         except ExchangeError as error:
             raise EngineError(connection_help(self.host, error.cause)) from error
-        self.podman = self.podman or answer.headers.get("Libpod-API-Version") is not None
-        self.ahead = clock_ahead(answer.headers.get("Date"), self.clock(), self.ahead)
+        self.meet(answer.headers)
         if not answer.ok and answer.status != NOT_MODIFIED:
             raise EngineError(error_text(answer.status, answer.body), answer.status)
         return answer.body
@@ -10827,9 +11140,22 @@ class Engine:
             if error.status == NOT_FOUND:
                 return None
             raise
+        if self.libpod:
+            document = self.libpod_inspect(container_id)
+            container = with_libpod(container, document, self.libpod)
         files = compose_files(container.labels)
         seen = bool(files) and self.host.startswith("unix:") and all(map(os.path.isfile, files))
-        return replace(container, id=container.id or container_id, files_seen=seen)
+        known_id = container.id or container_id
+        return replace(container, id=known_id, kind=self.kind, files_seen=seen)
+
+    def libpod_inspect(self, container_id: str) -> JSON:
+        """Podman's own words on a container, None where a proxy forbids to ask for them."""
+        try:
+            return self.read(f"/{LIBPOD_API}/libpod{path_of(container_id, 'json')}")
+        except EngineError as error:
+            if error.status:
+                return None
+            raise
 
     def containers(self) -> tuple[Container, ...]:
         """Every container, inspected."""
@@ -10878,7 +11204,7 @@ class Engine:
             return ListFailed(str(error))
         me, host, engine = self.identity
         seen = tuple(row for row in map(row_of, rows) if row.id)
-        return Listed(seen, me, host, engine, self.podman, self.tell_only, self.ahead)
+        return Listed(seen, me, host, engine, self.kind, self.tell_only, self.ahead)
 
     def forbids_restarts(self) -> str:
         """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403
@@ -10901,6 +11227,7 @@ class Engine:
             info = self.read("/info")
         except EngineError:
             return None
+        self.rootless = "name=rootless" in items_at(info, "SecurityOptions")
         system_time = unix_time(text_at(info, "SystemTime"))
         if system_time:
             self.ahead = precisely(system_time - (asked_time + self.clock()) / 2)
@@ -10909,8 +11236,8 @@ class Engine:
     def restart(self, job: Restart) -> Restarted:
         """Bring a container back, if it still stands as it was judged: it is looked at again just
         before. One that is down is started, never restarted: that can't take down one that somebody
-        has just started. The call for a running one blocks for its stop timeout and a little more.
-        A 404 may mean a network, and a 304 or a lost answer says nothing."""
+        has just started. The call for a running one blocks for its stop timeout, the container's own
+        or the engine's, which may be anything. A 404 may mean a network, and a 304 or a lost answer says nothing."""
         try:
             container = self.inspect(job.id)
         except EngineError as error:  # which says nothing of restarts
@@ -10922,8 +11249,9 @@ class Engine:
             return Restarted(job.key, job.id, Outcome.OVERTAKEN, container=container)
         call, patience = "start", START_PATIENCE
         if job.alive:
-            stop_timeout = int(job.stop_timeout)
-            call, patience = f"restart?t={stop_timeout}", patience + stop_timeout
+            call, patience = "restart", patience + job.stopping
+            if job.stop_timeout is not None and job.stop_timeout < LONGEST_STOP:
+                call += f"?t={job.stop_timeout:.0f}"  # else the engine's own counts, or for ever
         try:
             self.ask("POST", path_of(job.id, call), patience)
             return Restarted(job.key, job.id, Outcome.DONE, container=self.inspect(job.id))
@@ -10956,12 +11284,14 @@ class Engine:
             if response.status != http.HTTPStatus.OK:
                 why = error_text(response.status, response.read(ERROR_LIMIT))
                 return StreamClosed(why, refused=True)
+            self.meet(response.headers)
             # An engine that starts answers late: what it does before is not news.
-            put(StreamOpened(start, self.clock() + self.ahead, self.ahead))
+            time = self.clock() + self.ahead
+            put(StreamOpened(start, time, self.ahead, self.kind.podman))
             opened = True
             stream.settimeout(None)
             while line := response.readline(EVENT_LIMIT):
-                event = event_of(json_in(line))
+                event = event_of(json_in(line.lstrip(RECORD_MARK)), self.kind.podman)
                 if event:
                     put(event)
             return StreamClosed()
@@ -10980,15 +11310,35 @@ class Engine:
             return None
         return tuple(map(json_in, body.splitlines()))
 
+    def followed(self, since: float, until: float, actions: Collection[str]) -> Iterator[Heard]:
+        """The containers' events of these actions between two of its times, by following the
+        stream for a moment: asked for what is over, Podman gives a random part."""
+        ends_at = time.monotonic() + FOLLOWED
+        connection = self.connect(QUIET_STREAM)
+        with contextlib.closing(connection), contextlib.suppress(*HTTP_ERRORS):
+            connection.request("GET", f"/events?since={since:.9f}&filters={filter_for(actions)}")
+            response = connection.getresponse()
+            while time.monotonic() < ends_at and (line := response.readline(EVENT_LIMIT)):
+                event = event_of(json_in(line), podman=True)
+                if event and event.time > until:
+                    return
+                if event:
+                    yield event
+
     def recent_events(self, now_time: float) -> Iterator[Heard]:
         """The containers' last events."""
         until = now_time + self.ahead
+        if self.libpod:
+            return self.followed(until - DAY_SECONDS, until, TELLING_EVENTS)
         found = self.remembered(until - DAY_SECONDS, until, f"&filters={EVENT_FILTER}")
         return filter(None, map(event_of, found or ()))
 
     def recall(self, job: Recall) -> Recalled:
         """What it remembers: its buffer outlives no restart. All events are asked for, since probes
-        fill it, too."""
+        fill it, too. Podman forgets nothing."""
+        if self.libpod:
+            kills = self.followed(job.since, job.until, ("kill",))
+            return Recalled(job.since, job.until, kills=tuple(kills))
         found = self.remembered(job.since, job.until)
         if found is None:
             return Recalled(job.since, job.until)
@@ -13461,7 +13811,7 @@ class Daemon:
                 case Subscribe():
                     self.lanes.put("events", action)
                 case Restart():
-                    limit = action.stop_timeout + RESTART_LIMIT
+                    limit = action.stopping + RESTART_LIMIT
                     self.lanes.put("restart" if action.alive else "start", action, limit)
                 case Look():
                     self.lanes.put("look", action, LOOK_LIMIT)

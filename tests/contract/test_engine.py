@@ -45,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def job(container: Container) -> Restart:
     """The restart of a container, judged as it stands now."""
     began = sentinel.unix_time(rfc3339(container.started))
-    return Restart("key", container.id, began, container.status == "running", float(container.stop_timeout or 10))
+    return Restart("key", container.id, began, container.status == "running", container.stop_timeout)
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def test_engines_of_every_api_version_are_understood(flavour: str, lowest: str, 
             fake.crash(web, 3)
         died = [event for event in seen if isinstance(event, Heard) and event.action == "die"]
         assert [event.exit_code for event in died][-1] == 3
-        assert not [call.path for call in fake.calls if call.path.startswith("/v")], "paths have no version"
+        assert not [call.path for call in fake.calls if call.path.startswith("/v") and "/libpod/" not in call.path], "paths have no version"
 
 
 # ── Not to be had ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -253,7 +253,8 @@ def test_the_stream_can_be_closed_from_another_thread(fake: FakeEngine) -> None:
 
 def test_one_that_is_down_is_started_and_one_that_runs_is_restarted(fake: FakeEngine) -> None:
     down, sick = fake.add("down", running=False, exit_code=3), fake.add("sick", stop_timeout=7)
-    for container, call in ((down, "start"), (sick, "restart?t=7")):
+    plain = fake.add("plain")  # the engine's own stop timeout counts, which is nowhere to be read (29.7)
+    for container, call in ((down, "start"), (sick, "restart?t=7"), (plain, "restart")):
         done = Engine(fake.host).restart(job(container))
         assert (done.outcome, done.container and done.container.status) == (Outcome.DONE, "running")
         assert fake.called("POST")[-1].path == f"/containers/{container.id}/{call}"

@@ -67,7 +67,7 @@ def use(value: Any) -> None:
     match value:
         case Container():
             assert isinstance(value.key, str) and isinstance(value.sick, bool) and isinstance(value.oneoff, bool)
-            assert value.stop_timeout >= 0 and isinstance(value.exit_code, int)
+            assert value.patience >= 0 and isinstance(value.exit_code, int)
             sentinel.policy_of(value, Settings(), "")
             sentinel.depends_on(value.labels)
         case sentinel.Heard():
@@ -120,7 +120,7 @@ def test_inspect_becomes_a_container() -> None:
 def test_an_empty_inspect_becomes_the_defaults() -> None:
     container = sentinel.container_of({})
     assert (container.status, container.restart_policy) == ("unknown", "no")
-    assert (container.stop_signal, container.stop_timeout) == (15, 10.0)
+    assert (container.stop_signal, container.stop_timeout, container.patience) == (15, None, 10.0)
 
 
 @pytest.mark.parametrize(("status", "streak", "sick"), [("running", 3, True), ("running", 0, False), ("paused", 3, False),

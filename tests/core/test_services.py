@@ -25,7 +25,7 @@ from support.cast import (
 from support.scenario import EPOCH, START, World, play, service
 
 import sentinel
-from sentinel import Verdict
+from sentinel import EngineKind, Verdict
 
 # ─── Who is who ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -185,7 +185,7 @@ def test_a_container_that_nobody_watches_is_not_asked_about(labels: dict[str, st
     world = World("web")
     world.begin()
     watchdog = world.watchdog
-    insides.introduce(watchdog, podman=podman)
+    insides.introduce(watchdog, kind=EngineKind.PODMAN if podman else EngineKind.DOCKER)
     attributes = {"image": "busybox", "name": "job", **labels}
     nano = round((world.stamp() + 1) * 1e9)
     actions = [action for word in ("create", "start") for action in watchdog.observe(

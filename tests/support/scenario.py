@@ -384,7 +384,7 @@ class World:
         self.killed[container.id] = True
         self.event("kill", container.id, signal=container.stop_signal)
         takes = self.stop_takes.get(container.name, 0.0)
-        patient = takes <= container.stop_timeout
+        patient = takes <= container.patience
         self.stopping.add(container.id)
 
         def finish() -> None:
@@ -399,7 +399,7 @@ class World:
             self.tell_stop(container.id, code, then)
 
         if takes:
-            self.later(min(takes, container.stop_timeout), finish)
+            self.later(min(takes, container.patience), finish)
         else:
             finish()
 
