@@ -2937,6 +2937,13 @@ def brought_back(run: Run, death: Death, container: Container) -> bool:
     return counted_up or run.policy_time > 0.0
 
 
+def killed_untold(run: Run, death: Death) -> bool:
+    """Whether a signal that Podman does not name came so shortly before an end that it was the
+    reason."""
+    killed = last_kill(run, [UNTOLD])
+    return killed is not None and death.time - killed.time <= STOP_NEAR
+
+
 def ended_for_memory(run: Run, death: Death, container: Container) -> bool:
     """Whether memory ran out shortly before an end, or the engine says so of it."""
     told = run.oom_time > 0.0 and death.time - run.oom_time < OOM_NEAR
@@ -2950,7 +2957,7 @@ def cause_of(
     if code and ran_out_of_memory(run, death, before, container):
         return Cause.OOM
     near = [kill.signal for kill in run.kills if death.time - kill.time < KILL_NEAR]
-    if near and near[-1] in (signal.SIGKILL, UNTOLD):
+    if (near and near[-1] == signal.SIGKILL) or killed_untold(run, death):
         return Cause.API_KILL
     if near and code == SIGNAL_CODES + near[-1]:
         return Cause.SIGNALLED
@@ -2997,8 +3004,7 @@ def is_unclear(run: Run, death: Death, container: Container, exit_code: int | No
         return not death.heard and exit_code in WORTHLESS_CODES
     if brought_back(run, death, container) or ended_for_memory(run, death, container):
         return False
-    killed = last_kill(run, [UNTOLD])
-    if killed and death.time - killed.time <= STOP_NEAR:
+    if killed_untold(run, death):
         return False
     if container.stopped_by_user is None:
         return container.status == "exited" or exit_code in WORTHLESS_CODES
@@ -5805,6 +5811,25 @@ class Roster:
             self.lives.came_back(service, now, ours=False, started_time=seen.started_time)
         return True
 
+    def next_of_unit(self, event: Heard) -> Watched | None:
+        """The service of a systemd unit whose next container has started, as the event itself
+        tells: that may be gone before anybody can look."""
+        service = self.services.get(event.attributes.get(UNIT_LABEL, ""))
+        if service is None or not service.container.unit or self._is_there(service):
+            return None
+        made = replace(
+            service.container,
+            id=event.id,
+            status="created",
+            started_time=0.0,
+            finished_time=0.0,
+            exit_code=0,
+            oom_killed=False,
+        )
+        self.services.link(event.id, service.key)
+        self.services.show(service, made)
+        return service
+
     def rekey(self, service: Watched) -> None:
         """A container that somebody gave another name goes by that from now on, so that its old one
         is free."""
@@ -6461,6 +6486,8 @@ class Events:
         self.orders.look(event.id)
         self.link.moved(now)
         if service is None or service.container.id != event.id:
+            service = self.roster.next_of_unit(event)
+        if service is None:
             return
         if has_unjudged_end(service):
             return  # the look under way judges that first
