@@ -892,7 +892,8 @@ class Container:
     stopping: bool = False  # somebody's stop is at work (Podman)
     # Podman's word on who ended it, from 4.7 on; None where nobody says
     stopped_by_user: bool | None = None
-    infra: bool = False  # of a pod
+    pod: str = ""  # Podman's, by the host name that all of it share
+    infra: bool = False  # what holds a pod's namespaces
 
     @property
     def running(self) -> bool:
@@ -929,6 +930,11 @@ class Container:
 
     @property
     def project(self) -> str:
+        """Compose project, Swarm stack, or pod."""
+        return self.stack or self.pod
+
+    @property
+    def stack(self) -> str:
         """Compose project, or Swarm stack."""
         return self.compose("project") or self.labels.get("com.docker.stack.namespace", "")
 
@@ -1615,6 +1621,7 @@ def with_libpod(container: Container, document: JSON, version: tuple[int, ...]) 
         stopping=container.running and stopping,
         stopped_by_user=stopped_by_user,
         links=(*container.links, *required),
+        pod=text_at(document, "Config", "Hostname") if text_at(document, "Pod") else "",
         infra=at(document, "IsInfra") is True,
     )
 
@@ -1729,7 +1736,7 @@ def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, s
     match settings.watch:
         case "all":
             return True, "SENTINEL_WATCH is `all`"
-        case "compose" if project:
+        case "compose" if container.stack:
             return True, f"it belongs to the compose project {project}"
         case "compose":
             return False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"

@@ -49,11 +49,11 @@ BELOW = {"experimental": "sid"}
 #: What is taken from a suite that lies on top of another one.
 ON_TOP = ("podman", "netavark", "aardvark-dns")
 #: What Podman only recommends, and what containers and their networks do not go without.
-PACKAGES = ("podman", "crun", "conmon", "netavark", "aardvark-dns", "nftables", "iptables", "ca-certificates")
+PACKAGES = ("podman", "crun", "conmon", "netavark", "aardvark-dns", "nftables", "iptables", "catatonit", "ca-certificates")
 #: These refuse cgroup v1. Where the machine has it, they get the (then bare) v2 that is there beside it.
 ONLY_V2 = ("experimental",)
 #: Raise it when the layout of the cache changes: roots of another layout are made anew.
-LAYOUT = 1
+LAYOUT = 2
 
 #: The image that every Podman has, in both spellings by which it is looked for: Podman's and Docker's.
 IMAGE = "busybox:local"
