@@ -177,9 +177,9 @@ def runs_sick(scene: Scene, name: str) -> None:
     scene.cli("exec", name, "touch", "/sick")
     for _ in range(3):
         scene.podman.cli("healthcheck", "run", name, check=False)
-    scene.podman.cli("exec", name, "rm", "-f", "/sick", check=False)
 
     def healthy() -> bool:
+        scene.podman.cli("exec", name, "rm", "-f", "/sick", check=False)
         scene.podman.cli("healthcheck", "run", name, check=False)
         return "Recovered" in scene.titles(name)
 
