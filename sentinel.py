@@ -795,7 +795,7 @@ class Cause(StrEnum):
     OUTSIDE = (
         "killed, and not through the engine: no kill by its API, no sign of memory running out"
     )
-    API_KILL = "killed through the API (a kill command)"
+    API_KILL = "killed through the API (docker kill)"
     SIGNALLED = "a signal was sent through the API"
     CANT_START = "the engine can't start it"
     STOP = "stopped on purpose"
@@ -2001,6 +2001,8 @@ REFUND_AFTER = 600.0  # of proven life: then its restarts are forgotten
 LOOP_DEATHS, LOOP_SPAN = 3, 300.0
 FLAPS, FLAP_SPAN = 3, 3600.0  # so many incidents of one service within an hour are told as one
 MEMORY_OF_DEATHS = 64
+# an event's time and inspect's of one start differ by less, or the start is another one
+SAME_START = 1.0
 POLICY_NEAR = 5.0  # so soon after an end Podman's own policy has restarted it
 SURVIVED = 120.0  # of health after a signal that asks it to end
 
@@ -2057,6 +2059,11 @@ class Run:
         same = [known for known in self.kills if known.signal == kill.signal]
         others = [known for known in self.kills if known not in same[1:]]
         self.kills = [*others, kill]
+
+    def begin(self, time: float) -> None:
+        """It began at this time of the engine's: what was before says nothing of it."""
+        self.started_time = time
+        self.kills = [kill for kill in self.kills if kill.time >= time - SAME_START]
 
     def told_of_restart(self, time: float) -> None:
         """Podman: it is restarted, by its own policy where it has just ended, else by an
@@ -2870,8 +2877,6 @@ STOP_NEAR = 2.0
 KILL_NEAR = 12.0  # a kill that ended a run came so shortly before
 OOM_NEAR = 10.0
 DRAIN_PATIENCE = 900.0  # for what runs on after it was asked to end, and is sick
-# an event's time and inspect's of one start differ by less, or the start is another one
-SAME_START = 1.0
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 KILLED_CODE = 137
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -3167,7 +3172,8 @@ class Runs:
         later = run.started_time and run.started_time < container.started_time - SAME_START
         if ended or later:
             run = self._runs[container.id] = Run(started_time=container.started_time)
-        run.started_time = max(run.started_time, container.started_time)
+        if container.started_time > run.started_time:
+            run.begin(container.started_time)
         return run
 
     def missed_start(self, container: Container) -> bool:
@@ -3928,6 +3934,15 @@ class Link:
             service for service in taken if gap.noticed and not self._asked_to_end(service, now)
         ]
 
+    def undone(self) -> list[Watched]:
+        """Who died while the engine was away and others ran on (live-restore), and was restarted by
+        it at its return: of that no event tells but the start."""
+        services, gap = self.services.values(), self.gap
+        if gap is None or not any(self._ran_on(service, gap) for service in services):
+            return []
+        alive = [each for each in services if each.alive and each.container.kept_up]
+        return [each for each in alive if gap.holds(each.container.started_time)]
+
     def _ended_at_opening(self, service: Watched, gap: Gap) -> bool:
         """Whether an engine ended a service as it was started: what it finds running it ends before
         it answers anybody, and of what had ended without it nothing is known but that."""
@@ -4542,11 +4557,16 @@ class Stories:
         self.outages.changed(outage)
         return outage
 
-    def engine_back(self, at: float, now: float) -> None:
-        """The engine is back, and what it took with it is known."""
+    def engine_back(self, undone: list[Watched], at: float, now: float) -> None:
+        """The engine is back, and what it took with it is known. `undone`: who died meanwhile, and
+        was restarted by it."""
         outage = self.outages.engine
         if outage:
             outage.back_at = at
+            if outage.notice and undone:
+                names = listed(service.container.title for service in undone)
+                facts = (("Died meanwhile", f"{names}; restarted by Docker"),)
+                outage.notice = replace(outage.notice, facts=facts)
             self.check_over(outage, now)
 
     def left_behind(self, services: list[Watched], at: float) -> Outage | None:
@@ -4608,6 +4628,7 @@ POLICY_PATIENCE = 65.0  # Docker's own restart policy waits up to 60 s between t
 STOP_SHADOW = 600.0  # so long after a stop, the death of what depends on it is put down to that
 # so soon after a death compose stops the rest of a project (`up --abort-on-container-exit`)
 TEARDOWN = 1.0
+TURNS = 60.0  # within which podman-compose has stopped one after the other
 UP_BEGINS = 30.0  # so soon after it has made all, `compose up` starts the first
 HELD_LOOK = 60.0  # how often it is asked whether what holds a restart still does, if nothing tells
 
@@ -4729,6 +4750,29 @@ class Healing:
                 until = now + min(HELD_LOOK, service.policy.settle)
                 return Plan("The rest of its project is being stopped.", Phase.HELD, until)
         return Plan("The rest of its project was stopped with it.", Phase.STOPPED)
+
+    def stops_around(self, service: Watched) -> bool:
+        """Whether podman-compose stops its project: what others need goes first there, and they may
+        end of that before it is their turn."""
+        death = service.run.end
+        if death is None or not service.container.by_podman_compose:
+            return False
+        for sibling in self.services.siblings(service):
+            end = sibling.run.end
+            near = end is not None and 0.0 <= death.time - end.time <= TURNS
+            if near and (sibling.container.running or stopped_by_operator(sibling)):
+                return True  # the former: it has not been looked at yet
+        return False
+
+    def comes_too_early(self, service: Watched, death: Death) -> bool:
+        """Whether it was started before what it needs was ready, as podman-compose does it: then
+        its first end says nothing."""
+        container = service.container
+        if not container.by_podman_compose or not self.services.parents(service):
+            return False
+        early = 0.0 <= death.time - container.created_time <= UP_BEGINS
+        tried = service.budget.attempts or not service.policy.max_restarts
+        return early and not tried and not self.obstacle(service)
 
     def obstacle(self, service: Watched) -> str:
         """Why a service is not restarted at all, empty where it may be; its budget aside."""
@@ -4932,6 +4976,17 @@ class Fall:
     hopeless: str | None = None
 
 
+VARYING = re.compile(r"[0-9a-f]{12,}|\d+")  # in an engine's words
+
+
+def fails_as_before(known: str, words: str) -> bool:
+    """Whether a start has failed as the one before: for the same reason, ids and numbers aside, or
+    over what that has left behind (gVisor: `could not delete stale containerd task object`)."""
+    if not known:
+        return False
+    return "stale" in words or VARYING.sub("#", words) == VARYING.sub("#", known)
+
+
 LOGS_REMEMBERED = 3
 
 
@@ -4975,7 +5030,8 @@ class Lives:
         assert death
         service.run = run
         intent = intent_of(run, death, service.container)
-        if intent is Intent.NOBODY and not self.link.settling:
+        settling = self.link.settling or self.healing.stops_around(service)
+        if intent is Intent.NOBODY and not settling:
             return True
         wait = STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle
         self.suspect(service, run, wait, now)
@@ -5017,6 +5073,10 @@ class Lives:
         elif quiet := self._quiet_end(service, death, judgement.exit_code):
             self._tell_ended(service, death, judgement, quiet)
             self._end_job(service, now)
+        elif service.incident is None and self.healing.comes_too_early(service, death):
+            name, how = container.name, exit_words(judgement.exit_code)
+            self.orders.log("info", f"{name} ended ({how}) before what it needs was ready")
+            self.wait(service, now)
         else:
             hopeless = hopeless_end(run, death, container, judgement.exit_code)
             self.fall(service, replace(fall, hopeless=hopeless), now)
@@ -5091,6 +5151,11 @@ class Lives:
         incident.notice = self._red(service, fall, verdict, exit_code, now)
         service.last_fall = remembered(incident.notice)
         self.wait(service, now)
+
+    def tell_late(self, service: Watched, now: float) -> None:
+        """What was to be started again without a word still waits for that: it is down."""
+        run = service.run
+        self.fall(service, Fall(Verdict.DEAD, Cause.EXIT, run.end or no_death(now), run), now)
 
     def never_started(self, service: Watched, failed: Watched | None, now: float) -> None:
         """compose broke off before it has started a service: since this has failed that it depends
@@ -5317,18 +5382,19 @@ class Lives:
         self.outages.tell(Notice(Verdict.WARNING, title, now, plan=redact(words)))
 
     def _refused(self, service: Watched, words: str, now: float) -> None:
-        """The engine can't start it: once more, unless it has said the same before."""
+        """The engine can't start it: once more, unless that has failed so before."""
         if service.incident is None and service.container.running:
             self.came_back(service, now, ours=True)  # it has never been down
             return
-        known = service.known_error
-        service.known_error = words
+        again = fails_as_before(service.known_error, words)
+        if not again:
+            service.known_error = words
         incident = service.incident
         if incident is None:  # it ran, and was to be restarted with another
             cause = Cause.CANT_START
             self.fall(service, Fall(Verdict.DEAD, cause, no_death(now)), now)
             return
-        incident.hopeless = str(Cause.CANT_START) if words == known else ""
+        incident.hopeless = str(Cause.CANT_START) if again else ""
         self.wait(service, now)
 
     def _called(self, service: Watched, seen: Restarted, now: float) -> None:
@@ -5426,12 +5492,17 @@ class Settling:
             self.be_forgotten(service, "", now)  # it removes itself at its end
             return
         settled_at = death.at + service.policy.settle
-        if death.heard and intent is Intent.NOBODY:
+        if intent is Intent.NOBODY and self._ended_with_its_project(service):
+            self.settle(service, Cause.STOP, now)
+        elif death.heard and intent is Intent.NOBODY:
             self.lives.judge(service, service.container, now)
         elif now < settled_at:
             self.lives.settles_at(service, settled_at)
         else:
             self.settle(service, Cause.STOP, now)
+
+    def _ended_with_its_project(self, service: Watched) -> bool:
+        return self.lives.healing.stops_around(service) and not self.lives.others_live(service)
 
     def missing_due(self, service: Watched, now: float) -> None:
         """Nothing has taken the place of its container. A stop by systemd removes it, too."""
@@ -6020,7 +6091,7 @@ def has_unjudged_end(believed: Watched) -> bool:
 
 def has_new_error(believed: Watched, seen: Container) -> bool:
     """Whether the engine says in new words why it can't start it, no restart being at work."""
-    new = seen.error not in ("", believed.known_error)
+    new = bool(seen.error) and not fails_as_before(believed.known_error, seen.error)
     return new and believed.phase is not Phase.RESTARTING
 
 
@@ -6341,6 +6412,8 @@ class Looks:
                 self.settling.missing_due(service, now)
             case Phase.BACKOFF:
                 self.lives.retry(service, now)
+            case Phase.HELD if service.incident is None and not service.container.running:
+                self.lives.tell_late(service, now)
             case Phase.HELD:
                 self.lives.wait(service, now)
             case Phase.DOCKER if service.container.status == "exited":
@@ -7004,7 +7077,7 @@ class Watchdog:
                 self.timers.set(Rule.FORGET, service.key, now + FORGET_AFTER)
         if outage:
             self.outages.drop_empty(outage.current)
-        self.stories.engine_back(back_at, now)
+        self.stories.engine_back(self.link.undone(), back_at, now)
 
     def _taken_by_engine(self, service: Watched, now: float) -> Fall:
         service.move(Phase.SUSPECT)
@@ -7696,7 +7769,7 @@ def cause_words(notice: Notice) -> str:
         return ""
     if notice.cause is Cause.OOM and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
-    return str(notice.cause)
+    return notice.cause.replace("docker", notice.container.kind.command)
 
 
 def consequence_words(consequence: Consequence, moment: Moment) -> tuple[str, str]:
