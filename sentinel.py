@@ -1603,6 +1603,8 @@ def stop_timeout_of(value: JSON) -> float | None:
     return LONGEST_STOP if value < 0 else min(float(value), LONGEST_STOP)
 
 
+# Podman writes down why a stop has failed, too, and what is no start's fault either
+LOST_END = "conmon died"
 SAYS_WHO_STOPPED = (4, 7)  # the first Podman whose inspect has StoppedByUser, where that is true
 
 
@@ -1616,8 +1618,10 @@ def with_libpod(container: Container, document: JSON, version: tuple[int, ...]) 
     if same_run and not container.running and version >= SAYS_WHO_STOPPED:
         stopped_by_user = at(state, "StoppedByUser") is True
     required = filter(None, map(text_in, items_at(document, "Dependencies")))
+    no_start_error = stopped_by_user or container.error.startswith(LOST_END)
     return replace(
         container,
+        error="" if no_start_error else container.error,
         stopping=container.running and stopping,
         stopped_by_user=stopped_by_user,
         links=(*container.links, *required),
@@ -4766,13 +4770,13 @@ class Healing:
 
     def comes_too_early(self, service: Watched, death: Death) -> bool:
         """Whether it was started before what it needs was ready, as podman-compose does it: then
-        its first end says nothing."""
+        its first ends say nothing."""
         container = service.container
         if not container.by_podman_compose or not self.services.parents(service):
             return False
         early = 0.0 <= death.time - container.created_time <= UP_BEGINS
-        tried = service.budget.attempts or not service.policy.max_restarts
-        return early and not tried and not self.obstacle(service)
+        left = service.policy.max_restarts - service.budget.attempts
+        return early and left > 0 and not self.obstacle(service)
 
     def obstacle(self, service: Watched) -> str:
         """Why a service is not restarted at all, empty where it may be; its budget aside."""

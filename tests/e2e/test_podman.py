@@ -7,10 +7,13 @@ then each test looks at what was told of its own. tests/run says which Podman: S
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -425,3 +428,78 @@ def test_check_reads_what_podman_remembers(scene: Scene) -> None:
     states = {row["name"]: row["word"] for row in json.loads(done.stdout)}
     wanted_states = {"up": "UP", "stopped": "STOPPED" if scene.says_who else "DEAD", "crashed": "DEAD"}
     assert states == wanted_states
+
+
+# -------------------------------------------------------------------------------------------------- podman-compose
+
+NEEDS_DB = "trap 'exit 0' TERM; [ -e /s/up ] || exit 1; while [ -e /s/up ]; do sleep 0.1; done; exit 1"
+SLOW_DB = "trap 'rm -f /s/up; exit 0' TERM; sleep 2; touch /s/up; while :; do sleep 0.1; done"
+
+
+def composed(scene: Scene, service: str, script: str, *options: str) -> str:
+    """Start a container as podman-compose does: with its labels, and what it needs by `--requires`."""
+    labels = {"io.podman.compose.project": "shop", "PODMAN_SYSTEMD_UNIT": "podman-compose@shop.service",
+              "com.docker.compose.project": "shop", "com.docker.compose.service": service,
+              "com.docker.compose.container-number": "1", "com.docker.compose.project.working_dir": "/srv/shop",
+              "com.docker.compose.project.config_files": "compose.yaml"}  # fmt: skip
+    given = [word for label, text in labels.items() for word in ("--label", f"{label}={text}")]
+    name = f"shop_{service}_1"
+    scene.run(name, script, "--volume", "shop:/s", *options, *given)
+    return name
+
+
+def test_podman_compose_starts_what_waits_and_stops_what_others_need(scene: Scene) -> None:
+    with watched(scene, SENTINEL_WATCH="compose", SENTINEL_SETTLE="5s") as watch:
+        db = composed(scene, "db", SLOW_DB)
+        web = composed(scene, "web", NEEDS_DB, "--requires", db)
+        watch.wait_log(f"watching {web}")
+        if not scene.says_who:
+            return
+        watch.wait_log(f"{web} ended .* before what it needs was ready")
+        until(lambda: scene.runs(web) and scene.podman.cli("exec", db, "test", "-e", "/s/up", check=False).returncode == 0)
+        engines.wait_until(lambda: not scene.runs(web), 3)  # it may have looked a moment too early
+        until(lambda: scene.runs(web))
+        scene.cli("stop", "--time", "5", db)
+        until(lambda: not scene.runs(web))  # before its own turn
+        scene.cli("stop", "--time", "5", web)
+        watch.wait_log(rf"\[Stopped\] {web} ")
+        assert scene.titles(db) == scene.titles(web) == WISH
+
+
+def test_a_death_in_a_project_of_podman_compose_is_a_death(scene: Scene) -> None:
+    with watched(scene, SENTINEL_WATCH="compose") as watch:
+        web = composed(scene, "web", LIVES)
+        watch.wait_log(f"watching {web}")
+        crash(scene, web)
+        red = watch.wait_log(rf"\[DEAD\] {web} ")
+        if scene.says_who:
+            until(lambda: scene.titles(web) == DEATH)
+        texts = [embed.text for message in scene.discord.messages for embed in versions(message)]
+        assert red and any(f"podman start {web}" in text for text in texts)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("podman_compose"), reason="podman-compose is not installed (an extra)")
+def test_podman_compose_itself(scene: Scene, tmp_path: Path) -> None:
+    """Its labels are those that are written above: the project is found, and its ups and downs ping nobody."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    services = json.loads(stack(db={"runs": LIVES}, web={"runs": at_term(3), "depends_on": ["db"]}))["services"]
+    for service in services.values():
+        service["image"] = IMAGE
+    (folder / "compose.yaml").write_text(json.dumps({"services": services}))
+    there = scene.podman.script(tmp_path / "podman")
+
+    def podman_compose(*arguments: str) -> None:
+        command = [sys.executable, "-m", "podman_compose", "--in-pod", "false", "--podman-path", str(there), *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert not done.returncode, done.stderr
+
+    with watched(scene, SENTINEL_WATCH="compose") as watch:
+        podman_compose("up", "--detach")
+        watch.wait_log("watching shop_web_1")
+        podman_compose("restart", "--timeout", "2")
+        podman_compose("stop", "--timeout", "2")
+        if scene.says_who:
+            until(lambda: scene.titles("shop_web_1") == scene.titles("shop_db_1") == WISH)
+        assert not scene.runs("shop_web_1") and not scene.runs("shop_db_1")
+        podman_compose("down", "--timeout", "2")

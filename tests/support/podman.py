@@ -503,6 +503,12 @@ class PrivatePodman:
             raise EngineError(f"{self.suite}'s {said} failed ({done.returncode}): {(errors or output).strip()[-2000:]}")
         return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
 
+    def script(self, path: Path) -> Path:
+        """A script that runs podman beside the service, for programs that want to be told where it is."""
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(self._command())} "$@"\n')
+        path.chmod(0o755)
+        return path
+
     # Leaving nothing behind
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ import sentinel
 from sentinel import Asked, Daemon, Engine, ExitCode, Settings, StopAsked, Verdict
 
 ALLOWED = re.compile(r"GET /(_ping|version|info|containers/json|containers/[0-9a-f]{64}/(json|logs)|events)(\?|$)"
+                     r"|GET /v4.0.0/libpod/containers/[0-9a-f]{64}/json$"
                      r"|POST /containers/[0-9a-f]{64}/(start|restart)(\?|$)")  # fmt: skip
 
 
