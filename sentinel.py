@@ -2041,8 +2041,8 @@ class Run:
     kills: list[Kill] = field(default_factory=list)  # of each signal the first and the last
     stop_time: float = 0.0
     oom_time: float = 0.0
-    # Podman: since when an operator's stop or restart of it was at work, and when its own policy has
-    # restarted it after its end
+    # Podman: since when an operator's stop or restart of it was at work; and when its own policy
+    # has restarted it after its end
     wish_time: float = 0.0
     policy_time: float = 0.0
     # when an operator's wish to end it was heard, or its health check recovered after that
@@ -5998,29 +5998,31 @@ class Roster:
 
     def _removed(self, service: Watched, container_id: str, now: float) -> None:
         container = service.container
-        if container.auto_remove and service.phase is Phase.SUSPECT:
-            # Whether somebody has stopped it, or the engine leaves, is not known yet.
+        if container.auto_remove and self._ends_unclear(service, now):
             self.services.show(service, replace(container, status=REMOVED_UNSEEN))
             return
-        gap = self.link.gap
-        if container.auto_remove and service.lives and self.link.settling and gap:
-            self.services.show(service, replace(container, status=REMOVED_UNSEEN))
-            service.run.end_unseen(Death(gap.begin + INSTANT, now, None, heard=False))
-            self.lives.suspect(service, service.run, service.policy.settle, now)
-            return
-        told = container.auto_remove or container.status == REMOVED_UNSEEN
         for other in self.services.containers(service.key):
             self.orders.look(other)  # one that came after it, and ended
-        if container.unit and service.phase in FALLEN:
+        told = container.auto_remove or container.status == REMOVED_UNSEEN
+        if container.unit and service.phase in FALLEN:  # systemd makes the next one
             self.services.show(service, replace(container, status=REMOVED_SEEN))
-            return  # systemd makes the next one
-        told = told and not container.unit
-        if told or service.phase in REMOVED or service.phase is Phase.STOPPED:
-            self.settling.be_forgotten(service, "" if told else f"It was {Cause.REMOVED}.", now)
-            return
-        missed = container_id in self.link.listed.missed
-        away_for = self.runs.away_for if missed else 0.0
-        self.settling.be_missing(service, max(0.0, service.policy.settle - away_for), now)
+        elif told and not container.unit:
+            self.settling.be_forgotten(service, "", now)
+        elif service.phase in REMOVED or service.phase is Phase.STOPPED:
+            self.settling.be_forgotten(service, f"It was {Cause.REMOVED}.", now)
+        else:
+            missed = container_id in self.link.listed.missed
+            away_for = self.runs.away_for if missed else 0.0
+            self.settling.be_missing(service, max(0.0, service.policy.settle - away_for), now)
+
+    def _ends_unclear(self, service: Watched, now: float) -> bool:
+        """Whether it is not known yet if somebody has stopped what removes itself at its end, or
+        the engine leaves."""
+        gap = self.link.gap
+        if service.lives and self.link.settling and gap:
+            service.run.end_unseen(Death(gap.begin + INSTANT, now, None, heard=False))
+            self.lives.suspect(service, service.run, service.policy.settle, now)
+        return service.phase is Phase.SUSPECT
 
 
 def removed_by_operator(container: Container, run: Run, death: Death) -> bool:
@@ -11347,8 +11349,9 @@ class Engine:
     def restart(self, job: Restart) -> Restarted:
         """Bring a container back, if it still stands as it was judged: it is looked at again just
         before. One that is down is started, never restarted: that can't take down one that somebody
-        has just started. The call for a running one blocks for its stop timeout, the container's own
-        or the engine's, which may be anything. A 404 may mean a network, and a 304 or a lost answer says nothing."""
+        has just started. The call for a running one blocks for its stop timeout, the container's
+        own or the engine's, which may be anything. A 404 may mean a network, and a 304 or a lost
+        answer says nothing."""
         try:
             container = self.inspect(job.id)
         except EngineError as error:  # which says nothing of restarts

@@ -44,8 +44,11 @@ FRAME_SIZE = 16384
 STALE_LIST_SECONDS = 0.02
 LONGEST_BACKOFF = 60.0
 IMAGE_ID = "sha256:" + hashlib.sha256(b"image").hexdigest()
-API_RANGES = {"28": ("1.24", "1.51"), "20.10": ("1.12", "1.41"), "podman": ("1.24", "1.41")}
-SERVER_VERSIONS = {"28": "28.5.2", "20.10": "20.10.24", "podman": "4.3.1"}
+API_RANGES = {"29": ("1.40", "1.56"), "28": ("1.24", "1.51"), "20.10": ("1.12", "1.41"),
+              "podman": ("1.24", "1.41"), "podman-5.4": ("1.24", "1.41"), "podman-6.1": ("1.24", "1.44")}
+SERVER_VERSIONS = {"29": "29.8.0-dev", "28": "28.5.2", "20.10": "20.10.24",
+                   "podman": "4.3.1", "podman-5.4": "5.4.2", "podman-6.1": "6.1.1"}
+RECORD_MARK = b"\x1e"
 EVENT_FILTERS_BY_PREFIX = {"health_status", "exec_create", "exec_start"}
 LIST_FILTERS = {"id", "name", "label", "status", "ancestor", "before", "since", "exited", "health", "network",
                 "volume", "is-task", "isolation", "publish", "expose"}
@@ -116,7 +119,7 @@ def status_text(state: Mapping[str, Any], flavour: str = "28", now: int | None =
     if state["Status"] == "removing":
         return "Removal In Progress"
     if state["Status"] == "dead":
-        return "Dead" if flavour == "28" else "Removal In Progress"
+        return "Dead" if flavour in ("28", "29") else "Removal In Progress"
     if not started:
         return "Created"
     return f"Exited ({state['ExitCode']}) {human_duration((now - finished) / 1e9)} ago"
@@ -255,6 +258,7 @@ class StreamMode:
     stall: float = 0.0
     cut: bool = False
     garbage: bytes = b""
+    framed: bool = False
 
 
 REASONS = {200: "OK", 201: "Created", 204: "No Content", 301: "Moved Permanently", 304: "Not Modified",
@@ -379,8 +383,9 @@ class Stream:
         return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
 
     def _send_batch(self, batch: list[Doc]) -> bool:
-        line = b"".join(go_json(self._fit(event)) for event in batch)
         mode = self.server.mode
+        mark = RECORD_MARK if mode.framed else b""
+        line = b"".join(mark + go_json(self._fit(event)) for event in batch)
         if mode.garbage:
             line = mode.garbage.rstrip(b"\n") + b"\n" + line
             mode.garbage = b""
@@ -462,7 +467,16 @@ class EngineServer:
         self._deaf = False
         self._deaf_reopen_heals = False
         self._events_lost = False
+        # Podman's events are in a file, which forgets nothing; Docker's in a small buffer.
+        if self.podman:
+            self.ring = deque()
         self._last_nano = 0
+
+    @property
+    def podman(self) -> tuple[int, ...]:
+        """Podman's version, empty for Docker."""
+        version = SERVER_VERSIONS[self.flavour]
+        return version_tuple(version) if self.flavour.startswith("podman") else ()
 
     # -- life --
 
@@ -618,7 +632,7 @@ class EngineServer:
 
     def engine_headers(self) -> dict[str, str]:
         version = SERVER_VERSIONS[self.flavour]
-        if self.flavour == "podman":
+        if self.podman:
             return {"Api-Version": self.api_max, "Libpod-Api-Version": version,
                     "Server": f"Libpod/{version} (linux)"}
         return {"Api-Version": self.api_max, "Docker-Experimental": "false", "Ostype": "linux",
@@ -632,7 +646,7 @@ class EngineServer:
         request.query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         found = re.match(r"/v(\d[\d.]*)(/.*)", raw)
         request.path = urllib.parse.unquote(found[2] if found else raw)
-        if not found or self.flavour == "podman":
+        if not found or self.podman:
             return None
         request.version = found[1]
         asked = version_tuple(found[1])
@@ -656,6 +670,9 @@ class EngineServer:
             return Reply.of(200, self.version_doc() if path == "/version" else self.info_doc())
         if method == "GET" and path == "/containers/json":
             return self._list(request)
+        found = re.fullmatch(r"/libpod/containers/([^/]+)/json", path)
+        if found and self.podman and method == "GET":
+            return self._inspect(found[1], self.libpod_doc)
         found = re.fullmatch(r"/containers/([^/]+)(?:/(\w+))?", path)
         if found:
             return self._container(request, found[1], found[2] or "")
@@ -663,8 +680,7 @@ class EngineServer:
 
     def _container(self, request: Request, ref: str, verb: str) -> Reply:
         if request.method == "GET" and verb == "json":
-            document = self.inspect_doc(ref)
-            return Reply.of(200, document) if document is not None else self.no_such(ref)
+            return self._inspect(ref, self.inspect_doc)
         if request.method == "GET" and verb == "logs":
             return self.log_reply(ref, request)
         if request.method == "POST" and verb in ("start", "stop", "restart", "kill", "pause", "unpause"):
@@ -672,6 +688,10 @@ class EngineServer:
         if request.method == "DELETE" and not verb:
             return self.act("remove", ref, request.query)
         return Reply.of(404, {"message": "page not found"})
+
+    def _inspect(self, ref: str, document_of: Callable[[str], Doc | None]) -> Reply:
+        document = document_of(ref)
+        return Reply.of(200, document) if document is not None else self.no_such(ref)
 
     def _list(self, request: Request) -> Reply:
         try:
@@ -687,18 +707,18 @@ class EngineServer:
                 return self.error(400, f"{word} filter '{key}'")
         wanted_all = request.query.get("all", "0") not in ("", "0", "false")
         rows = [row for row in self.list_rows() if wanted_all or row["State"] in ("running", "paused")]
-        if version_tuple(request.version or self.api_max) < (1, 52):
+        if not self.podman and version_tuple(request.version or self.api_max) < (1, 52):
             for row in rows:
                 row.pop("Health", None)
         return Reply.of(200, [row for row in rows if _row_matches(row, filters)])
 
     def error(self, status: int, message: str) -> Reply:
-        if self.flavour == "podman":
+        if self.podman:
             return Reply.of(status, {"cause": message, "message": message, "response": status})
         return Reply.of(status, {"message": message})
 
     def no_such(self, ref: str) -> Reply:
-        if self.flavour == "podman":
+        if self.podman:
             return self.error(404, f'no container with name or ID "{ref}" found: no such container')
         return self.error(404, f"No such container: {ref}")
 
@@ -710,6 +730,10 @@ class EngineServer:
     def inspect_doc(self, ref: str) -> Doc | None:
         raise NotImplementedError
 
+    def libpod_doc(self, ref: str) -> Doc | None:
+        """Podman's own inspect."""
+        raise NotImplementedError
+
     def log_reply(self, ref: str, request: Request) -> Reply:
         raise NotImplementedError
 
@@ -718,7 +742,7 @@ class EngineServer:
 
     def version_doc(self) -> Doc:
         version = SERVER_VERSIONS[self.flavour]
-        name = "Podman Engine" if self.flavour == "podman" else "Engine"
+        name = "Podman Engine" if self.podman else "Engine"
         return {"Platform": {"Name": ""}, "Components": [{"Name": name, "Version": version, "Details": {}}],
                 "Version": version, "ApiVersion": self.api_max, "MinAPIVersion": self.api_min,
                 "Os": "linux", "Arch": "amd64", "KernelVersion": "6.1.0"}
@@ -759,7 +783,7 @@ class EngineServer:
         if since is not None and until is not None and since > until:
             text = f"`since` time ({since // 10**9}) cannot be after `until` time ({until // 10**9})"
             return self._send(connection, request, self.error(400, text))
-        headers = {**self.engine_headers(), "Content-Type": "application/json"}
+        headers = {**self.engine_headers(), "Content-Type": self._stream_type(stream)}
         if stream.chunked:
             headers["Transfer-Encoding"] = "chunked"
         # Headers go out before the subscription is entered: the real engine has the same small hole.
@@ -776,6 +800,12 @@ class EngineServer:
                 self.changed.notify_all()
         return None
 
+    def _stream_type(self, stream: Stream) -> str:
+        """By a client's Accept, of which the fake knows nothing: there is none, or a mode says otherwise."""
+        if self.mode.framed:
+            return "application/json-seq"
+        return "application/json" if stream.legacy_fields else "application/jsonl"
+
     def _subscribe(self, stream: Stream, since: int | None, until: int | None) -> None:
         with self.changed:
             stream.deaf = self._deaf and not self._deaf_reopen_heals
@@ -789,6 +819,8 @@ class EngineServer:
     def _replay(self, since: int | None, until: int | None) -> list[Doc]:
         if since is None and until is None:
             return []
+        if self.podman and until is not None:
+            return []  # a random part of what was, mostly nothing
         found: list[Doc] = []
         # Backwards, up to the first event that is too old: events out of order behind it are lost.
         for event in reversed(self.ring):
@@ -863,29 +895,33 @@ class EngineServer:
 
     def stream_mode(self, *, split: int = 0, split_utf8: bool = False, split_header: bool = False,
                     coalesce: int = 0, stall: float = 0.0, cut: bool = False,
-                    garbage: bytes | str | bool = b"") -> None:
+                    garbage: bytes | str | bool = b"", framed: bool = False) -> None:
         """How the following events go over the wire; without arguments as Docker sends them.
 
         split: pieces of so many bytes.  split_utf8: a chunk boundary inside a character.  split_header: the
         chunk size line arrives in pieces.  coalesce: up to so many events in one chunk.  stall: a pause in
         the middle of each line.  cut (once): half a line, then EOF.  garbage (once): a line that is no JSON.
+        framed: each event as a record of application/json-seq (RFC 7464).
         """
         if isinstance(garbage, bool):
             garbage = b"\xff<not json" if garbage else b""
         raw = garbage.encode() if isinstance(garbage, str) else garbage
         with self.lock:
-            self.mode = StreamMode(split, split_utf8, split_header, coalesce, stall, cut, raw)
+            self.mode = StreamMode(split, split_utf8, split_header, coalesce, stall, cut, raw, framed)
 
     def go_down(self, remove_socket: bool = True) -> None:
-        """Close everything; connecting fails with ENOENT, or with ECONNREFUSED if the file stays."""
+        """Close everything; connecting fails with ENOENT, or with ECONNREFUSED if the file stays.
+
+        Of Podman that is its API service alone: containers, policies and the CLI go on, and so do events.
+        """
         with self.lock:
-            self._events_lost = True
+            self._events_lost = not self.podman
         self._unlisten(remove_socket)
 
     def come_up(self, keep_history: bool = False) -> None:
-        """Listen again; a fresh engine knows no events of its former life."""
+        """Listen again; a fresh engine knows no events of its former life, but for Podman."""
         with self.lock:
-            if not keep_history:
+            if not keep_history and not self.podman:
                 self.ring.clear()
             self._events_lost = False
         self._listen()
@@ -1044,6 +1080,11 @@ class Container:
     # Docker's two notes about earlier kills; they decide whether the restart policy acts.
     exit_on_next: bool = False
     manually_stopped: bool = False
+    # Podman's notes.
+    stopped_by_user: bool = False
+    dependencies: tuple[str, ...] = ()
+    pod: str = ""
+    infra: bool = False
     backoff: float = 0.0
     run: int = 0
     up_at_shutdown: bool = False
@@ -1123,11 +1164,47 @@ def list_row(container: Container, flavour: str) -> Doc:
         "Status": status_text(container.state(), flavour),
         "HostConfig": {"NetworkMode": container.network_mode},
         "NetworkSettings": {"Networks": _networks(container)}, "Mounts": []}
-    if container.health is not None:
-        row["Health"] = {key: container.health[key] for key in ("Status", "FailingStreak")}
-    if flavour == "podman":
+    if flavour.startswith("podman"):
+        return _podman_row(container, flavour, row)
+    health = container.health or {"Status": "none", "FailingStreak": 0}
+    row["Health"] = {key: health[key] for key in ("Status", "FailingStreak")}
+    return row
+
+
+def _podman_row(container: Container, flavour: str, row: Doc) -> Doc:
+    """No health in the text; a Health beside it from 6 on, which then has a HostConfig, too."""
+    state = podman_state(container, flavour)
+    row["State"] = state["Status"]
+    if flavour != "podman":
+        row["Status"] = status_text({**container.state(), "Health": None}, flavour)
+    if flavour == "podman-6.1":
+        row["Health"] = {"Status": (container.health or {"Status": "none"})["Status"]}
+    else:
         del row["HostConfig"]
     return row
+
+
+def podman_state(container: Container, flavour: str) -> Doc:
+    """The State of Podman's compat inspect: its own words, and no `restarting`."""
+    state = container.state()
+    word = "stopped" if container.status == "restarting" else container.status
+    if flavour == "podman-6.1" and word == "stopped":
+        word = "exited"
+    state.update(Status=word, Running=word == "running", Restarting=False)
+    return state
+
+
+def libpod_document(container: Container, flavour: str) -> Doc:
+    """The part of Podman's own inspect that differs from Docker's."""
+    state = container.state()
+    state["Status"] = "stopped" if container.status == "restarting" else container.status
+    if container.stopped_by_user and flavour != "podman":
+        state["StoppedByUser"] = True  # left out otherwise, and unknown to 4.3.1
+    return {
+        "Id": container.id, "Created": rfc3339(container.created), "State": state, "Image": IMAGE_ID[7:],
+        "ImageName": container.image, "Pod": container.pod, "Name": container.name,
+        "RestartCount": container.restart_count, "IsInfra": container.infra, "IsService": False,
+        "Dependencies": list(container.dependencies), "Config": _config_document(container)}
 
 
 def encode_logs(container: Container, query: Mapping[str, str]) -> bytes:
@@ -1191,7 +1268,17 @@ class ContainerServer(EngineServer):
     def inspect_doc(self, ref: str) -> Doc | None:
         with self.lock:
             container = self.find(ref)
-            return inspect_document(container) if container else None
+            if container is None:
+                return None
+            document = inspect_document(container)
+            if self.podman:
+                document["State"] = podman_state(container, self.flavour)
+            return document
+
+    def libpod_doc(self, ref: str) -> Doc | None:
+        with self.lock:
+            container = self.find(ref)
+            return libpod_document(container, self.flavour) if container else None
 
     def log_reply(self, ref: str, request: Request) -> Reply:
         with self.lock:
@@ -1209,7 +1296,7 @@ class ContainerServer(EngineServer):
         return Reply(200, body, self._log_type(container, request))
 
     def _log_type(self, container: Container, request: Request) -> str:
-        if self.flavour == "podman":
+        if self.podman:
             return "application/octet-stream"
         if version_tuple(request.version or self.api_max) < (1, 42):
             return ""
@@ -1302,21 +1389,25 @@ class FakeEngine(ContainerServer):
     # -- events --
 
     def _emit(self, container: Container, action: str, **extra: str) -> None:
-        if self.flavour == "podman":
+        health = action.partition(": ")[2] if action.startswith("health_status") else ""
+        if self.podman:
             translated = {"destroy": "remove", "health_status: healthy": "health_status",
                           "health_status: unhealthy": "health_status", "exec_die": "exec_died"}
             action = translated.get(action.partition(": ")[0] if "exec" in action else action, action)
         # Labels lie over the event's own keys; only name and image win over labels.
         attributes = {**extra, **container.labels, "image": container.image, "name": container.name}
         nano = self.next_nano()
-        self.publish({
+        event: Doc = {
             "status": action, "id": container.id, "from": container.image, "Type": "container",
             "Action": action, "Actor": {"ID": container.id, "Attributes": dict(sorted(attributes.items()))},
-            "scope": "local", "time": nano // 10**9, "timeNano": nano})
+            "scope": "local", "time": nano // 10**9, "timeNano": nano}
+        if self.podman and health:
+            event["HealthStatus"] = health
+        self.publish(event)
 
     def _emit_network(self, container: Container, action: str) -> None:
         mode = container.network_mode
-        if self.flavour == "podman" or mode.startswith("container:"):
+        if self.podman or mode.startswith("container:"):
             return
         nano = self.next_nano()
         kind = {"none": "null", "host": "host"}.get(mode, "bridge")
@@ -1328,9 +1419,9 @@ class FakeEngine(ContainerServer):
 
     def _emit_kill(self, container: Container, number: int) -> None:
         """The event, and Docker's notes for the restart policy."""
-        if self.flavour == "podman":
+        if self.podman:
             self._emit(container, "kill")
-            container.exit_on_next = container.manually_stopped = number in (9, 15)
+            self._note_user(container, number in (9, 15))
             return
         own = signal_number(container.stop_signal) if container.stop_signal else None
         # With a stop signal set in the image only that signal, or KILL, silences the policy for good.
@@ -1339,6 +1430,11 @@ class FakeEngine(ContainerServer):
         if not self._shutting_down:
             container.manually_stopped = True
         self._emit(container, "kill", signal=str(number))
+
+    def _note_user(self, container: Container, ends: bool = True) -> None:
+        """Podman's note that a user has ended it: from 5 on of any signal, and it silences the policy."""
+        container.stopped_by_user = True
+        container.exit_on_next = container.manually_stopped = ends or self.podman >= (5,)
 
     # -- start --
 
@@ -1391,7 +1487,7 @@ class FakeEngine(ContainerServer):
         if kind != "container":
             return None
         target = self.find(ref)
-        new = self.flavour == "28"
+        new = self.flavour in ("28", "29")
         if target is None:
             text = f"No such container: {ref}"
             return StartError(500, "joining network namespace of container: " + text) if new else (
@@ -1407,8 +1503,9 @@ class FakeEngine(ContainerServer):
             self._emit_network(container, "connect")
         self._emit_network(container, "disconnect")
         container.run += 1
-        if self.flavour == "podman":
+        if self.podman:
             container.status = "exited" if container.started else "created"
+            container.error = error.message if self.podman >= (5,) else ""
         else:
             container.error = error.message if error.state_error is None else error.state_error
             # A code from an earlier run stays unless it was 0.
@@ -1420,7 +1517,7 @@ class FakeEngine(ContainerServer):
         container.run += 1
         container.status, container.exit_code, container.error = "running", 0, ""
         container.pid = 10000 + (self._count * 97 + container.run) % 20000
-        container.exit_on_next = container.manually_stopped = False
+        container.exit_on_next = container.manually_stopped = container.stopped_by_user = False
         container.stale_row = None
         if self.flavour != "20.10":
             container.oom_killed = False
@@ -1429,7 +1526,7 @@ class FakeEngine(ContainerServer):
             container.health = {"Status": "starting", "FailingStreak": 0, "Log": []}
         if not quiet:
             self._emit_network(container, "connect")
-            if self.flavour == "podman":
+            if self.podman:
                 self._emit(container, "init")
         container.started = self.next_nano()
         if not quiet:
@@ -1462,17 +1559,19 @@ class FakeEngine(ContainerServer):
             container.health.update(Status="unhealthy", FailingStreak=0)
 
     def _emit_death(self, container: Container, code: int, seconds: int, stopped: bool) -> None:
-        if self.flavour == "podman":
-            self._emit(container, "die", exitCode=str(code), containerExitCode=str(code))
-            self._emit(container, "cleanup", containerExitCode="0")
+        if self.podman:
+            memory = {"oomKilled": "true"} if container.oom_killed and self.podman >= (6,) else {}
+            self._emit(container, "die", exitCode=str(code), containerExitCode=str(code), **memory)
+            if container.status != "restarting" and not container.auto_remove:
+                self._emit(container, "cleanup", **({"containerExitCode": "0"} if self.podman < (5,) else {}))
         elif self.flavour == "20.10":
             self._emit(container, "die", exitCode=str(code))
             self._emit_network(container, "disconnect")
         else:
             self._emit_network(container, "disconnect")
-        if stopped and self.flavour != "podman":
+        if stopped and not self.podman:
             self._emit(container, "stop")
-        if self.flavour == "28":
+        if self.flavour in ("28", "29"):
             self._emit(container, "die", exitCode=str(code), execDuration=str(seconds))
 
     def _policy_restarts(self, container: Container, code: int) -> bool:
@@ -1487,7 +1586,7 @@ class FakeEngine(ContainerServer):
         return container.policy == "always"
 
     def _schedule_restart(self, container: Container, ran: float) -> None:
-        doubled = min(container.backoff * 2, LONGEST_BACKOFF)
+        doubled = self.backoff if self.podman else min(container.backoff * 2, LONGEST_BACKOFF)
         # A run of ten seconds forgives all earlier ones.
         container.backoff = self.backoff if ran >= 10 or not container.backoff else doubled
         run = container.run
@@ -1497,10 +1596,9 @@ class FakeEngine(ContainerServer):
         with self.lock:
             if container.run != run or container.status != "restarting":
                 return
-        error = self._launch(container)
-        with self.lock:
-            if error is None and self.flavour == "podman":
+            if self.podman:
                 self._emit(container, "restart")
+        self._launch(container)
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         timer = threading.Timer(seconds, action)
@@ -1542,9 +1640,11 @@ class FakeEngine(ContainerServer):
             self._must_run(container)
             if child and self.flavour == "20.10":
                 container.oom_pending = True
-            elif self.flavour != "podman":
-                container.oom_killed = True
-            if self.flavour != "podman":
+            elif child and self.podman:
+                container.oom_pending = self.podman >= (5,)
+            else:
+                container.oom_killed = not self.podman or self.podman >= (5,)
+            if not self.podman:
                 self._emit(container, "oom")
             if not child:
                 self._die(container, 137)
@@ -1579,7 +1679,10 @@ class FakeEngine(ContainerServer):
             if container.running:
                 if not force:
                     raise RuntimeError("the container runs")
-                self._emit_kill(container, 9)
+                if self.podman:
+                    self._note_user(container)
+                else:
+                    self._emit_kill(container, 9)
                 self._die(container, 137, keep=True)
             self._destroy(container)
 
@@ -1658,7 +1761,7 @@ class FakeEngine(ContainerServer):
             self._emit(container, "exec_create: /bin/sh -c test -f /ok", execID=execution)
             self._emit(container, "exec_start: /bin/sh -c test -f /ok", execID=execution)
             self._emit(container, "exec_die", execID=execution, exitCode=str(code))
-            if status != before:
+            if status != before or self.podman:
                 self._emit(container, f"health_status: {status}")
             self.changed.notify_all()
 
@@ -1698,8 +1801,12 @@ class FakeEngine(ContainerServer):
     def come_up(self, keep_history: bool = False, *, kill_leftovers: bool = False) -> None:
         """Listen again, and start what the policies say: always, and unless-stopped after a clean end.
 
+        Podman's API service starts nothing, since nothing has ended with it.
+
         kill_leftovers is an engine without live-restore that was killed: it first ends what still runs.
         """
+        if self.podman:
+            return super().come_up()
         with self.lock:
             if not keep_history:
                 self.ring.clear()
@@ -1782,7 +1889,7 @@ class FakeEngine(ContainerServer):
             text = f"Invalid signal: {query['signal']}"
             return self.error(400, text if self.flavour == "20.10" else prefix + text.lower())
         if not container.running and container.status != "restarting":
-            if self.flavour == "podman":
+            if self.podman:
                 return self.error(500, f"can only kill running containers. {container.id} is in state exited")
             return self.error(409, f"{prefix}container {container.id} is not running")
         self._kill(container, number, None)
@@ -1815,13 +1922,14 @@ class FakeEngine(ContainerServer):
         with self.changed:
             if container.status == "restarting":
                 self._leave_backoff(container)
-                self._emit(container, "stop")
+                if not self.podman:
+                    self._emit(container, "stop")
                 return
             if not container.running:
                 return
             run = container.run
-            if self.flavour == "podman":
-                container.exit_on_next = container.manually_stopped = True
+            if self.podman:
+                self._note_user(container)
             else:
                 self._emit_kill(container, number or _stop_number(container))
             if container.status == "paused":
@@ -1832,7 +1940,7 @@ class FakeEngine(ContainerServer):
             self.changed.wait_for(lambda: container.run != run, None if grace is not None and grace < 0
                                   else 10 if grace is None else grace)
             if container.run == run:
-                if self.flavour != "podman":
+                if not self.podman:
                     self._emit_kill(container, 9)
                 self._die(container, 137, stopped=True, keep=keep)
         return None
@@ -1860,6 +1968,8 @@ class FakeEngine(ContainerServer):
 
     def _restart(self, container: Container, timeout: float | None) -> StartError | None:
         with self.lock:
+            if self.podman:
+                self._emit(container, "restart")  # before all else, where Docker says it at the end
             if container.status == "restarting":
                 self._leave_backoff(container)
         self._stop(container, timeout, keep=True)
@@ -1867,10 +1977,11 @@ class FakeEngine(ContainerServer):
             container.restart_count, container.backoff = 0, 0.0
             if container.running:
                 # A second restart at the same time has started it already.
-                self._emit(container, "restart")
+                if not self.podman:
+                    self._emit(container, "restart")
                 return None
         error = self._launch(container)
-        if error is None:
+        if error is None and not self.podman:
             with self.lock:
                 self._emit(container, "restart")
         return error

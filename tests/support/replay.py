@@ -29,6 +29,7 @@ from support.fake_engine import (
     ContainerServer,
     Doc,
     Reply,
+    Request,
     parse_rfc3339,
 )
 
@@ -37,6 +38,12 @@ TABLES = {"api_versions"}
 # Keys of an event itself; whatever else there is on it is a label.
 OWN_KEYS = {"create": {"image", "name"}}
 ALL_OWN_KEYS = {"image", "name", "exitCode", "signal", "execDuration", "oldName", "execID"}
+# What the first number of an engine's version makes it; Podman's are lower than any Docker's.
+FLAVOURS = {"5": "podman-5.4", "6": "podman-6.1", "20": "20.10", "28": "28", "29": "29"}
+# Scenes of Podman in which somebody ends the container, in any way but a kill, and how long before its end: which of the
+# ends are meant. No event tells of it; the recordings' scripts did it.
+ASKED = {"stop-ignore": 2.0, "stop-ignore-cli": 2.0, "stop-term": 0.05, "stop-term-cli": 0.05, "rm-f": 10.0, "rm-f-cli": 2.0,
+         "rm-f-t0-cli": 0.02, "loop-stop": 0.1, "quadlet": 1.0}  # fmt: skip
 STARTING_VERBS = ("start", "restart", "up", "unpause")
 
 
@@ -61,8 +68,9 @@ class Command(NamedTuple):
 
 def recordings() -> list[tuple[str, str]]:
     """(scenario, engine) of all recordings that can be played."""
-    names = sorted(path.name.split(".") for path in RECORDINGS.glob("*.jsonl*"))
-    return [(name[0], name[1]) for name in names if name[0] not in TABLES]
+    names = sorted(re.sub(r"\.jsonl(\.gz)?$", "", path.name) for path in RECORDINGS.glob("*.jsonl*"))
+    pairs = [(scenario, engine) for scenario, _, engine in (name.partition(".") for name in names)]
+    return [(scenario, engine) for scenario, engine in pairs if scenario not in TABLES]
 
 
 def recording_path(name: str | os.PathLike[str]) -> Path:
@@ -91,6 +99,7 @@ class Phase:
 
     inspects: list[Doc] = field(default_factory=list)
     next_action: str = ""
+    next_time: float = 0.0
     next_start: float | None = None
 
 
@@ -115,15 +124,30 @@ class Tape:
         self.lines = load(name)
         self.meta = next((line for line in self.lines if line["k"] == "meta"), {})
         self.scenario: str = self.meta.get("scenario", "")
-        self.flavour = "20.10" if str(self.meta.get("engine", "")).startswith("20.10") else "28"
+        self.flavour = FLAVOURS[str(self.meta.get("engine", "28")).partition(".")[0]]
         self.api_max: str | None = self.meta.get("api")
         self.commands = _commands(self.lines)
         self.events: list[Doc] = [line["e"] for line in self.lines if line["k"] == "event"]
         self.facts: dict[str, Facts] = {}
+        if self.flavour.startswith("podman"):
+            self.lines = self._with_wishes()
         self._look_through()
 
     def of(self, container_id: str) -> Facts:
         return self.facts.setdefault(container_id, Facts())
+
+    def _with_wishes(self) -> list[Doc]:
+        """Podman's lines, and between them when somebody begins to end a container."""
+        before = ASKED.get(self.scenario)
+        deaths = [line for line in self.lines if line["k"] == "event" and line["e"]["Action"] == "die"]
+        wishes = []
+        for line in deaths[-1:] if before else ():
+            code = line["e"]["Actor"]["Attributes"]["exitCode"]
+            if self.scenario != "quadlet" or code == "137":  # the last is ended by the unit's stop
+                began = max(0.0, line["t"] - before) if before else 0.0
+                wishes.append({"t": began, "k": "asked", "Id": line["e"]["Actor"]["ID"]})
+        # An event of the same moment is earlier.
+        return sorted([*self.lines, *wishes], key=lambda line: line["t"]) if wishes else self.lines
 
     def _look_through(self) -> None:
         counts: dict[str, list[int]] = {}
@@ -149,11 +173,10 @@ class Tape:
         identity, action = event["Actor"]["ID"], event["Action"]
         count, facts = counts.setdefault(identity, [0, 0]), self.of(identity)
         phase = facts.phase(*count)
-        if not action.startswith("exec_"):
-            phase.next_action = phase.next_action or action
-        if action == "create":
-            facts.options = self._run_options(attributes.get("name", ""))
-        elif action.startswith("health_status"):
+        if not action.startswith("exec_") and action not in ("cleanup", "init"):
+            phase.next_action, phase.next_time = (phase.next_action or action), (phase.next_time or line["t"])
+        facts.options = facts.options or self._run_options(attributes.get("name", ""))
+        if action.startswith("health_status"):
             facts.healthy_words = True
         elif action == "start":
             phase.next_start = line["t"]
@@ -162,7 +185,7 @@ class Tape:
             count[1] += 1
 
     def _run_options(self, name: str) -> dict[str, str]:
-        """The options of the docker run or create that made a container of this name."""
+        """The options of the docker run or create that made a container of this name, or of all of a tape."""
         for command in self.commands:
             argv = command.argv
             if argv[:2] in (("docker", "run"), ("docker", "create")) and name in argv:
@@ -172,7 +195,8 @@ class Tape:
                         key, _, value = word.partition("=")
                         options[key] = value or following
                 return options
-        return {}
+        told: dict[str, dict[str, str]] = self.meta.get("options", {})
+        return told.get(name) or told.get("*") or {}
 
     def started_by_command(self, since: float, until: float, ran_into: float) -> bool:
         """Was there a command between a death and a start that explains the start?"""
@@ -232,6 +256,7 @@ class Replay(ContainerServer):
         self._shift = 0
         self._runs: dict[str, list[int]] = {}
         self._killed: dict[str, bool] = {}
+        self._policy_restarts: set[str] = set()  # Podman's, until the start that follows
         if stream_mode:
             self.stream_mode(**stream_mode)
 
@@ -265,6 +290,13 @@ class Replay(ContainerServer):
             return False
         deadline = time.monotonic() + timeout
         return all(stream.wait_idle(deadline - time.monotonic()) for stream in list(self.open_streams))
+
+    def dispatch(self, request: Request) -> Reply:
+        found = re.fullmatch(r"(?:/libpod)?/containers/([^/]+)/json", request.path)
+        container = self.find(found[1]) if found else None
+        if container and container.status == "removing" and self.podman:
+            return self.error(500, f"container {container.id} does not exist in database: container is being removed")
+        return super().dispatch(request)
 
     def act(self, verb: str, ref: str, query: Mapping[str, str]) -> Reply:
         return Reply(self.post_status) if self.find(ref) is not None else self.no_such(ref)
@@ -304,10 +336,15 @@ class Replay(ContainerServer):
             self.cut_streams()
             self.wait_streams(0, 1.0)
             self.go_down(remove_socket=not kept)
+            if self.flavour == "29":
+                # What a starting engine does before it answers is in its buffer when it does.
+                with self.lock:
+                    self.ring.clear()
+                    self._events_lost = False
         elif line["k"] == "note" and line.get("note") == "reconnected to /events":
             with self.lock:
                 self._rejoin(float(line["t"]))
-            self.come_up()
+            self.come_up(keep_history=self.flavour == "29")
             self._await_stream()
 
     def _rejoin(self, now: float) -> None:
@@ -332,8 +369,17 @@ class Replay(ContainerServer):
             self.publish(event)
         elif line["k"] == "inspect":
             self._take_inspect(line)
+        elif line["k"] == "asked":
+            self._be_asked(line["Id"])
         elif line["k"] in ("api", "cmd_done") and (line.get("rc") or int(line.get("status") or 0) >= 400):
             self._failed_start(float(line["t"]))
+
+    def _be_asked(self, identity: str) -> None:
+        """Podman: somebody begins to end it."""
+        container = self.containers[identity]
+        container.stopped_by_user = True
+        if container.status == "running":
+            container.status = "stopping"
 
     def _failed_start(self, now: float) -> None:
         """A start that failed has no event; the next inspect in this phase of a life tells what it left."""
@@ -357,17 +403,19 @@ class Replay(ContainerServer):
     def _apply(self, event: Doc, now: float) -> None:
         identity, action = event["Actor"]["ID"], str(event["Action"]).partition(": ")[0]
         attributes: dict[str, str] = event["Actor"].get("Attributes") or {}
-        if action == "destroy":
+        if action in ("destroy", "remove"):
             self.containers.pop(identity, None)
             return
         container = self.containers.get(identity)
         if container is None:
             own = OWN_KEYS.get(action, ALL_OWN_KEYS)
+            own = {*own, "podId"} if self.podman else own
             labels = {key: value for key, value in attributes.items() if key not in own}
             container = self._create(identity, attributes, labels, int(event["timeNano"]))
         handler = {"start": self._on_start, "die": self._on_die, "kill": self._on_kill,
                    "stop": self._on_stop, "pause": self._on_pause, "unpause": self._on_unpause,
                    "rename": self._on_rename, "oom": self._on_oom,
+                   "restart": self._on_restart, "cleanup": self._on_cleanup, "update": self._on_update,
                    "health_status": self._on_health}.get(action)
         if handler is not None:
             handler(container, event, now)
@@ -390,10 +438,11 @@ class Replay(ContainerServer):
         return container
 
     def _take_settings(self, container: Container, inspect: Doc) -> None:
-        policy = inspect.get("RestartPolicy") or {}
-        container.policy = policy.get("Name") or "no"
-        container.max_retry = int(policy.get("MaximumRetryCount") or 0)
-        container.auto_remove = bool(inspect.get("AutoRemove"))
+        policy = inspect.get("RestartPolicy")
+        if policy is not None:
+            container.policy = policy["Name"] or "no"
+            container.max_retry = int(policy.get("MaximumRetryCount") or 0)
+        container.auto_remove = bool(inspect.get("AutoRemove", container.auto_remove))
         container.created = self._nano(inspect.get("Created", "")) or container.created
 
     def _nano(self, text: str) -> int:
@@ -433,8 +482,9 @@ class Replay(ContainerServer):
 
     def _on_start(self, container: Container, event: Doc, now: float) -> None:
         phase = self._phase(container, starts=1)
-        if container.status != "restarting":
+        if container.status != "restarting" and not (self.podman and self._restarted(container)):
             container.restart_count = 0
+        container.stopped_by_user = False
         container.status, container.exit_code, container.error = "running", 0, ""
         container.started, container.pid = int(event["timeNano"]), 4321
         container.stale_row = None
@@ -461,7 +511,10 @@ class Replay(ContainerServer):
             container.oom_killed = bool(state["OOMKilled"])
             container.started = self._nano(state["StartedAt"]) or container.started
         container.status = "exited"
-        if self._policy_at_work(container, phase, now):
+        if self.podman:
+            going = container.auto_remove and phase.next_action == "remove"
+            container.status = "removing" if going else "stopped"
+        elif self._policy_at_work(container, phase, now):
             container.status = "restarting"
             container.restart_count += 1
         if container.health is not None:
@@ -477,7 +530,8 @@ class Replay(ContainerServer):
 
     def _policy_at_work(self, container: Container, phase: Phase, now: float) -> bool:
         """Will Docker start it again?  The tape knows."""
-        seen = [item["State"]["Status"] for item in phase.inspects if item["State"]["Status"] != "running"]
+        asked = [item for item in phase.inspects if phase.next_action != "stop" or item["t"] <= phase.next_time]
+        seen = [item["State"]["Status"] for item in asked if item["State"]["Status"] != "running"]
         if seen:
             return bool(seen[0] == "restarting")
         if phase.next_action == "start" and phase.next_start is not None:
@@ -487,6 +541,26 @@ class Replay(ContainerServer):
 
     def _on_kill(self, container: Container, event: Doc, now: float) -> None:
         self._killed[container.id] = True
+        container.stopped_by_user = True
+
+    def _on_restart(self, container: Container, event: Doc, now: float) -> None:
+        """Podman's: an operator's where it runs, its policy's where it is down. Docker's tells nothing more."""
+        if not self.podman:
+            return
+        if container.status == "running":
+            self._be_asked(container.id)
+        else:
+            container.restart_count += 1
+            self._policy_restarts.add(container.id)
+
+    def _restarted(self, container: Container) -> bool:
+        by_policy = container.id in self._policy_restarts
+        self._policy_restarts.discard(container.id)
+        return by_policy
+
+    def _on_cleanup(self, container: Container, event: Doc, now: float) -> None:
+        if container.status == "stopped":
+            container.status = "exited"
 
     def _on_stop(self, container: Container, event: Doc, now: float) -> None:
         if container.status == "restarting":
@@ -500,6 +574,9 @@ class Replay(ContainerServer):
     def _on_unpause(self, container: Container, event: Doc, now: float) -> None:
         container.status = "running"
 
+    def _on_update(self, container: Container, event: Doc, now: float) -> None:
+        container.policy = self.tape.of(container.id).options.get("--update", container.policy)
+
     def _on_rename(self, container: Container, event: Doc, now: float) -> None:
         container.name = event["Actor"]["Attributes"]["name"].lstrip("/")
 
@@ -508,7 +585,9 @@ class Replay(ContainerServer):
         container.oom_killed = container.oom_killed or self.flavour != "20.10"
 
     def _on_health(self, container: Container, event: Doc, now: float) -> None:
-        status = str(event["Action"]).partition(": ")[2]
+        status = event.get("HealthStatus") or str(event["Action"]).partition(": ")[2]
         health = container.health or {"Status": "", "FailingStreak": 0, "Log": []}
         bad = status == "unhealthy"
-        container.health = {**health, "Status": status, "FailingStreak": 1 if bad else 0}
+        # Docker says so once, Podman at each probe.
+        streak = health["FailingStreak"] + 1 if self.podman else 1
+        container.health = {**health, "Status": status, "FailingStreak": streak if bad else 0}
