@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -67,8 +68,8 @@ def own_scene(own_engine: OwnEngine, tmp_path: Path) -> Iterator[Callable[..., t
     """The same with one project, on an engine that may be stopped and killed."""
     with contextlib.ExitStack() as scenes:
 
-        def make(yaml_text: str, **settings: str) -> tuple[PrivateEngine, Scene]:
-            daemon, client = own_engine()
+        def make(yaml_text: str, live_restore: bool = False, **settings: str) -> tuple[PrivateEngine, Scene]:
+            daemon, client = own_engine(live_restore=live_restore)
             made = scenes.enter_context(client.project(tmp_path, yaml_text))
             made.run("up", "--detach", timeout=600)
             discord = scenes.enter_context(FakeDiscord())
@@ -499,6 +500,24 @@ def test_what_a_killed_engine_did_not_bring_back_is_started_in_order(
     (red,) = it.reds
     assert all(it.says(red, service) for service in NEEDS)
     assert it.posts == 2
+
+
+def test_what_docker_undid_while_it_was_away_is_named_at_its_return(
+    own_scene: Callable[..., tuple[PrivateEngine, Scene]],
+) -> None:
+    """live-restore: containers run on, and one that dies meanwhile is restarted without a `die`."""
+    daemon, it = own_scene(stack(web={"restart": "always"}, db={"restart": "always"}), live_restore=True)
+    web, pid = it.name("web"), it.engine.host_pid(it.name("web"))
+    before, untouched = it.started("web"), it.started("db")
+    daemon.kill()
+    os.kill(pid, signal.SIGKILL)
+    it.until("the engine's red", lambda: [red for red in it.reds if red.title == f"[ENGINE DOWN] {HOST}"], 30)
+    daemon.start()
+    it.runs_again("web", before)
+    it.until("one green", lambda: it.greens, 60)
+    (red,), (green,) = it.reds, it.greens
+    assert f"Died meanwhile:** {web}; restarted by Docker" in green.text and it.name("db") not in green.text
+    assert it.started("db") == untouched and red.incident == green.incident
 
 
 # ------------------------------------------------------------------------------------------------ mutes and windows
