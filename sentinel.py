@@ -3544,6 +3544,94 @@ def first_of_burst(moments: Iterable[float]) -> float:
     return first
 
 
+class Toll:
+    """What an engine took with it when it went, as its containers show: questions only. `gap` is
+    the time of its going, None where there was none."""
+
+    def __init__(self, services: Services, runs: Runs) -> None:
+        self.services, self.runs = services, runs
+
+    def took(self, service: Watched, gap: Gap | None) -> bool:
+        """Whether a service ended with its engine and is not back. After a goodbye,
+        `unless-stopped` is left to the engine, unless a signal has switched that off."""
+        container = service.container
+        if gap is None or container.status not in ("exited", "dead", REMOVED_UNSEEN):
+            return False
+        run = service.run if service.death else self.runs.newest(container.id)
+        left = gap.goodbye and container.restart_policy == "unless-stopped"
+        if left and not survived_a_signal(run, gap.begin):
+            return False
+        if service.phase not in STANDING and service.phase is not Phase.SUSPECT:
+            return False
+        death = service.death
+        ended = death.time if death else container.finished_time
+        return gap.holds(ended)
+
+    def taken(self, gap: Gap | None, now: float) -> list[Watched]:
+        """What it took with it, and has not brought back. Where anything ran on, it was only out of
+        reach, or its stream ended, and what somebody asked to end was somebody's wish."""
+        taken = [each for each in self.services.values() if self.took(each, gap)]
+        if gap and gap.opening:
+            taken = [service for service in taken if self._ended_at_opening(service, gap)]
+        if gap is None or not any(self._ran_on(service, gap) for service in self.services.values()):
+            return taken
+        return [
+            service for service in taken if gap.noticed and not self._asked_to_end(service, now)
+        ]
+
+    def undone(self, gap: Gap | None) -> list[Watched]:
+        """Who died while the engine was away and others ran on (live-restore), and was restarted by
+        it at its return: of that no event tells but the start."""
+        services = self.services.values()
+        if gap is None or not any(self._ran_on(service, gap) for service in services):
+            return []
+        alive = [each for each in services if each.alive and each.container.kept_up]
+        return [each for each in alive if gap.holds(each.container.started_time)]
+
+    def _ended_at_opening(self, service: Watched, gap: Gap) -> bool:
+        """Whether an engine ended a service as it was started: what it finds running it ends before
+        it answers anybody, and of what had ended without it nothing is known but that."""
+        run = service.run if service.death else self.runs.newest(service.container.id)
+        if any(abs(kill.time - gap.opening) <= BURST for kill in run.kills):
+            return True
+        if service.container.status == REMOVED_UNSEEN:
+            return True  # it removes itself at its end
+        if run.end and gap.lulls and run.end.time > gap.lulls[-1].end:
+            return True  # it went once more
+        heard = run.end is not None and run.end.heard
+        return not heard and service.container.exit_code == LOST_CODE
+
+    def _ran_on(self, service: Watched, gap: Gap) -> bool:
+        return service.alive and service.container.started_time <= gap.begin
+
+    def _asked_to_end(self, service: Watched, now: float) -> bool:
+        run = service.run if service.death else self.runs.death_in(service.container, now)
+        death = run.end
+        if death is None or not death.heard:
+            return False
+        return intent_of(run, death, service.container, final=True) is Intent.OPERATOR
+
+    def goodbye(self, answered_time: float) -> float:
+        """When the engine began to stop all containers, by its clock, else infinity; it answered
+        last at `answered_time`. It answers nobody from then on, sends all of them the signal at
+        once, and leaves when the last has ended; nobody else's stops leave not one unasked."""
+        ended: list[float] = []
+        alive: list[float] = []
+        for service in self.services.values():
+            if service.alive:
+                alive.append(self._asked_time(self.runs.newest(service.container.id)))
+            elif service.phase is Phase.SUSPECT and service.run.pending:
+                ended.append(self._asked_time(service.run))
+        begin = first_of_burst([*ended, *alive])
+        unasked = any(when < begin for when in alive)
+        stayed = answered_time > begin + BURST
+        return math.inf if unasked or stayed or not begin else begin - INSTANT
+
+    def _asked_time(self, run: Run) -> float:
+        asked = last_kill(run, ASKING_SIGNALS)
+        return asked.time if asked else 0.0
+
+
 @dataclass(slots=True)
 class Listings:
     """What the first listing found, and what the last one showed."""
@@ -3607,6 +3695,7 @@ class Link:
     ) -> None:
         self.settings = settings
         self.timers, self.orders, self.services, self.runs = timers, orders, services, runs
+        self.toll = Toll(services, runs)
         self.stream = Stream()
         self.facts = EngineFacts(host=settings.host)
         self.presence = Presence.UNMET
@@ -3756,7 +3845,7 @@ class Link:
         """The stream has told all. An engine that leaves in order answers nobody from the first
         moment on, and tells what it ends until 5 s after its last container has ended: it is away
         since then."""
-        goodbye, gap = self.goodbye(), self.gap
+        goodbye, gap = self.toll.goodbye(self._answered_time), self.gap
         if not self.is_away or gap is None or gap.closed or goodbye == math.inf:
             return
         first = not gap.lulls  # else not all of it was in order
@@ -3843,7 +3932,7 @@ class Link:
             self._since_at = now
         elif not self.is_away:
             if not self.facts.kind.podman:
-                goodbye = self.goodbye()
+                goodbye = self.toll.goodbye(self._answered_time)
                 begin = min(self.stream.position, goodbye)
                 self.gap = self._gap_from(begin, in_order=goodbye < math.inf)
             self.presence = Presence.AWAY
@@ -3899,96 +3988,14 @@ class Link:
     def settled(self, now: float) -> float | None:
         """Since when it is back, once nothing starts any more and all was looked at; None if it
         takes longer."""
-        quiet = now >= self._moved_at + ENGINE_GRACE or not any(
-            map(self.took, self.services.values())
-        )
+        took = (self.toll.took(service, self.gap) for service in self.services.values())
+        quiet = now >= self._moved_at + ENGINE_GRACE or not any(took)
         busy = self.orders.busy or not self.stream.tells
         if (busy or not quiet) and now < self._since_at + GRACE_LIMIT:
             self.timers.set(Rule.GRACE, "", now + GRACE_STEP)
             return None
         self.presence = Presence.HERE
         return self._since_at
-
-    def took(self, service: Watched) -> bool:
-        """Whether a service ended with its engine and is not back. After a goodbye,
-        `unless-stopped` is left to the engine, unless a signal has switched that off."""
-        container, gap = service.container, self.gap
-        if gap is None or container.status not in ("exited", "dead", REMOVED_UNSEEN):
-            return False
-        run = service.run if service.death else self.runs.newest(container.id)
-        left = gap.goodbye and container.restart_policy == "unless-stopped"
-        if left and not survived_a_signal(run, gap.begin):
-            return False
-        if service.phase not in STANDING and service.phase is not Phase.SUSPECT:
-            return False
-        death = service.death
-        ended = death.time if death else container.finished_time
-        return gap.holds(ended)
-
-    def taken(self, now: float) -> list[Watched]:
-        """What it took with it, and has not brought back. Where anything ran on, it was only out of
-        reach, or its stream ended, and what somebody asked to end was somebody's wish."""
-        taken = [service for service in self.services.values() if self.took(service)]
-        gap = self.gap
-        if gap and gap.opening:
-            taken = [service for service in taken if self._ended_at_opening(service, gap)]
-        if gap is None or not any(self._ran_on(service, gap) for service in self.services.values()):
-            return taken
-        return [
-            service for service in taken if gap.noticed and not self._asked_to_end(service, now)
-        ]
-
-    def undone(self) -> list[Watched]:
-        """Who died while the engine was away and others ran on (live-restore), and was restarted by
-        it at its return: of that no event tells but the start."""
-        services, gap = self.services.values(), self.gap
-        if gap is None or not any(self._ran_on(service, gap) for service in services):
-            return []
-        alive = [each for each in services if each.alive and each.container.kept_up]
-        return [each for each in alive if gap.holds(each.container.started_time)]
-
-    def _ended_at_opening(self, service: Watched, gap: Gap) -> bool:
-        """Whether an engine ended a service as it was started: what it finds running it ends before
-        it answers anybody, and of what had ended without it nothing is known but that."""
-        run = service.run if service.death else self.runs.newest(service.container.id)
-        if any(abs(kill.time - gap.opening) <= BURST for kill in run.kills):
-            return True
-        if service.container.status == REMOVED_UNSEEN:
-            return True  # it removes itself at its end
-        if run.end and gap.lulls and run.end.time > gap.lulls[-1].end:
-            return True  # it went once more
-        heard = run.end is not None and run.end.heard
-        return not heard and service.container.exit_code == LOST_CODE
-
-    def _ran_on(self, service: Watched, gap: Gap) -> bool:
-        return service.alive and service.container.started_time <= gap.begin
-
-    def _asked_to_end(self, service: Watched, now: float) -> bool:
-        run = service.run if service.death else self.runs.death_in(service.container, now)
-        death = run.end
-        if death is None or not death.heard:
-            return False
-        return intent_of(run, death, service.container, final=True) is Intent.OPERATOR
-
-    def goodbye(self) -> float:
-        """When the engine began to stop all containers, by its clock, else infinity. It answers
-        nobody from then on, sends all of them the signal at once, and leaves when the last has
-        ended; nobody else's stops leave not one unasked."""
-        ended: list[float] = []
-        alive: list[float] = []
-        for service in self.services.values():
-            if service.alive:
-                alive.append(self._asked_time(self.runs.newest(service.container.id)))
-            elif service.phase is Phase.SUSPECT and service.run.pending:
-                ended.append(self._asked_time(service.run))
-        begin = first_of_burst([*ended, *alive])
-        unasked = any(when < begin for when in alive)
-        stayed = self._answered_time > begin + BURST
-        return math.inf if unasked or stayed or not begin else begin - INSTANT
-
-    def _asked_time(self, run: Run) -> float:
-        asked = last_kill(run, ASKING_SIGNALS)
-        return asked.time if asked else 0.0
 
     # What is remembered of it
 
@@ -3997,7 +4004,7 @@ class Link:
         is one."""
         if self.is_away or self.settling:
             return self.gap if self.gap and self.gap.begin < math.inf else None
-        goodbye = self.goodbye() if leaving else math.inf
+        goodbye = self.toll.goodbye(self._answered_time) if leaving else math.inf
         return Gap(goodbye, goodbye=True) if goodbye < math.inf else None
 
     def resume_end(self, gap: Gap, now: float) -> None:
@@ -7072,7 +7079,7 @@ class Watchdog:
         back_at = self.link.settled(now)
         if back_at is None:
             return
-        taken = self.services.roots_first(self.link.taken(now))
+        taken = self.services.roots_first(self.link.toll.taken(self.link.gap, now))
         falls = {service.key: self._taken_by_engine(service, now) for service in taken}
         audible = [service for service in taken if not service.muted]
         fell_at = min((falls[service.key].death.at for service in audible), default=back_at)
@@ -7083,7 +7090,7 @@ class Watchdog:
                 self.timers.set(Rule.FORGET, service.key, now + FORGET_AFTER)
         if outage:
             self.outages.drop_empty(outage.current)
-        self.stories.engine_back(self.link.undone(), back_at, now)
+        self.stories.engine_back(self.link.toll.undone(self.link.gap), back_at, now)
 
     def _taken_by_engine(self, service: Watched, now: float) -> Fall:
         service.move(Phase.SUSPECT)

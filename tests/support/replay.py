@@ -256,6 +256,7 @@ class Replay(ContainerServer):
         self._shift = 0
         self._runs: dict[str, list[int]] = {}
         self._killed: dict[str, bool] = {}
+        self.gone_at_death = False  # Podman's removals are over at once
         self._policy_restarts: set[str] = set()  # Podman's, until the start that follows
         if stream_mode:
             self.stream_mode(**stream_mode)
@@ -295,6 +296,8 @@ class Replay(ContainerServer):
         found = re.fullmatch(r"(?:/libpod)?/containers/([^/]+)/json", request.path)
         container = self.find(found[1]) if found else None
         if container and container.status == "removing" and self.podman:
+            if self.gone_at_death:
+                return self.no_such(container.id)
             return self.error(500, f"container {container.id} does not exist in database: container is being removed")
         return super().dispatch(request)
 
@@ -512,7 +515,7 @@ class Replay(ContainerServer):
             container.started = self._nano(state["StartedAt"]) or container.started
         container.status = "exited"
         if self.podman:
-            going = container.auto_remove and phase.next_action == "remove"
+            going = phase.next_action == "remove" and (container.auto_remove or self.gone_at_death)
             container.status = "removing" if going else "stopped"
         elif self._policy_at_work(container, phase, now):
             container.status = "restarting"
