@@ -4322,6 +4322,27 @@ OUTAGE_PATIENCE = 300.0  # how long the green of a root waits for its consequenc
 LATE_GREEN = 30.0  # a green that comes so long after the return has waited for proof or for others
 
 
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """Why a service is down, and how that came. `hopeless`: why it is not healed; None leaves that
+    as it is."""
+
+    verdict: Verdict
+    cause: Cause
+    death: Death
+    run: Run = field(default_factory=Run)
+    hopeless: str | None = None
+
+
+def deaths_of_loop(service: Watched, now: float) -> tuple[int, float]:
+    """How often it died, and within how long: in this incident, or lately, whichever is
+    more."""
+    recent, incident = service.budget.recent(now), service.incident
+    if incident and incident.deaths >= len(recent):
+        return incident.deaths, now - incident.began_at
+    return len(recent), now - recent[0]
+
+
 class Stories:
     """How an outage begins, grows and ends: incidents with one cause are one red, kept current by
     edits, and one green."""
@@ -4392,6 +4413,40 @@ class Stories:
             return False
         mine = service.incident.outage
         return mine is not outage and mine.root == service.key
+
+    def red_of(
+        self,
+        service: Watched,
+        fall: Fall,
+        verdict: Verdict,
+        exit_code: int | None,
+        now: float,
+    ) -> Notice:
+        """What there is to tell of a service that is down."""
+        container, death = service.container, fall.death
+        began = fall.run.started_time if container.running else container.started_time
+        ended = container.finished_time if container.finished_time >= began else death.time
+        lived = bool(began) and ended >= began and fall.cause not in NO_END
+        cant_start = fall.cause is Cause.CANT_START
+        logs = () if fall.cause is Cause.FAILED_UPDATE else service.logs  # those are of another
+        if container.sick:
+            logs = tuple(container.probe_output.splitlines())
+        notice = notice_of(
+            service,
+            verdict,
+            death.at,
+            fall.cause,
+            exit_code=exit_code,
+            uptime=ended - began if lived else None,
+            error=container.error if cant_start else service.known_error,
+            logs=logs,
+            recreate=self.services.adrift(service),
+            scale=1 + len(self.services.replicas(service)),
+        )
+        if verdict is Verdict.CRASH_LOOP:
+            deaths, within = deaths_of_loop(service, now)
+            notice = replace(notice, deaths=deaths, downtime=within)
+        return notice
 
     # How it stands
 
@@ -4975,18 +5030,6 @@ PROJECT_PATIENCE = 120.0  # how long a stop waits to be told together with the r
 LAST_LOOK = 1.0  # before it is said that something was stopped, or not started
 
 
-@dataclass(frozen=True, slots=True)
-class Fall:
-    """Why a service is down, and how that came. `hopeless`: why it is not healed; None leaves that
-    as it is."""
-
-    verdict: Verdict
-    cause: Cause
-    death: Death
-    run: Run = field(default_factory=Run)
-    hopeless: str | None = None
-
-
 VARYING = re.compile(r"[0-9a-f]{12,}|\d+")  # in an engine's words
 
 
@@ -5094,7 +5137,7 @@ class Lives:
 
     def _tell_failed(self, service: Watched, fall: Fall, exit_code: int | None, now: float) -> None:
         if service.incident is None and not service.muted:
-            notice = self._red(service, fall, fall.verdict, exit_code, now)
+            notice = self.stories.red_of(service, fall, fall.verdict, exit_code, now)
             plan = "Not restarted: it is a job."
             waiting = self.services.unstarted_after(service)
             if waiting:
@@ -5159,7 +5202,7 @@ class Lives:
         exit_code = None
         if cause not in NO_EXIT:
             exit_code = code_of(death, service.container)
-        incident.notice = self._red(service, fall, verdict, exit_code, now)
+        incident.notice = self.stories.red_of(service, fall, verdict, exit_code, now)
         service.last_fall = remembered(incident.notice)
         self.wait(service, now)
 
@@ -5189,48 +5232,6 @@ class Lives:
         self.rest(service)
         if service.incident:
             self.stories.check_over(service.incident.outage, now)
-
-    def _red(
-        self,
-        service: Watched,
-        fall: Fall,
-        verdict: Verdict,
-        exit_code: int | None,
-        now: float,
-    ) -> Notice:
-        """What there is to tell of a service that is down."""
-        container, death = service.container, fall.death
-        began = fall.run.started_time if container.running else container.started_time
-        ended = container.finished_time if container.finished_time >= began else death.time
-        lived = bool(began) and ended >= began and fall.cause not in NO_END
-        cant_start = fall.cause is Cause.CANT_START
-        logs = () if fall.cause is Cause.FAILED_UPDATE else service.logs  # those are of another
-        if container.sick:
-            logs = tuple(container.probe_output.splitlines())
-        notice = notice_of(
-            service,
-            verdict,
-            death.at,
-            fall.cause,
-            exit_code=exit_code,
-            uptime=ended - began if lived else None,
-            error=container.error if cant_start else service.known_error,
-            logs=logs,
-            recreate=self.services.adrift(service),
-            scale=1 + len(self.services.replicas(service)),
-        )
-        if verdict is Verdict.CRASH_LOOP:
-            deaths, within = self._deaths_of_loop(service, now)
-            notice = replace(notice, deaths=deaths, downtime=within)
-        return notice
-
-    def _deaths_of_loop(self, service: Watched, now: float) -> tuple[int, float]:
-        """How often it died, and within how long: in this incident, or lately, whichever is
-        more."""
-        recent, incident = service.budget.recent(now), service.incident
-        if incident and incident.deaths >= len(recent):
-            return incident.deaths, now - incident.began_at
-        return len(recent), now - recent[0]
 
     def refund_if_proven(self, service: Watched, at: float) -> None:
         """Ten minutes of proven life give the restart budget back, and the proof of a run that
