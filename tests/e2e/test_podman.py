@@ -81,6 +81,11 @@ class Scene:
         return list(dict.fromkeys(found))
 
 
+    def embed_titles(self) -> list[str]:
+        """The titles of all that Discord shows now."""
+        return [embed["title"] for message in self.discord.messages for embed in message.embeds]
+
+
 # ------------------------------------------------------------------------------- what happens to a container
 
 
@@ -399,8 +404,7 @@ def test_compose_at_podmans_socket(scene: Scene, tmp_path: Path) -> None:
             project.run("stop", "--timeout", "2")
             if scene.says_who:
                 until(lambda: scene.titles(name("db")) == WISH and scene.titles(name("web")) == [*DEATH, *WISH])
-                titles = [embed["title"] for message in scene.discord.messages for embed in message.embeds]
-                until(lambda: f"Stopped: {project.name}" in titles)
+                until(lambda: f"Stopped: {project.name}" in scene.embed_titles())
             assert not scene.runs(name("web")) and not scene.runs(name("db"))
 
 
@@ -414,7 +418,7 @@ def test_the_stop_of_a_pod_is_one_grey(scene: Scene) -> None:
         if scene.says_who:
             watch.wait_log(r"\[Stopped\] ")
             until(lambda: scene.discord.messages)
-            assert [embed["title"] for message in scene.discord.messages for embed in message.embeds] == ["Stopped: shop"]
+            assert scene.embed_titles() == ["Stopped: shop"]
         assert not scene.runs("front") and not scene.runs("back")
 
 
