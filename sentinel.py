@@ -793,7 +793,8 @@ class Cause(StrEnum):
     EXIT = ""
     OOM = "out of memory"
     OUTSIDE = (
-        "killed, and not through the engine: no kill by its API, no sign of memory running out"
+        "killed from outside its main process: no kill through the API, no sign of memory"
+        " running out"
     )
     API_KILL = "killed through the API (docker kill)"
     SIGNALLED = "a signal was sent through the API"
