@@ -1605,6 +1605,7 @@ def stop_timeout_of(value: JSON) -> float | None:
 
 
 # Podman writes down why a stop has failed, too, and what is no start's fault either
+STOP_ERROR = re.compile(r"stop|interfered|did not die|kill", re.I)
 LOST_END = "conmon died"
 SAYS_WHO_STOPPED = (4, 7)  # the first Podman whose inspect has StoppedByUser, where that is true
 
@@ -1619,7 +1620,9 @@ def with_libpod(container: Container, document: JSON, version: tuple[int, ...]) 
     if same_run and not container.running and version >= SAYS_WHO_STOPPED:
         stopped_by_user = at(state, "StoppedByUser") is True
     required = filter(None, map(text_in, items_at(document, "Dependencies")))
-    no_start_error = stopped_by_user or container.error.startswith(LOST_END)
+    no_start_error = container.error.startswith(LOST_END)
+    if stopped_by_user and STOP_ERROR.search(container.error):
+        no_start_error = True
     return replace(
         container,
         error="" if no_start_error else container.error,
@@ -2042,9 +2045,10 @@ class Run:
     kills: list[Kill] = field(default_factory=list)  # of each signal the first and the last
     stop_time: float = 0.0
     oom_time: float = 0.0
-    # Podman: since when an operator's stop or restart of it was at work; and when its own policy
+    # Podman: since when an operator's stop of it was at work, or a restart; and when its own policy
     # has restarted it after its end
     wish_time: float = 0.0
+    restart_time: float = 0.0
     policy_time: float = 0.0
     # when an operator's wish to end it was heard, or its health check recovered after that
     asked_at: float | None = None
@@ -2074,7 +2078,7 @@ class Run:
         """Podman: it is restarted, by its own policy where it has just ended, else by an
         operator."""
         if self.end is None:
-            self.be_stopped(time)
+            self.restart_time = time
         elif time - self.end.time <= POLICY_NEAR:
             self.policy_time = time
 
@@ -2925,11 +2929,14 @@ def obeyed(asked: Kill, death: Death, container: Container) -> bool:
 
 def intent_in_podman(run: Run, death: Death, container: Container, final: bool) -> Intent:
     """Who wanted an end on Podman. No event tells of a stop; from 4.7 on `StoppedByUser` of its
-    inspect does, once it has ended, and a `restart` before it tells of a restart by an operator.
+    inspect does, once it has ended, and a `restart` before it tells of a restart by an operator,
+    which has failed where nothing follows.
     A kill sets that flag as well, even one that the run has survived. Where nothing says who, what
     a policy keeps up and did not bring back was stopped."""
     if run.wish_time and run.wish_time <= death.time + STOP_NEAR:
         return Intent.OPERATOR
+    if run.restart_time:
+        return Intent.NOBODY if final else Intent.OPERATOR
     if brought_back(run, death, container) or run.kills:
         return Intent.NOBODY
     if ended_for_memory(run, death, container):
@@ -6037,7 +6044,7 @@ class Roster:
 def removed_by_operator(container: Container, run: Run, death: Death) -> bool:
     """Whether an end on Podman that a removal follows at once was somebody's wish: it is that, but
     for what removes itself at its end, of which only the code tells."""
-    if run.kills or ended_for_memory(run, death, container):
+    if killed_untold(run, death) or ended_for_memory(run, death, container):
         return False
     signals = {*ASKING_SIGNALS, container.stop_signal}
     obeyed_codes = {SIGNAL_CODES + number for number in signals}
@@ -11110,14 +11117,16 @@ CONNECTION_HELP: dict[type[Exception], str] = {
 }
 
 
-def connection_help(host: str, error: Exception) -> str:
+def connection_help(host: str, error: Exception, podman: bool) -> str:
     """Why an engine can't be reached, and what to do about it."""
     if isinstance(error, ssl.SSLError):
         why = error.reason or error
         return f"{host}: TLS failed ({why}); see DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
     if isinstance(error, http.client.HTTPException):
         return f"{host}: this is not a Docker Engine ({type(error).__name__})"
-    if "podman" in host and isinstance(error, FileNotFoundError | ConnectionRefusedError):
+    if (podman or "podman" in host) and isinstance(
+        error, FileNotFoundError | ConnectionRefusedError
+    ):
         return f"{host}: nobody answers; {PODMAN_HELP}"
     return f"{host}: {CONNECTION_HELP.get(type(error), error) or type(error).__name__}"
 
@@ -11173,6 +11182,11 @@ def log_lines(body: bytes, tty: bool) -> list[str]:
         lines.sort(key=lambda line: line.partition(" ")[0])
         lines = [STAMP.sub("", line, count=1) for line in lines]
     return lines
+
+
+def record_in(line: bytes) -> JSON:
+    """What a line of a stream says, None where that is nothing."""
+    return json_in(line.lstrip(RECORD_MARK))
 
 
 def path_of(container_id: str, call: str) -> str:
@@ -11233,7 +11247,7 @@ class Engine:
             with contextlib.closing(self.connect(timeout)) as connection:
                 answer = exchange(connection, request)
         except ExchangeError as error:
-            raise EngineError(connection_help(self.host, error.cause)) from error
+            raise EngineError(connection_help(self.host, error.cause, bool(self.libpod))) from error
         self.meet(answer.headers)
         if not answer.ok and answer.status != NOT_MODIFIED:
             raise EngineError(error_text(answer.status, answer.body), answer.status)
@@ -11414,12 +11428,14 @@ class Engine:
             opened = True
             stream.settimeout(None)
             while line := response.readline(EVENT_LIMIT):
-                event = event_of(json_in(line.lstrip(RECORD_MARK)), self.kind.podman)
+                event = event_of(record_in(line), self.kind.podman)
                 if event:
                     put(event)
             return StreamClosed()
         except HTTP_ERRORS as error:
-            return StreamClosed("" if opened else connection_help(self.host, error))
+            return StreamClosed(
+                "" if opened else connection_help(self.host, error, bool(self.libpod))
+            )
         finally:
             self.stream = None
             connection.close()
@@ -11431,7 +11447,7 @@ class Engine:
             body = self.ask("GET", f"/events?since={since:.9f}&until={until:.9f}{query}")
         except EngineError:
             return None
-        return tuple(map(json_in, body.splitlines()))
+        return tuple(map(record_in, body.splitlines()))
 
     def followed(self, since: float, until: float, actions: Collection[str]) -> Iterator[Heard]:
         """The containers' events of these actions between two of its times, by following the
@@ -11442,7 +11458,7 @@ class Engine:
             connection.request("GET", f"/events?since={since:.9f}&filters={filter_for(actions)}")
             response = connection.getresponse()
             while time.monotonic() < ends_at and (line := response.readline(EVENT_LIMIT)):
-                event = event_of(json_in(line), podman=True)
+                event = event_of(record_in(line), podman=True)
                 if event and event.time > until:
                     return
                 if event:

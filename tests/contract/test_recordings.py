@@ -16,9 +16,16 @@ import pytest
 from support.clocked import Clocked
 from support.replay import Replay, recordings
 
+import sentinel
 from sentinel import Verdict
 
 AFTER = 40.0  # seconds of the tape that go on after its end: what settles then is told, too
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read from a stream for a moment is all there at once: it waits for nothing."""
+    monkeypatch.setattr(sentinel, "QUIET_STREAM", 0.05)
 
 
 class Play(Replay):
@@ -192,8 +199,8 @@ TOUCHED: dict[str, dict[str, str]] = {
     "unless_stopped_HUP_then_crash": {"alhup3": "start"},
 }
 
-#: The same scenes on the next Docker (API 1.56: no legacy fields, jsonl, a Health in each row), where they differ: its script
-#: gave other names, made short work of some, and always cleared up. What is told, and who is started or restarted.
+#: The same scenes on the next Docker (API 1.56: no legacy fields, jsonl, a Health in each row), where they differ: its
+#: script gave other names, and always cleared up. What is told, and who is started or restarted.
 NEXT: dict[str, tuple[str, dict[str, str]]] = {
     "always_HUP_then_crash": ("always-HUP-then-crash DEAD 5", {"always-HUP-then-crash": "start"}),
     "always_crash": ("always-crash DEAD 5", {}),
@@ -266,7 +273,8 @@ PODMAN = {
     # systemd makes a new container each time, and in the end is told to stop it.
     "quadlet": Podman("systemd-web DEAD 4, systemd-web CRASH LOOP 4", greys=1),
     # It lives for 6.6 s the second time: proven after a first death on any engine, so green, and red again. No stop.
-    "quadlet.podman5.4.2-vm": Podman("systemd-web DEAD 4, systemd-web Recovered, systemd-web DEAD 4, systemd-web CRASH LOOP 4"),
+    "quadlet.podman5.4.2-vm": Podman(
+        "systemd-web DEAD 4, systemd-web Recovered, systemd-web DEAD 4, systemd-web CRASH LOOP 4"),
     "rename": NOTHING,
     "restart": NOTHING,
     "restart-cli": NOTHING,

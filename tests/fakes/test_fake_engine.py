@@ -446,6 +446,152 @@ def test_podman_flavour_has_its_own_words(tmp_path: Path, listen: Opener) -> Non
         assert json.loads(ask(fake, "GET", "/containers/web/json")[2])["response"] == 404
 
 
+PODMANS = [("podman", "4.3.1"), ("podman-5.4", "5.4.2"), ("podman-6.1", "6.1.1")]
+
+
+@pytest.fixture(params=["podman-5.4", "podman-6.1"])
+def podman(request: pytest.FixtureRequest) -> Iterator[FakeEngine]:
+    with FakeEngine(flavour=request.param) as fake:
+        fake.backoff = 0.01
+        yield fake
+        fake.heal()
+
+
+def libpod(engine: FakeEngine, container: Container) -> Any:
+    return get(engine, f"/v4.0.0/libpod/containers/{container.id}/json")
+
+
+def user_stopped(engine: FakeEngine, container: Container) -> bool:
+    """Podman's flag; the compat inspect never has it."""
+    assert "StoppedByUser" not in get(engine, f"/containers/{container.id}/json")["State"]
+    return bool(libpod(engine, container)["State"].get("StoppedByUser", False))
+
+
+@pytest.mark.parametrize(("flavour", "version"), PODMANS)
+def test_podman_says_its_version_in_every_answer(flavour: str, version: str) -> None:
+    with FakeEngine(flavour=flavour) as fake:
+        web = fake.add("web")
+        for path in ("/_ping", "/info", "/containers/json", f"/libpod/containers/{web.id}/json", "/events?since=1&until=2"):
+            assert ask(fake, "GET", path)[1]["Libpod-API-Version"] == version
+        assert ask(fake, "GET", "/containers/none/json")[1]["Libpod-API-Version"] == version
+        assert ask(fake, "GET", "/libpod/containers/none/json")[0] == 404
+
+
+def test_docker_has_no_libpod(engine: FakeEngine) -> None:
+    web = engine.add("web")
+    status, headers, _ = ask(engine, "GET", f"/libpod/containers/{web.id}/json")
+    assert (status, headers["Libpod-API-Version"]) == (404, None)
+
+
+def test_podman_notes_that_a_user_has_ended_it_until_its_next_start(podman: FakeEngine) -> None:
+    web = podman.add("web", term_code=3)
+    podman.crash(web, 137)
+    assert not user_stopped(podman, web)
+    podman.stop_by_operator(web)  # of one that is down already
+    assert not user_stopped(podman, web)
+    podman.start_by_operator(web)
+    podman.stop_by_operator(web)
+    assert user_stopped(podman, web) and libpod(podman, web)["State"]["ExitCode"] == 3
+    podman.start_by_operator(web)
+    assert not user_stopped(podman, web)
+    podman.kill(web, "HUP")
+    assert web.running and user_stopped(podman, web)
+    podman.restart_by_operator(web)
+    assert not user_stopped(podman, web)
+    podman.oom(web)
+    assert not user_stopped(podman, web) and get(podman, "/containers/web/json")["State"]["OOMKilled"]
+
+
+def test_an_old_podmans_inspect_has_no_such_note(tmp_path: Path) -> None:
+    with FakeEngine(flavour="podman") as fake:
+        web = fake.add("web")
+        fake.stop_by_operator(web)
+        assert web.stopped_by_user and not user_stopped(fake, web)
+
+
+@pytest.mark.parametrize(("doing", "events"), [
+    (FakeEngine.stop_by_operator, "die cleanup"),
+    (FakeEngine.kill, "kill die cleanup"),
+    (FakeEngine.restart_by_operator, "restart die init start"),
+    (FakeEngine.remove, "die remove"),
+    (FakeEngine.crash, "die cleanup"),
+    (FakeEngine.oom, "die cleanup"),
+])
+def test_podmans_events_are_as_recorded(podman: FakeEngine, listen: Opener, doing: Callable[..., None], events: str) -> None:
+    web = podman.add("web")
+    stream = listen(podman)
+    doing(podman, web)
+    assert stream.until(events.split()[-1]) == events.split()
+
+
+def test_podmans_policy_says_restart_after_the_end(podman: FakeEngine, listen: Opener) -> None:
+    web = podman.add("web", policy="always")
+    stream = listen(podman)
+    podman.crash(web, 3)
+    assert stream.until("start") == ["die", "restart", "init", "start"]
+    assert web.restart_count == 1
+    podman.kill(web, "HUP")
+    podman.crash(web, 3)
+    assert stream.until("cleanup") == ["kill", "die", "cleanup"], "what a user has touched stays down"
+
+
+def test_podman_has_no_word_for_a_policy_at_work(podman: FakeEngine) -> None:
+    web = podman.add("web", policy="always")
+    podman.backoff = 60.0
+    podman.crash(web, 3)
+    state = get(podman, "/containers/web/json")["State"]
+    word = "exited" if podman.flavour == "podman-6.1" else "stopped"
+    assert (state["Status"], state["Restarting"], row_of(podman, web)["State"]) == (word, False, word)
+    assert libpod(podman, web)["State"]["Status"] == "stopped"
+
+
+def test_podmans_rows_have_a_health_from_6_on(podman: FakeEngine, listen: Opener) -> None:
+    web, plain = podman.add("web", healthcheck=True), podman.add("plain")
+    stream = listen(podman)
+    for _ in range(2):
+        podman.health(web, "unhealthy")
+    rows = [row_of(podman, item) for item in (web, plain)]
+    said = [(row.get("Health"), "HostConfig" in row) for row in rows]
+    new = podman.flavour == "podman-6.1"
+    assert said == ([({"Status": "unhealthy"}, True), ({"Status": "none"}, True)] if new else [(None, False)] * 2)
+    assert not [row for row in rows if "health" in row["Status"]]
+    probes: list[Any] = []
+    while len(probes) < 2:
+        event = stream.next()
+        probes += [event] if event["Action"] == "health_status" else []
+    assert [event["HealthStatus"] for event in probes] == ["unhealthy"] * 2
+
+
+def test_podmans_events_outlive_its_service_and_have_no_end(podman: FakeEngine, listen: Opener) -> None:
+    web, kept = podman.add("web"), podman.add("kept", policy="always")
+    podman.go_down()
+    podman.crash(web, 3)
+    podman.crash(kept, 4)
+    assert podman.wait(lambda: kept.running)
+    podman.come_up()
+    assert (web.status, web.exit_code) == ("exited", 3)
+    stream = listen(podman, "?since=1")
+    deaths = [event for event in (stream.next() for _ in range(12)) if event["Action"] == "die"]
+    codes = [event["Actor"]["Attributes"]["exitCode"] for event in deaths]
+    assert codes == ["3", "4"]
+    assert ask(podman, "GET", "/events?since=1&until=2")[2] == b""
+
+
+def test_the_next_docker_sends_lines_or_records(listen: Opener) -> None:
+    with FakeEngine(flavour="29") as fake:
+        web = fake.add("web")
+        stream = listen(fake)
+        assert stream.response.headers["Content-Type"] == "application/jsonl"
+        fake.pause(web)
+        assert not {"status", "id", "from"} & {*stream.next()}
+        assert row_of(fake, web)["Health"] == {"Status": "none", "FailingStreak": 0}
+        fake.stream_mode(framed=True)
+        framed = listen(fake)
+        fake.unpause(web)
+        assert framed.response.headers["Content-Type"] == "application/json-seq"
+        assert framed.line().startswith(b"\x1e{")
+
+
 # --- recordings -----------------------------------------------------------------------------------------
 
 
@@ -489,6 +635,47 @@ def test_replay_goes_down_and_comes_back(listen: Opener) -> None:
 
 # Silent in every recording: a kill that ends a backoff, and a failed restart by the policy.
 SILENT = {"kill on restarting", "policy always, port taken during the backoff"}
+
+
+PODMAN_TAPES = [f"{scenario}.{engine}" for scenario, engine in recordings() if engine.startswith("podman")]
+
+
+@pytest.mark.parametrize("name", PODMAN_TAPES)
+def test_podmans_replayed_state_agrees_with_what_it_said_afterwards(name: str) -> None:
+    """Its own words, of the inspect and of the row, as far as the recording has them."""
+    tape = Replay(name)
+    for line in tape.tape.lines:
+        container = tape.find(line["name"]) if line["k"] == "inspect" else None
+        if line["k"] == "inspect" and "State" not in line:
+            assert container is None, "it was removed"
+        elif line["k"] == "inspect":
+            mine, real = tape.inspect_doc(line["Id"]), line["State"]
+            assert mine is not None and container is not None
+            for key in ("ExitCode", "OOMKilled"):
+                assert mine["State"][key] == real[key], key
+            # A lone `die` may be followed by the cleanup's state without its event.
+            assert mine["State"]["Status"] in (real["Status"], "stopped"), "Status"
+            assert mine["RestartCount"] <= line["RestartCount"], "a loop went on after the last line"
+        elif line["k"] == "list":
+            row, (real,) = tape.list_rows()[0], line["containers"]
+            assert row["State"] in (real["State"], "stopped") and row.get("Health") == real["Health"]
+        if "t" in line:
+            tape._step(line)
+    tape.stop()
+
+
+@pytest.mark.parametrize(("name", "flag"), [
+    ("stop-term.podman5.4.2", True), ("stop-ignore-cli.podman6.1.1", True), ("kill.podman5.4.2", True),
+    ("kill-host.podman5.4.2", None), ("exit-3.podman6.1.1", None), ("loop-stop.podman5.4.2", True),
+    ("restart.podman5.4.2", None), ("loop-always.podman6.1.1", None),
+])  # fmt: skip
+def test_a_replayed_podman_says_who_ended_it(name: str, flag: bool | None) -> None:
+    with Replay(name, pace=0.0, wait_for_stream=False) as tape:
+        assert tape.run_to_end(5)
+        state = get(tape, "/v4.0.0/libpod/containers/x/json")["State"]
+        assert state.get("StoppedByUser") is flag
+        assert state["StartedAt"] == get(tape, "/containers/x/json")["State"]["StartedAt"]
+        assert ask(tape, "GET", "/_ping")[1]["Libpod-API-Version"] == name.partition("podman")[2]
 
 
 @pytest.mark.parametrize("engine_name", ["docker20", "docker28"])

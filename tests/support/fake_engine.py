@@ -1544,7 +1544,9 @@ class FakeEngine(ContainerServer):
             container.status = "restarting"
             container.restart_count += 1
             self._schedule_restart(container, ran)
-        self._emit_death(container, code, int(ran), stopped)
+        # Podman cleans up what has ended for good; up to 4 also what is restarted or removed.
+        cleanup = not again and not container.auto_remove and (not keep or self.podman < (5,))
+        self._emit_death(container, code, int(ran), stopped, cleanup)
         if container.auto_remove and not again and not keep:
             self._destroy(container)
         self.changed.notify_all()
@@ -1558,11 +1560,11 @@ class FakeEngine(ContainerServer):
             # A stopped container counts as unhealthy with no failed probe, and no event says so.
             container.health.update(Status="unhealthy", FailingStreak=0)
 
-    def _emit_death(self, container: Container, code: int, seconds: int, stopped: bool) -> None:
+    def _emit_death(self, container: Container, code: int, seconds: int, stopped: bool, cleanup: bool) -> None:
         if self.podman:
             memory = {"oomKilled": "true"} if container.oom_killed and self.podman >= (6,) else {}
             self._emit(container, "die", exitCode=str(code), containerExitCode=str(code), **memory)
-            if container.status != "restarting" and not container.auto_remove:
+            if cleanup:
                 self._emit(container, "cleanup", **({"containerExitCode": "0"} if self.podman < (5,) else {}))
         elif self.flavour == "20.10":
             self._emit(container, "die", exitCode=str(code))

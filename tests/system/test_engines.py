@@ -431,11 +431,11 @@ def test_podman_says_who_it_is_in_every_answer(podman: FakeEngine, engine: FakeE
     for fake, said in ((podman, True), (engine, False)):
         asked = sentinel.Engine(fake.host)
         listing = asked.list_all()
-        assert isinstance(listing, sentinel.Listed) and asked.podman is listing.podman is said
+        assert isinstance(listing, sentinel.Listed) and asked.kind.podman is listing.kind.podman is said
 
 
-@pytest.mark.parametrize("code", [0, 137, 143])
-def test_podman_a_code_that_a_stop_shares_is_told_and_not_restarted(podman: FakeEngine, code: int) -> None:
+@pytest.mark.parametrize("code", [0, 3, 137, 143])
+def test_podman_4_an_end_that_nothing_tells_of_is_told_and_not_restarted(podman: FakeEngine, code: int) -> None:
     web = add(podman, "web")
     with Clocked(podman) as watch:
         watch.run(5)
@@ -454,15 +454,6 @@ def test_podman_a_label_has_it_restarted_all_the_same(podman: FakeEngine, code: 
         podman.crash(web, code)
         watch.run(300)
         assert watch.told() == ["DEAD web", "Recovered web"] and web.running
-
-
-def test_podman_any_other_code_is_a_death_and_healed(podman: FakeEngine) -> None:
-    web = add(podman, "web")
-    with Clocked(podman) as watch:
-        watch.run(5)
-        podman.crash(web, 3)
-        watch.run(60)
-        assert watch.told() == ["DEAD web", "Recovered web"]
 
 
 def test_podman_a_stop_is_never_fought(podman: FakeEngine) -> None:
