@@ -50,7 +50,7 @@ The machines, their states, and where each is kept:
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
 Lives, Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's
-form, Terminal's form, States, Explaining, Figures, History, Gateway session, Interactions, Answers,
+form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway session, Interactions, Answers,
 Commands, (the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses, Discord,
 Channels, WebSocket, Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command
 line.
@@ -1054,6 +1054,7 @@ class Policy:
     settle: float
     mention: str
     quiet: tuple[tuple[int, int], ...] = ()  # windows of the day, in minutes of local time
+    drill: bool = False  # it may be killed to see what comes of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -1381,6 +1382,7 @@ class Notice:
     scale: int = 1  # how many of it there are
     lives_on: bool = False  # others of its project do
     buttons: tuple[str, ...] = ()  # that make sense on it
+    drill: bool = False  # somebody has killed it to see whether it is told and healed
     body: str = ""  # a whole message of somebody else's, as JSON, for the channel `place`
     place: str = ""
 
@@ -1787,6 +1789,7 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
         settle=label("sentinel.settle", duration, settings.settle),
         mention=label("sentinel.mention", mention, settings.mention),
         quiet=label("sentinel.quiet", quiet_windows, ()),
+        drill=label("sentinel.drill", boolean, False),
     )
     return policy, warnings
 
@@ -2333,6 +2336,15 @@ class Watched:
 def older(one: Watched, other: Watched) -> bool:
     """Whether one service's run began before another's."""
     return one.container.started_time < other.container.started_time
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A container that somebody kills to see whether that is told and healed: since when, and
+    whether whom it concerns is to be pinged."""
+
+    since_time: float
+    pings: bool = False
 
 
 # ─── Timers ───────────────────────────────────────────────────────────────────────────────────────
@@ -4033,6 +4045,7 @@ class Link:
 # ─── Outages ──────────────────────────────────────────────────────────────────────────────────────
 
 
+DRILL_NEAR = 15.0  # so long after a drill has begun, its container dies of it
 ASKED_KEPT = 3  # things that people asked for
 
 
@@ -4048,6 +4061,7 @@ class Outages(Mapping[int, Outage]):
         self._by_number: dict[int, Outage] = {}
         self._news: dict[int, Outage] = {}  # of which something new is to be told
         self._numbered = 0  # the highest number that was told
+        self.drills: Mapping[str, Drill] = {}  # by container
 
     def __getitem__(self, number: int) -> Outage:
         return self._by_number[number]
@@ -4065,6 +4079,24 @@ class Outages(Mapping[int, Outage]):
         outage = Outage(self._next_number(), at, root, flaps=flaps)
         self._by_number[outage.number] = outage
         return outage
+
+    def take_drills(self, drills: Mapping[str, Drill]) -> None:
+        """These containers are killed for a drill now."""
+        self.drills = drills
+
+    def drill_of(self, container_id: str, death: Death) -> Drill | None:
+        """The drill that a death belongs to, if any."""
+        drill = self.drills.get(container_id)
+        if drill and 0.0 <= death.time - drill.since_time <= DRILL_NEAR:
+            return drill
+        return None
+
+    def marked(self, notice: Notice, death: Death) -> Notice:
+        """A red as that of a drill, where the death was one."""
+        drill = self.drill_of(notice.container.id, death) if notice.container else None
+        if drill is None:
+            return notice
+        return replace(notice, drill=True, mention=notice.mention if drill.pings else "")
 
     def begin_engine(self, at: float) -> Outage:
         """The engine's own outage."""
@@ -4454,7 +4486,7 @@ class Stories:
         if verdict is Verdict.CRASH_LOOP:
             deaths, within = deaths_of_loop(service, now)
             notice = replace(notice, deaths=deaths, downtime=within)
-        return notice
+        return self.outages.marked(notice, death)
 
     # How it stands
 
@@ -5092,6 +5124,8 @@ class Lives:
         assert death
         service.run = run
         intent = intent_of(run, death, service.container)
+        if self.outages.drill_of(service.container.id, death):
+            return True
         settling = self.link.settling or self.healing.stops_around(service)
         if intent is Intent.NOBODY and not settling:
             return True
@@ -6885,6 +6919,10 @@ class Watchdog:
         if away_at is not None and self.timers.at(Rule.ENGINE, "") is not None:
             self.timers.set(Rule.ENGINE, "", max(now, away_at + ENGINE_PATIENCE))
 
+    def drill(self, drills: Mapping[str, Drill]) -> None:
+        """Take over which containers somebody kills to see what comes of it."""
+        self.outages.take_drills(drills)
+
     @property
     def began_at(self) -> float:
         """When it took up what the ledger remembers."""
@@ -7867,6 +7905,8 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     manner = VERDICTS[notice.verdict]
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     title, first = f"{kind} {notice.name}", clip(one_line(headline(notice)), HEADLINE_TEXT)
+    if notice.drill:
+        title += " (drill)"
     if notice.foreign:
         title, first = notice.name, clean(notice.plan).strip()
     commands: tuple[str, ...] = ()
@@ -7876,6 +7916,8 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     footer = [host]
     if notice.incident:
         footer.append(f"incident {notice.incident}")
+    if notice.drill:
+        footer.append("drill")
     return Card(
         kind=kind,
         title=clip(one_line(title), EMBED_TITLE),
@@ -8818,6 +8860,7 @@ def first_words_of(notice: Notice) -> dict[str, JSON]:
         "deaths": 0,
         "restarts": 0,
         "consequences": [],
+        "drill": notice.drill,
         "asked": [notice.plan] if notice.verdict is Verdict.ASKED else [],
         "notices": [],
     }
@@ -8833,7 +8876,7 @@ def history_table(incidents: list[JSON]) -> str:
         rows.append(
             (
                 str(incident["incident"] or "–"),
-                f"{incident['name']} [{incident['verdict']}]",
+                f"{incident['name']} [{incident['verdict']}{', drill' if incident['drill'] else ''}]",
                 history_time(incident["start"]),
                 history_time(incident["end"]),
                 span(downtime) if downtime is not None else "–",
@@ -8861,6 +8904,70 @@ def history_cause(incident: JSON) -> str:
     took = ", ".join(chain.partition(" ")[0] for chain in incident["consequences"])
     words = "; took ".join(filter(None, (cause, took)))
     return "; ".join(filter(None, (words, *incident["asked"])))
+
+
+# ─── Drill ────────────────────────────────────────────────────────────────────────────────────────
+# A death on purpose, to see that it is told and healed: whom it may hit, and what it has shown.
+
+DRILL_LIMIT = 420.0  # seconds that all of it may take
+
+
+def drill_refusal(service: Watched, watchdog: Watchdog, sure: bool, now: float) -> str:
+    """Why a service is not killed for a drill, empty where it may be. `sure`: somebody has named
+    it, and said yes."""
+    container, policy = service.container, service.policy
+    reasons = {
+        f"it is {container.status}, and no drill brings it down": not container.running,
+        "its health check fails": container.sick,
+        f"it is not up: {service.phase}": service.phase is not Phase.UP,
+        "it is muted, so nothing would be told": watchdog.mutes.until(service, now) > 0,
+        "it is a job": watchdog.services.is_job(service),
+        policy.why_not: not policy.heal,
+        REMOVES_ITSELF: container.auto_remove,
+        "it is to be restarted 0 times (max-restarts)": not policy.max_restarts,
+    }
+    for why, holds in reasons.items():
+        if holds:
+            return why
+    return "" if sure else doubt_about(service, watchdog)
+
+
+def doubt_about(service: Watched, watchdog: Watchdog) -> str:
+    """Why somebody has to say that they are sure, empty where a label says so, and nobody else is
+    hurt."""
+    children = [child.container.short for child, _ in watchdog.services.below(service)]
+    if children:
+        return f"{listed(children)} would go down with it; named, and with --yes, it is killed"
+    if service.policy.drill:
+        return ""
+    return "it has no label sentinel.drill=true; named, and with --yes, it is killed"
+
+
+@dataclass(slots=True)
+class Milestone:
+    """One thing that a drill waits for: within how many seconds README promises it, when it came,
+    None if it has not, and what there is to say of it."""
+
+    what: str
+    promised: float = 0.0
+    after: float | None = None
+    note: str = ""
+
+    def come(self, after: float, note: str = "") -> None:
+        """It has come, so many seconds after the kill."""
+        if self.after is None:
+            self.after, self.note = after, note
+
+
+def drill_table(name: str, milestones: Iterable[Milestone]) -> str:
+    """What a drill has shown."""
+    rows = [("STEP", "AFTER", "PROMISED", "")]
+    for milestone in milestones:
+        after = milestone.after
+        came = f"{after:.1f} s" if after is not None else "never"
+        promised = f"{milestone.promised:.0f} s" if milestone.promised else ""
+        rows.append((milestone.what, came, promised, milestone.note))
+    return "\n".join([f"drill of {name}", *aligned(rows)])
 
 
 # ─── Gateway session ──────────────────────────────────────────────────────────────────────────────
@@ -10266,7 +10373,8 @@ def service_record(service: Watched, due: float | None, offset: float) -> JSON:
 
 # One table: service (a watched service), outage (what is going on), notice (what was told),
 # delivery (that a channel took it), outbox (what waits for a channel), mute (who is left alone,
-# until when), meta. `at` is calendar time, `value` JSON.
+# until when), drill (a container that somebody kills, to see what comes of it), meta. `at` is
+# calendar time, `value` JSON.
 CREATE = """CREATE TABLE record
 (kind TEXT, key TEXT, at REAL, value TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
 MIGRATIONS = ((CREATE,),)
@@ -10276,6 +10384,7 @@ SQLITE_HEADER = 100  # bytes
 LOG_KEPT = 64 * 2**10  # bytes of SQLite's log that is not cut again
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite's, beside the file
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
+OUTSIDE_KINDS = ("mute", "drill")  # what commands write and delete, beside the daemon
 
 
 class LedgerError(Exception):
@@ -10566,6 +10675,15 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
+    def since(self, kind: str, time: float) -> dict[str, tuple[float, JSON]]:
+        """The records of a kind that are of this time or later, each with its own."""
+        found: dict[str, tuple[float, JSON]] = {}
+        if self.database:
+            query = "SELECT key, at, value FROM record WHERE kind = ? AND at >= ?"
+            for key, at_time, text in self.database.execute(query, (kind, time)):
+                found[key] = at_time, json_in(text)
+        return found
+
     def prune(self, before_time: float, now_time: float) -> None:
         """Forget notices and deliveries that are older, and no longer wait; and mutes that are
         over. One transaction: each costs a sync of the disk."""
@@ -10611,6 +10729,17 @@ class Ledger:
                 self.odd.append(f"mute {name}")
         return mutes
 
+    def drills(self) -> dict[str, Drill]:
+        """Which containers are killed to see what comes of it."""
+        drills: dict[str, Drill] = {}
+        for container_id, document in self.records("drill").items():
+            since_time = at(document, "since")
+            if isinstance(since_time, float):
+                drills[container_id] = Drill(since_time, at(document, "pings") is True)
+            else:
+                self.odd.append(f"drill {container_id}")
+        return drills
+
     def take_odd(self) -> list[str]:
         """Records that could not be read, once."""
         odd = self.odd
@@ -10636,7 +10765,7 @@ class Ledger:
     def records(self, kind: str) -> dict[str, JSON]:
         """All records of a kind; one that can't be read is left out, and named in `odd`."""
         found: dict[str, JSON] = {}
-        if kind == "mute":  # written and deleted by others
+        if kind in OUTSIDE_KINDS:
             for name in [name for name in self.alive if name[0] == kind]:
                 del self.alive[name]
         for key, at_time, text in self._rows(kind):
@@ -11916,6 +12045,12 @@ class Webhook:
             return Delivered(self.name, Fate.UNSENT, why=why)
         return verdict_on(self.name, answer)
 
+    def reads(self, message: str) -> bool:
+        """Whether a message is to be read where it was posted."""
+        base, _, query = self.url.bare.partition("?")
+        url = f"{base}/messages/{message}" + (f"?{query}" if query else "")
+        return self.web.ask("GET", url).ok
+
 
 THREAD_NAME = 100  # characters, at most
 
@@ -11962,6 +12097,12 @@ class Bot:
     def url(self) -> str:
         """Where its channel's messages are."""
         return f"{self.settings.api_url}/channels/{self.channel_id}/messages"
+
+    def reads(self, message: str) -> bool:
+        """Whether a message is to be read in its channel."""
+        if not self.channel_id and self.ensure():
+            return False
+        return self.web.ask("GET", f"{self.url}/{message}", headers=self.headers).ok
 
     def pass_on(self, job: Deliver, message: JSON) -> Delivered:
         """Post somebody else's message; that its channel does not take it says nothing of ours."""
@@ -12815,8 +12956,8 @@ def write_health(files: tuple[str, ...], text: str) -> None:
             return
 
 
-def health(settings: Settings, environment: Mapping[str, str]) -> int:
-    """Whether the running daemon makes progress: 0, or 1 with a reason."""
+def health_words(settings: Settings, environment: Mapping[str, str]) -> str:
+    """`ok` where a daemon runs and makes progress, else what is wrong."""
     age, words = math.inf, "no Sentinel runs here; is this the daemon's SENTINEL_STATE?"
     for path in health_files(settings, environment):
         moment, _, noted = read_text(path).partition(" ")
@@ -12825,7 +12966,13 @@ def health(settings: Settings, environment: Mapping[str, str]) -> int:
             if 0 <= since < age:
                 age, words = since, noted
     if PULSE_LIMIT < age < math.inf:
-        words = f"Sentinel has not moved for {span(age)}"
+        return f"Sentinel has not moved for {span(age)}"
+    return words
+
+
+def health(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Whether the running daemon makes progress: 0, or 1 with a reason."""
+    words = health_words(settings, environment)
     print(words)
     return int(words != "ok")
 
@@ -13043,9 +13190,10 @@ class Books:
         """Take over what `mute` and `unmute` have written, before anything else is decided."""
         self.follow_calendar(watchdog, now)
         if self.ledger.changed_outside():
-            mutes = self.ledger.mutes(self.offset)
+            mutes, drills = self.ledger.mutes(self.offset), self.ledger.drills()
             if self.ledger.database:  # else it could not be read, which ends no mute
                 watchdog.mute(mutes, now)
+                watchdog.drill(drills)
         for name in self.ledger.take_odd():
             self._left_out(name, ValueError("it is no JSON of ours"))
 
@@ -14262,9 +14410,7 @@ def mute(
     path = os.path.join(state_folder(settings, environment), "sentinel.db")
     until_time = time.time() + seconds
     try:
-        place = f"file:{urllib.parse.quote(path)}?mode=rw"
-        database = sqlite3.connect(place, uri=True, timeout=5.0, isolation_level=None)
-        with contextlib.closing(database):
+        with outside_ledger(path) as database:
             check_names(database, wanted, unmutes=not seconds)
             write_mutes(database, wanted, until_time if seconds else 0.0)
     except LedgerError as error:
@@ -14280,6 +14426,20 @@ def mute(
     end = datetime.fromtimestamp(until_time).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     print(f"{listed(wanted)}: neither alerts nor restarts until {end}")
     return 0
+
+
+def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
+    """The daemon's ledger, to be written by another process. sqlite3.Error: it can't be."""
+    place = f"file:{urllib.parse.quote(path)}?mode=rw"
+    return contextlib.closing(sqlite3.connect(place, uri=True, timeout=5.0, isolation_level=None))
+
+
+def write_outside(
+    database: sqlite3.Connection, kind: str, key: str, at_time: float, value: JSON
+) -> None:
+    """Write a record that the daemon reads at once."""
+    row = (kind, key, at_time, json.dumps(value))
+    database.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", row)
 
 
 def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
@@ -14301,10 +14461,7 @@ def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: flo
     """Write or, where there is no `until_time`, delete the mutes of these names."""
     for name in wanted:
         if until_time:
-            database.execute(
-                "INSERT OR REPLACE INTO record VALUES ('mute', ?, ?, ?)",
-                (name, until_time, json.dumps(until_time)),
-            )
+            write_outside(database, "mute", name, until_time, until_time)
         else:
             database.execute(
                 "DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name)
@@ -14391,6 +14548,180 @@ def recall(watchdog: Watchdog, settings: Settings, environment: Mapping[str, str
     watchdog.mutes.command(ledger.mutes(watchdog.calendar.offset))
 
 
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command as it was given."""
+
+    settings: Settings
+    names: list[str]
+    form: str  # table, json, nagios
+    sure: bool = False  # --yes
+    pings: bool = False  # --ping
+
+
+DRILL_STEP = 0.1  # how often it is looked whether something has come
+PROMISED = {"seen": 1.0, "alert": 3.0, "running": 5.0, "green": 20.0}  # as README says
+
+
+class Drilling:
+    """One drill: a container is killed, and what the running daemon makes of that is read from its
+    ledger, from the engine, and from where its alerts can be read."""
+
+    def __init__(
+        self, engine: Engine, ledger: Ledger, container: Container, channels: Sequence[Channel]
+    ) -> None:
+        self.engine, self.ledger, self.container = engine, ledger, container
+        self.channels = {channel.name: channel for channel in channels}
+        self.killed_time = 0.0
+        self.incident = 0
+        self.seen = Milestone("seen by the daemon", PROMISED["seen"])
+        self.running = Milestone("running again", PROMISED["running"])
+        self.reds: dict[str, Milestone] = {}
+        self.backs: dict[str, Milestone] = {}
+        self.greens: dict[str, Milestone] = {}
+        for name, channel in self.channels.items():
+            self.reds[name] = Milestone(f"alert taken by {name}", PROMISED["alert"])
+            if isinstance(channel, Bot | Webhook):
+                self.backs[name] = Milestone(f"alert read back from {name}")
+            self.greens[name] = Milestone(f"green taken by {name}", PROMISED["green"])
+
+    @property
+    def milestones(self) -> list[Milestone]:
+        """All that is waited for, in the order in which it should come."""
+        alerts = [*self.reds.values(), *self.backs.values()]
+        return [self.seen, *alerts, self.running, *self.greens.values()]
+
+    @property
+    def done(self) -> bool:
+        """Whether all has come."""
+        return all(milestone.after is not None for milestone in self.milestones)
+
+    def run(self, pings: bool) -> None:
+        """Kill, and follow until all has come or its time is up. EngineError: it can't be
+        killed."""
+        self.killed_time = time.time()
+        mark = {"since": self.killed_time + self.engine.ahead - DRILL_STEP, "pings": pings}
+        with outside_ledger(self.ledger.path) as database:
+            write_outside(database, "drill", self.container.id, self.killed_time, mark)
+        try:
+            self.engine.ask("POST", path_of(self.container.id, "kill?signal=KILL"))
+            until = time.monotonic() + DRILL_LIMIT
+            while not self.done and time.monotonic() < until:
+                time.sleep(DRILL_STEP)
+                self.look()
+        finally:
+            with outside_ledger(self.ledger.path) as database:
+                database.execute("DELETE FROM record WHERE kind = 'drill'")
+
+    def look(self) -> None:
+        """What has come since."""
+        for number, (_, notice) in self.ledger.since("notice", self.killed_time - 1.0).items():
+            if at(notice, "drill") is not True or text_at(notice, "name") != self.container.title:
+                continue
+            green = text_at(notice, "verdict") == Verdict.RECOVERED
+            if not green:
+                self.seen.come(time.time() - self.killed_time)
+            self._follow(number, self.greens if green else self.reds)
+        self._look_at_container()
+
+    def _follow(self, number: str, milestones: Mapping[str, Milestone]) -> None:
+        """Which channels have taken a notice, and whether it can be read there."""
+        for key, (at_time, state) in self.ledger.since("delivery", self.killed_time).items():
+            of, _, name = key.partition("/")
+            milestone = milestones.get(name)
+            if of != number or milestone is None:
+                continue
+            if why := text_at(state, "why"):
+                milestone.note = one_line(why)
+                continue
+            milestone.come(at_time - self.killed_time)
+            back, channel = self.backs.get(name), self.channels[name]
+            unread = milestones is self.reds and back is not None and back.after is None
+            if unread and isinstance(channel, Bot | Webhook):
+                assert back
+                if channel.reads(text_at(state, "message")):
+                    back.come(time.time() - self.killed_time)
+
+    def _look_at_container(self) -> None:
+        if self.running.after is not None:
+            return
+        with contextlib.suppress(EngineError):
+            container = self.engine.inspect(self.container.id)
+            if container and container.running:
+                began = container.started_time
+                if began > self.container.started_time:
+                    self.running.come(began - self.engine.ahead - self.killed_time)
+
+
+def drill(call: Invocation) -> int:
+    """Kill one service that may be hurt, and see whether that is told and healed: 0 if all of it
+    came, 1 if not or nobody watches, 2 where that is refused."""
+    settings, environment = call.settings, os.environ
+    words = health_words(settings, environment)
+    if words != "ok":
+        print(f"no drill: {words}", file=sys.stderr)
+        return 1
+    engine = engine_of(settings, environment)
+    ledger = Ledger.beside(state_folder(settings, environment))
+    try:
+        watchdog = watchdog_now(engine, settings, ())
+        containers = engine.containers()
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    now = time.monotonic()
+    recall(watchdog, settings, environment)
+    watchdog.roster.adopt_all(containers, now)
+    service, why = drilled(watchdog, call.names, call.sure, now)
+    for container in containers:
+        if service is None and not why and container.called & set(call.names):
+            _, why = scope_of(container, settings, watchdog.link.facts.me)
+            why = f"{call.names[0]} is not watched: {why}"
+    if service is None or ledger is None:
+        print(f"no drill: {why or 'there is no such container'}", file=sys.stderr)
+        return 2
+    name = service.container.title
+    print(f"killing {name}; what follows takes some 15 s, and {span(DRILL_LIMIT)} at most")
+    channels = expected_channels(settings, environment)
+    drilling = Drilling(engine, ledger, service.container, channels)
+    try:
+        drilling.run(call.pings)
+    except (EngineError, sqlite3.Error) as error:
+        print(f"{name} could not be killed: {error}", file=sys.stderr)
+        return 1
+    print(drill_table(name, drilling.milestones))
+    return int(not drilling.done)
+
+
+def drilled(
+    watchdog: Watchdog, wanted: list[str], sure: bool, now: float
+) -> tuple[Watched | None, str]:
+    """The service for a drill: that of this name, or the first that may be hurt; and why there is
+    none."""
+    services = sorted(watchdog.services.values(), key=lambda service: service.container.title)
+    if not wanted:
+        for service in services:
+            if not drill_refusal(service, watchdog, False, now):
+                return service, ""
+        return (
+            None,
+            "nothing that may be hurt is up; label a service sentinel.drill=true, or name one",
+        )
+    named = [service for service in services if service.container.called & set(wanted)]
+    if not named:
+        return None, ""
+    if len(named) != 1 or len(wanted) != 1:
+        return None, f"{listed(wanted)} is {counted(len(named), 'service')}; name one"
+    why = drill_refusal(named[0], watchdog, sure, now)
+    return (None, f"{wanted[0]}: {why}") if why else (named[0], "")
+
+
+def expected_channels(settings: Settings, environment: Mapping[str, str]) -> list[Channel]:
+    """The channels that are to take an alert: of a chain the first."""
+    channels = channels_of(settings, environment)
+    return channels[:1] if settings.chain else channels
+
+
 class Parser(argparse.ArgumentParser):
     """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
 
@@ -14421,7 +14752,7 @@ def command_line() -> Parser:
         nargs="*",
         metavar="NAME",
         help="containers, services or projects: check and explain these alone;"
-        " mute NAME… DURATION, unmute NAME…, where `all` means all",
+        " mute NAME… DURATION, unmute NAME…, where `all` means all; drill [NAME]",
     )
     parser.add_argument("--json", action="store_true", help="check, history: as JSON")
     parser.add_argument(
@@ -14429,20 +14760,13 @@ def command_line() -> Parser:
         action="store_true",
         help="check: one line, figures, and more lines, as Nagios reads",
     )
+    parser.add_argument("--yes", action="store_true", help="drill: the named service may be hurt")
+    parser.add_argument("--ping", action="store_true", help="drill: ping as a real alert does")
     for name, meta in options():
         if not meta["secret"]:
             words = f"{meta['meaning'].replace('`', '')} [{meta['variable']}]"
             parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…", help=words)
     return parser
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """A command as it was given."""
-
-    settings: Settings
-    names: list[str]
-    form: str  # table, json, nagios
 
 
 Command = Callable[[Invocation], int]
@@ -14456,6 +14780,7 @@ COMMANDS: Mapping[str, Command] = {
     "mute": lambda call: mute_command(call.settings, call.names),
     "unmute": lambda call: unmute_command(call.settings, call.names),
     "explain": lambda call: explain(call.settings, os.environ, call.names),
+    "drill": drill,
 }
 
 
@@ -14493,7 +14818,8 @@ def main(argv: list[str] | None = None) -> int:
             run_compiled(settings)
         for warning in [*warnings, *zone_warnings(os.environ)]:
             print(f"warning: {warning}", file=sys.stderr)
-        return COMMANDS[command](Invocation(settings, arguments.names, form))
+        call = Invocation(settings, arguments.names, form, arguments.yes, arguments.ping)
+        return COMMANDS[command](call)
     except SettingError as error:
         return refuse_settings(error, command, form)
     except BrokenPipeError:

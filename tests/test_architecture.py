@@ -16,7 +16,7 @@ TREE = ast.parse(TEXT)
 PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Timers", "Services", "Runs", "Mutes",
         "Stream", "Absences", "Engine link", "Outages", "Stories", "Healing", "Lives", "Settling", "Dependants", "Roster",
         "Sights", "Events", "Silences", "Watchdog", "Telling", "Cards", "Discord's form", "Terminal's form", "States",
-        "Explaining", "Figures", "History", "Gateway session", "Interactions", "Answers",
+        "Explaining", "Figures", "History", "Drill", "Gateway session", "Interactions", "Answers",
         "Commands")
 IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Channels", "WebSocket", "Gateway",
           "Supervision", "Lanes", "Books", "Post", "Pulse", "Front desk", "Daemon", "Command line")

@@ -73,7 +73,7 @@ def run(folder: Path, engine_host: str, *arguments: str, **settings: str) -> sub
     done = subprocess.run(
         [sys.executable, str(PROGRAM), *arguments],
         env=environment(folder, engine_host, **settings),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return done
