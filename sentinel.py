@@ -50,10 +50,10 @@ The machines, their states, and where each is kept:
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
 Lives, Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's
-form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway session, Interactions, Answers,
-Commands, (the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses, Discord,
-Channels, WebSocket, Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon, Command
-line.
+form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway session, Interactions,
+Answers, Commands, (the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses,
+Discord, Channels, WebSocket, Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon,
+Drilling, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
@@ -8876,7 +8876,7 @@ def history_table(incidents: list[JSON]) -> str:
         rows.append(
             (
                 str(incident["incident"] or "–"),
-                f"{incident['name']} [{incident['verdict']}{', drill' if incident['drill'] else ''}]",
+                f"{incident['name']} [{told_as(incident)}]",
                 history_time(incident["start"]),
                 history_time(incident["end"]),
                 span(downtime) if downtime is not None else "–",
@@ -8887,6 +8887,11 @@ def history_table(incidents: list[JSON]) -> str:
             )
         )
     return "\n".join(aligned(rows))
+
+
+def told_as(incident: JSON) -> str:
+    """An incident's verdict, and whether it was a drill."""
+    return f"{incident['verdict']}, drill" if incident["drill"] else str(incident["verdict"])
 
 
 def history_time(time: float | None) -> str:
@@ -10787,6 +10792,20 @@ class Ledger:
         except sqlite3.Error as error:
             self._give_up(error)
             return []
+
+
+def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
+    """The daemon's ledger, to be written by another process. sqlite3.Error: it can't be."""
+    place = f"file:{urllib.parse.quote(path)}?mode=rw"
+    return contextlib.closing(sqlite3.connect(place, uri=True, timeout=5.0, isolation_level=None))
+
+
+def write_outside(
+    database: sqlite3.Connection, kind: str, key: str, at_time: float, value: JSON
+) -> None:
+    """Write a record that the daemon reads at once."""
+    row = (kind, key, at_time, json.dumps(value))
+    database.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", row)
 
 
 def state_folder(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -14245,19 +14264,18 @@ WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
 LOOKING = (Look, List, Recall)
 
 
-# ─── Command line ─────────────────────────────────────────────────────────────────────────────────
+# ─── Drilling ─────────────────────────────────────────────────────────────────────────────────────
 
-EPILOGUE = """\
-examples:
-  sentinel.py                                  watch; alerts go to the terminal
-  DISCORD_WEBHOOK_URL=… sentinel.py            watch; alerts go to Discord
-  sentinel.py check shop                       look once at the project shop
-  sentinel.py test                             a red and a green sample through every channel
 
-exit codes: 0 asked to stop, 70 something broke (start it again), 78 settings that make no sense;
-check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never
-from flags.
-"""
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command as it was given."""
+
+    settings: Settings
+    names: list[str]
+    form: str  # table, json, nagios
+    sure: bool = False  # --yes
+    pings: bool = False  # --ping
 
 
 def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Container]) -> Watchdog:
@@ -14272,269 +14290,6 @@ def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Contai
     return watchdog
 
 
-def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
-    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3
-    unknown."""
-    states: list[State] = []
-    ahead = 0.0
-    try:
-        engine = engine_of(settings, environment)
-        states, trouble = states_now(engine, settings, wanted)
-        ahead = engine.ahead
-    except (EngineError, SettingError) as error:
-        trouble = [str(error)]
-    worst = max((state.severity for state in states), default=UNKNOWN)
-    if trouble and worst != CRITICAL:
-        worst = UNKNOWN
-    if form == "nagios":
-        print(nagios_text(states, worst, trouble))
-        return worst
-    for words in trouble:
-        print(f"UNKNOWN: {words}", file=sys.stderr)
-    if form == "json":
-        print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
-    elif states:
-        coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
-        print(state_table(states, time.time() + ahead, coloured))
-    return worst
-
-
-def states_now(
-    engine: Engine, settings: Settings, wanted: list[str]
-) -> tuple[list[State], list[str]]:
-    """How what is watched stands, worst first, as far as it is wanted by its names; and what could
-    not be found."""
-    watchdog = watchdog_now(engine, settings, engine.containers())
-    services = list(watchdog.services.values())
-    known: set[str] = set()
-    for service in services:
-        known |= service.container.called
-    trouble = [f"no watched service is called {name}" for name in wanted if name not in known]
-    states: list[State] = []
-    for service in services:
-        if not wanted or service.container.called & set(wanted):
-            states.append(state_of(service, watchdog))
-    if not states and not trouble:
-        words = "nothing is watched; compose containers are by default, see SENTINEL_WATCH"
-        trouble = [words]
-    states.sort(key=lambda state: (-state.severity, state.name))
-    return states, trouble
-
-
-def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
-    """Send a red and a green sample through every channel: 0 if all took them, 1 if not."""
-    failed = False
-    for channel in channels_of(settings, environment):
-        now = time.monotonic()
-        host, nonce = settings.host or socket.gethostname(), f"test{os.urandom(6).hex()}"
-        seen = send(channel, Deliver(channel.name, tuple(samples(now)), host, nonce))
-        took = (time.monotonic() - now) * 1000
-        if seen.fate is Fate.SENT:
-            where = f" to {seen.where}" if seen.where else ""
-            print(f"{channel.name}: delivered{where} in {took:.0f} ms")
-        else:
-            failed = True
-            print(f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
-    if settings.bot_token:
-        for line in commands_tried(settings, environment):
-            print(mask(line, settings))
-    return int(failed)
-
-
-def commands_tried(settings: Settings, environment: Mapping[str, str]) -> list[str]:
-    """Whether commands and buttons will work, and the link by which the bot is invited."""
-    if not settings.commands:
-        return ["commands: off (SENTINEL_COMMANDS is false)"]
-    gateway = Gateway(settings, Web(environment), lambda _: None)
-    found = gateway.application.look()
-    if found.why:
-        return [f"commands: not available: {found.why}"]
-    invite = f"invite the bot by {invitation(found.application)}"
-    unregistered = gateway.application.register(found)
-    lines = [f"commands: {unregistered or 'registered'}", invite]
-    try:
-        gateway.dial(found.url).close(NORMAL)
-        works = "the gateway answers, so buttons will work"
-    except (ExchangeError, ValueError) as error:
-        works = f"the gateway can't be had ({dial_words(error)}): no commands, no buttons"
-    return [f"commands: {works}", *lines]
-
-
-def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
-    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
-    folder = state_folder(settings, environment)
-    ledger = Ledger.beside(folder)
-    if ledger is None:
-        print(f"no history yet: there is no ledger in {folder}", file=sys.stderr)
-        print("[]" if as_json else "", end="")
-        return 0
-    incidents = incidents_in(ledger)
-    if ledger.trouble:
-        print(ledger.trouble, file=sys.stderr)
-    if as_json:
-        print(json.dumps(incidents, indent=1, ensure_ascii=False))
-    else:
-        print(history_table(incidents))
-    return 0
-
-
-def mute_command(settings: Settings, words: list[str]) -> int:
-    """`mute NAME… DURATION`; 1 where it is called otherwise."""
-    seconds = 0.0
-    try:
-        if len(words) > 1:
-            seconds = min(interval(words[-1]), LONGEST_MUTE)
-    except ValueError as error:
-        print(f"mute: {error}", file=sys.stderr)
-        return 1
-    if not seconds:
-        usage = "write mute NAME DURATION, as in: mute shop 30m; or mute all 1h"
-        print(usage, file=sys.stderr)
-        return 1
-    return mute(settings, os.environ, words[:-1], seconds)
-
-
-def unmute_command(settings: Settings, names: list[str]) -> int:
-    """`unmute NAME…`; 1 where it is called otherwise."""
-    if not names:
-        print("write unmute NAME, or unmute all", file=sys.stderr)
-        return 1
-    return mute(settings, os.environ, names, 0.0)
-
-
-def mute(
-    settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float
-) -> int:
-    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at
-    once. 1 if it can't be."""
-    path = os.path.join(state_folder(settings, environment), "sentinel.db")
-    until_time = time.time() + seconds
-    try:
-        with outside_ledger(path) as database:
-            check_names(database, wanted, unmutes=not seconds)
-            write_mutes(database, wanted, until_time if seconds else 0.0)
-    except LedgerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except sqlite3.Error as error:
-        words = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
-        print(words, file=sys.stderr)
-        return 1
-    if not seconds:
-        print(f"{listed(wanted)}: watched again")
-        return 0
-    end = datetime.fromtimestamp(until_time).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    print(f"{listed(wanted)}: neither alerts nor restarts until {end}")
-    return 0
-
-
-def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
-    """The daemon's ledger, to be written by another process. sqlite3.Error: it can't be."""
-    place = f"file:{urllib.parse.quote(path)}?mode=rw"
-    return contextlib.closing(sqlite3.connect(place, uri=True, timeout=5.0, isolation_level=None))
-
-
-def write_outside(
-    database: sqlite3.Connection, kind: str, key: str, at_time: float, value: JSON
-) -> None:
-    """Write a record that the daemon reads at once."""
-    row = (kind, key, at_time, json.dumps(value))
-    database.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", row)
-
-
-def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
-    """LedgerError: a name means nothing, or nothing that is muted."""
-    known = known_names(database)
-    rows = database.execute("SELECT key FROM record WHERE kind = 'mute'")
-    muted = {key for (key,) in rows}
-    loud = [name for name in wanted if name in known - muted]
-    if unmutes and loud and "all" not in wanted:
-        others = f"; muted are {listed(sorted(muted))}" if muted else ""
-        raise LedgerError(f"no mute names {listed(loud)}{others}")
-    for name in wanted:
-        if name not in known:
-            hint = nearest(name, known)
-            raise LedgerError(f"nothing that is watched is called {name}{hint}")
-
-
-def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: float) -> None:
-    """Write or, where there is no `until_time`, delete the mutes of these names."""
-    for name in wanted:
-        if until_time:
-            write_outside(database, "mute", name, until_time, until_time)
-        else:
-            database.execute(
-                "DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name)
-            )
-
-
-def known_names(database: sqlite3.Connection) -> set[str]:
-    """Every name by which the services of a ledger can be meant."""
-    known = {"all"}
-    query = "SELECT key, value FROM record WHERE kind IN ('service', 'mute')"
-    for key, text in database.execute(query):
-        made = at(json_in(text), "container")
-        container = Container("", text_at(made, "name"), labels_at(made, "labels"))
-        known |= {key} | container.called
-    return known
-
-
-def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
-    """For each container what is done about it and why, then the settings; 1 if the engine can't be
-    asked."""
-    engine = engine_of(settings, environment)
-    try:
-        containers = engine.containers()
-        watchdog = watchdog_now(engine, settings, ())
-    except EngineError as error:
-        print(error, file=sys.stderr)
-        return 1
-    now = time.monotonic()
-    recall(watchdog, settings, environment)
-    watchdog.roster.adopt_all(containers, now)
-    called: set[str] = set()
-    for container in sorted(containers, key=lambda container: container.name):
-        called |= container.called
-        if not wanted or container.called & set(wanted):
-            print("\n".join(explained(container, watchdog, settings, now)))
-    missing = [name for name in wanted if name not in called]
-    for name in missing:
-        print(f"no container is called {name}", file=sys.stderr)
-    if not wanted:
-        print("settings")
-        for line in settings_lines(settings):
-            print(f"  {line}")
-        print(f"  commands: {commands_words(settings, environment)}")
-    return int(bool(missing))
-
-
-def commands_words(settings: Settings, environment: Mapping[str, str]) -> str:
-    """Whether people can answer in Discord, and how the daemon found that to stand last."""
-    if not settings.bot_token:
-        return "none: they need a bot, see DISCORD_BOT_TOKEN"
-    if not settings.commands:
-        return "none: SENTINEL_COMMANDS is false"
-    who = listed(settings.operators) or "whoever may Manage Server"
-    ledger = Ledger.beside(state_folder(settings, environment))
-    last = ledger.records("meta").get("gateway") if ledger else None
-    words = f" ({one_line(last)})" if isinstance(last, str) else ""
-    return f"slash commands and buttons; acting: {who}{words}"
-
-
-def explained(
-    container: Container, watchdog: Watchdog, settings: Settings, now: float
-) -> list[str]:
-    """What is done about one container, and why."""
-    service = watchdog.services.of(container.id)
-    seen = service.container if service else container
-    watched, why = scope_of(seen, settings, watchdog.link.facts.me)
-    if watched and service:
-        return explanation(service, why, watchdog, now)
-    if watched:
-        why = "compose's labels on it are another container's"
-    return [container.name, f"  {'watched:':{LABEL_WIDTH}}no: {why}"]
-
-
 def recall(watchdog: Watchdog, settings: Settings, environment: Mapping[str, str]) -> None:
     """Take in what the daemon's ledger knows, if there is one: attempts, deaths, mutes."""
     ledger = Ledger.beside(state_folder(settings, environment))
@@ -14546,17 +14301,6 @@ def recall(watchdog: Watchdog, settings: Settings, environment: Mapping[str, str
             service, _ = service_of(key, document, reader, settings)
             watchdog.services.enter(service)
     watchdog.mutes.command(ledger.mutes(watchdog.calendar.offset))
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """A command as it was given."""
-
-    settings: Settings
-    names: list[str]
-    form: str  # table, json, nagios
-    sure: bool = False  # --yes
-    pings: bool = False  # --ping
 
 
 DRILL_STEP = 0.1  # how often it is looked whether something has come
@@ -14720,6 +14464,270 @@ def expected_channels(settings: Settings, environment: Mapping[str, str]) -> lis
     """The channels that are to take an alert: of a chain the first."""
     channels = channels_of(settings, environment)
     return channels[:1] if settings.chain else channels
+
+
+# ─── Command line ─────────────────────────────────────────────────────────────────────────────────
+
+EPILOGUE = """\
+examples:
+  sentinel.py                                  watch; alerts go to the terminal
+  DISCORD_WEBHOOK_URL=… sentinel.py            watch; alerts go to Discord
+  sentinel.py check shop                       look once at the project shop
+  sentinel.py test                             a red and a green sample through every channel
+
+exit codes: 0 asked to stop, 70 something broke (start it again), 78 settings that make no sense;
+check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never
+from flags.
+"""
+
+
+def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
+    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3
+    unknown."""
+    states: list[State] = []
+    ahead = 0.0
+    try:
+        engine = engine_of(settings, environment)
+        states, trouble = states_now(engine, settings, wanted)
+        ahead = engine.ahead
+    except (EngineError, SettingError) as error:
+        trouble = [str(error)]
+    worst = max((state.severity for state in states), default=UNKNOWN)
+    if trouble and worst != CRITICAL:
+        worst = UNKNOWN
+    if form == "nagios":
+        print(nagios_text(states, worst, trouble))
+        return worst
+    for words in trouble:
+        print(f"UNKNOWN: {words}", file=sys.stderr)
+    if form == "json":
+        print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
+    elif states:
+        coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
+        print(state_table(states, time.time() + ahead, coloured))
+    return worst
+
+
+def states_now(
+    engine: Engine, settings: Settings, wanted: list[str]
+) -> tuple[list[State], list[str]]:
+    """How what is watched stands, worst first, as far as it is wanted by its names; and what could
+    not be found."""
+    watchdog = watchdog_now(engine, settings, engine.containers())
+    services = list(watchdog.services.values())
+    known: set[str] = set()
+    for service in services:
+        known |= service.container.called
+    trouble = [f"no watched service is called {name}" for name in wanted if name not in known]
+    states: list[State] = []
+    for service in services:
+        if not wanted or service.container.called & set(wanted):
+            states.append(state_of(service, watchdog))
+    if not states and not trouble:
+        words = "nothing is watched; compose containers are by default, see SENTINEL_WATCH"
+        trouble = [words]
+    states.sort(key=lambda state: (-state.severity, state.name))
+    return states, trouble
+
+
+def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Send a red and a green sample through every channel: 0 if all took them, 1 if not."""
+    failed = False
+    for channel in channels_of(settings, environment):
+        now = time.monotonic()
+        host, nonce = settings.host or socket.gethostname(), f"test{os.urandom(6).hex()}"
+        seen = send(channel, Deliver(channel.name, tuple(samples(now)), host, nonce))
+        took = (time.monotonic() - now) * 1000
+        if seen.fate is Fate.SENT:
+            where = f" to {seen.where}" if seen.where else ""
+            print(f"{channel.name}: delivered{where} in {took:.0f} ms")
+        else:
+            failed = True
+            print(f"{channel.name}: not delivered: {redact(mask(seen.why, settings))}")
+    if settings.bot_token:
+        for line in commands_tried(settings, environment):
+            print(mask(line, settings))
+    return int(failed)
+
+
+def commands_tried(settings: Settings, environment: Mapping[str, str]) -> list[str]:
+    """Whether commands and buttons will work, and the link by which the bot is invited."""
+    if not settings.commands:
+        return ["commands: off (SENTINEL_COMMANDS is false)"]
+    gateway = Gateway(settings, Web(environment), lambda _: None)
+    found = gateway.application.look()
+    if found.why:
+        return [f"commands: not available: {found.why}"]
+    invite = f"invite the bot by {invitation(found.application)}"
+    unregistered = gateway.application.register(found)
+    lines = [f"commands: {unregistered or 'registered'}", invite]
+    try:
+        gateway.dial(found.url).close(NORMAL)
+        works = "the gateway answers, so buttons will work"
+    except (ExchangeError, ValueError) as error:
+        works = f"the gateway can't be had ({dial_words(error)}): no commands, no buttons"
+    return [f"commands: {works}", *lines]
+
+
+def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
+    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+    folder = state_folder(settings, environment)
+    ledger = Ledger.beside(folder)
+    if ledger is None:
+        print(f"no history yet: there is no ledger in {folder}", file=sys.stderr)
+        print("[]" if as_json else "", end="")
+        return 0
+    incidents = incidents_in(ledger)
+    if ledger.trouble:
+        print(ledger.trouble, file=sys.stderr)
+    if as_json:
+        print(json.dumps(incidents, indent=1, ensure_ascii=False))
+    else:
+        print(history_table(incidents))
+    return 0
+
+
+def mute_command(settings: Settings, words: list[str]) -> int:
+    """`mute NAME… DURATION`; 1 where it is called otherwise."""
+    seconds = 0.0
+    try:
+        if len(words) > 1:
+            seconds = min(interval(words[-1]), LONGEST_MUTE)
+    except ValueError as error:
+        print(f"mute: {error}", file=sys.stderr)
+        return 1
+    if not seconds:
+        usage = "write mute NAME DURATION, as in: mute shop 30m; or mute all 1h"
+        print(usage, file=sys.stderr)
+        return 1
+    return mute(settings, os.environ, words[:-1], seconds)
+
+
+def unmute_command(settings: Settings, names: list[str]) -> int:
+    """`unmute NAME…`; 1 where it is called otherwise."""
+    if not names:
+        print("write unmute NAME, or unmute all", file=sys.stderr)
+        return 1
+    return mute(settings, os.environ, names, 0.0)
+
+
+def mute(
+    settings: Settings, environment: Mapping[str, str], wanted: list[str], seconds: float
+) -> int:
+    """Have names left alone for so long (0: no longer), through the ledger; the daemon sees it at
+    once. 1 if it can't be."""
+    path = os.path.join(state_folder(settings, environment), "sentinel.db")
+    until_time = time.time() + seconds
+    try:
+        with outside_ledger(path) as database:
+            check_names(database, wanted, unmutes=not seconds)
+            write_mutes(database, wanted, until_time if seconds else 0.0)
+    except LedgerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except sqlite3.Error as error:
+        words = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
+        print(words, file=sys.stderr)
+        return 1
+    if not seconds:
+        print(f"{listed(wanted)}: watched again")
+        return 0
+    end = datetime.fromtimestamp(until_time).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    print(f"{listed(wanted)}: neither alerts nor restarts until {end}")
+    return 0
+
+
+def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
+    """LedgerError: a name means nothing, or nothing that is muted."""
+    known = known_names(database)
+    rows = database.execute("SELECT key FROM record WHERE kind = 'mute'")
+    muted = {key for (key,) in rows}
+    loud = [name for name in wanted if name in known - muted]
+    if unmutes and loud and "all" not in wanted:
+        others = f"; muted are {listed(sorted(muted))}" if muted else ""
+        raise LedgerError(f"no mute names {listed(loud)}{others}")
+    for name in wanted:
+        if name not in known:
+            hint = nearest(name, known)
+            raise LedgerError(f"nothing that is watched is called {name}{hint}")
+
+
+def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: float) -> None:
+    """Write or, where there is no `until_time`, delete the mutes of these names."""
+    for name in wanted:
+        if until_time:
+            write_outside(database, "mute", name, until_time, until_time)
+        else:
+            database.execute(
+                "DELETE FROM record WHERE kind = 'mute' AND (key = ? OR ? = 'all')", (name, name)
+            )
+
+
+def known_names(database: sqlite3.Connection) -> set[str]:
+    """Every name by which the services of a ledger can be meant."""
+    known = {"all"}
+    query = "SELECT key, value FROM record WHERE kind IN ('service', 'mute')"
+    for key, text in database.execute(query):
+        made = at(json_in(text), "container")
+        container = Container("", text_at(made, "name"), labels_at(made, "labels"))
+        known |= {key} | container.called
+    return known
+
+
+def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str]) -> int:
+    """For each container what is done about it and why, then the settings; 1 if the engine can't be
+    asked."""
+    engine = engine_of(settings, environment)
+    try:
+        containers = engine.containers()
+        watchdog = watchdog_now(engine, settings, ())
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    now = time.monotonic()
+    recall(watchdog, settings, environment)
+    watchdog.roster.adopt_all(containers, now)
+    called: set[str] = set()
+    for container in sorted(containers, key=lambda container: container.name):
+        called |= container.called
+        if not wanted or container.called & set(wanted):
+            print("\n".join(explained(container, watchdog, settings, now)))
+    missing = [name for name in wanted if name not in called]
+    for name in missing:
+        print(f"no container is called {name}", file=sys.stderr)
+    if not wanted:
+        print("settings")
+        for line in settings_lines(settings):
+            print(f"  {line}")
+        print(f"  commands: {commands_words(settings, environment)}")
+    return int(bool(missing))
+
+
+def commands_words(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Whether people can answer in Discord, and how the daemon found that to stand last."""
+    if not settings.bot_token:
+        return "none: they need a bot, see DISCORD_BOT_TOKEN"
+    if not settings.commands:
+        return "none: SENTINEL_COMMANDS is false"
+    who = listed(settings.operators) or "whoever may Manage Server"
+    ledger = Ledger.beside(state_folder(settings, environment))
+    last = ledger.records("meta").get("gateway") if ledger else None
+    words = f" ({one_line(last)})" if isinstance(last, str) else ""
+    return f"slash commands and buttons; acting: {who}{words}"
+
+
+def explained(
+    container: Container, watchdog: Watchdog, settings: Settings, now: float
+) -> list[str]:
+    """What is done about one container, and why."""
+    service = watchdog.services.of(container.id)
+    seen = service.container if service else container
+    watched, why = scope_of(seen, settings, watchdog.link.facts.me)
+    if watched and service:
+        return explanation(service, why, watchdog, now)
+    if watched:
+        why = "compose's labels on it are another container's"
+    return [container.name, f"  {'watched:':{LABEL_WIDTH}}no: {why}"]
 
 
 class Parser(argparse.ArgumentParser):

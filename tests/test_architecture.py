@@ -19,7 +19,8 @@ PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Time
         "Explaining", "Figures", "History", "Drill", "Gateway session", "Interactions", "Answers",
         "Commands")
 IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Channels", "WebSocket", "Gateway",
-          "Supervision", "Lanes", "Books", "Post", "Pulse", "Front desk", "Daemon", "Command line")
+          "Supervision", "Lanes", "Books", "Post", "Pulse", "Front desk", "Daemon", "Drilling",
+          "Command line")
 IMPURE_NAMES = {"time", "socket", "threading", "queue", "sqlite3", "http", "os", "sys", "open", "print", "input", "random",
                 "logging", "subprocess", "select", "secrets", "uuid", "tempfile", "shutil", "ssl", "fcntl", "ctypes"}
 IMPURE_CALLS = {"datetime.now", "datetime.today", "datetime.utcnow", "signal.signal", "signal.alarm", "signal.raise_signal"}
