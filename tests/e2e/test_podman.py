@@ -24,11 +24,14 @@ import pytest
 from support import docker, engines, sentinel
 from support.fake_discord import FakeDiscord
 from support.podman import PrivatePodman
-from support.sentinel import LIVES, Sentinel, stack, versions
+from support.sentinel import LISTED, Sentinel, stack, versions
+from support.sentinel import LIVES as BUSY
 
 IMAGE = "busybox:local"
-SETTLE = 4.0
-NEVER_ENDS = "trap '' TERM; while :; do sleep 0.1; done"
+SETTLE = 8.0
+#: They are many: each looks less often what it is to do.
+LIVES = BUSY.replace("sleep 0.1", "sleep 0.3")
+NEVER_ENDS = "trap '' TERM; while :; do sleep 0.3; done"
 UNIT = "PODMAN_SYSTEMD_UNIT={}.service"
 
 
@@ -260,17 +263,29 @@ def podman() -> Iterator[PrivatePodman]:
         yield made
 
 
+def clear(podman: PrivatePodman) -> None:
+    """Take all containers away: what others require may go after them only."""
+
+    def empty() -> bool:
+        podman.cli("pod", "rm", "--all", "--force", check=False)
+        podman.cli("rm", "--all", "--force", "--time", "0", check=False)
+        return not podman.cli("ps", "--all", "--quiet").stdout.strip()
+
+    assert engines.wait_until(empty, 30)
+
+
 @pytest.fixture(scope="module")
 def played(podman: PrivatePodman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """All cases, played to their ends."""
     folder = tmp_path_factory.mktemp("sentinel")
     scene = Scene(podman, folder)
-    with scene.discord, ThreadPoolExecutor(6) as pool:
+    with engines.one_at_a_time(), scene.discord, ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda item: scene.run(item[0], item[1].script, *item[1].options), CASES.items()))
         scene.run("clock")
         hook = scene.discord.add_webhook()
         settings = {"DISCORD_WEBHOOK_URL": hook.url, "SENTINEL_WATCH": "all", "SENTINEL_SETTLE": f"{SETTLE:g}s"}
         with Sentinel(folder, podman.host, secrets=(hook.token,), **settings) as watch:
+            watch.wait_log(LISTED, 60)
             watch.wait_ready(*CASES, "clock")
             list(pool.map(lambda item: item[1].happens(scene, item[0]), CASES.items()))
             greens = [name for name, case in CASES.items() if "Recovered" in wanted(scene, case)]
@@ -279,7 +294,7 @@ def played(podman: PrivatePodman, tmp_path_factory: pytest.TempPathFactory) -> I
             engines.wait_until(lambda: bool(scene.titles("clock")), 30)
             scene.standing = {name: scene.runs(name) for name in CASES}
         print(scene.discord.story())
-    podman.cli("rm", "--all", "--force", "--time", "0")
+    clear(podman)
     yield scene
 
 
@@ -317,7 +332,7 @@ def scene(podman: PrivatePodman, tmp_path: Path) -> Iterator[Scene]:
     made = Scene(podman, tmp_path)
     with made.discord:
         yield made
-    podman.cli("rm", "--all", "--force", "--time", "0")
+    clear(podman)
 
 
 @contextlib.contextmanager
@@ -327,6 +342,7 @@ def watched(scene: Scene, *names: str, **settings: str) -> Iterator[Sentinel]:
     told = {"DISCORD_WEBHOOK_URL": hook.url, "SENTINEL_WATCH": "all", "SENTINEL_SETTLE": "2s", **settings}
     folder = scene.log_file.parent
     with Sentinel(folder, scene.podman.host, secrets=(hook.token,), **told) as watch:
+        watch.wait_log(LISTED, 60)
         yield watch.wait_ready(*names)
 
 
@@ -395,7 +411,7 @@ def test_compose_at_podmans_socket(scene: Scene, tmp_path: Path) -> None:
         name = project.container
         with watched(scene, name("web"), name("db"), SENTINEL_WATCH="compose") as watch:
             project.run("restart", "--timeout", "2")
-            project.write(text.replace("sleep 0.1", "sleep 0.2"))
+            project.write(text.replace("sleep 0.3", "sleep 0.4"))
             project.up("--timeout", "2")
             watch.wait_log(f"watching {name('web')}")
             scene.do(name("web"), "exit 4")
