@@ -644,6 +644,7 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
 
 # before a replacement's name compose puts whom it replaces
 REPLACE_NAME = re.compile(r"^([0-9a-f]{12})_")
+MADE_UP = re.compile(r"[a-z]+_[a-z]+\d*")  # Podman's names for what has none
 TEMPORARY_NAME = re.compile(r"_tmp\d+$")  # what `podman-compose run` makes
 
 
@@ -1001,7 +1002,15 @@ class Container:
         number = self.labels.get(f"{COMPOSE}container-number")
         if self.project and self.service and number and not self.oneoff:
             return f"{self.project}/{self.service}/{number}"
-        return self.task or self.unit or self.name
+        return self.task or self.unit_key or self.name
+
+    @property
+    def unit_key(self) -> str:
+        """The systemd unit, with the container's name where that is neither the unit's nor one that
+        Podman has made up: a unit may have several."""
+        stem = self.unit.removesuffix(".service")
+        named_for_it = self.name in (stem, f"systemd-{stem}") or MADE_UP.fullmatch(self.name)
+        return self.unit if named_for_it or not self.unit else f"{self.unit}/{self.name}"
 
     @property
     def unstarted(self) -> bool:
@@ -1608,6 +1617,7 @@ def stop_timeout_of(value: JSON) -> float | None:
 
 # Podman writes down why a stop has failed, too, and what is no start's fault either
 STOP_ERROR = re.compile(r"stop|interfered|did not die|kill", re.I)
+RUNS_ALREADY = "container is running"  # after `podman start` of what runs
 LOST_END = "conmon died"
 SAYS_WHO_STOPPED = (4, 7)  # the first Podman whose inspect has StoppedByUser, where that is true
 
@@ -1622,7 +1632,7 @@ def with_libpod(container: Container, document: JSON, version: tuple[int, ...]) 
     if same_run and not container.running and version >= SAYS_WHO_STOPPED:
         stopped_by_user = at(state, "StoppedByUser") is True
     required = filter(None, map(text_in, items_at(document, "Dependencies")))
-    no_start_error = container.error.startswith(LOST_END)
+    no_start_error = container.error.startswith(LOST_END) or RUNS_ALREADY in container.error
     if stopped_by_user and STOP_ERROR.search(container.error):
         no_start_error = True
     return replace(
@@ -2897,6 +2907,7 @@ STOP_GRACE = 1.5
 STOP_NEAR = 2.0
 KILL_NEAR = 12.0  # a kill that ended a run came so shortly before
 OOM_NEAR = 10.0
+TOLD_LATE = 5.0  # what is older than this is told after an absence of the engine, or of its API
 DRAIN_PATIENCE = 900.0  # for what runs on after it was asked to end, and is sick
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 KILLED_CODE = 137
@@ -2942,26 +2953,33 @@ def obeyed(asked: Kill, death: Death, container: Container) -> bool:
 def intent_in_podman(run: Run, death: Death, container: Container, final: bool) -> Intent:
     """Who wanted an end on Podman. No event tells of a stop; from 4.7 on `StoppedByUser` of its
     inspect does, once it has ended, and a `restart` before it tells of a restart by an operator,
-    which has failed where nothing follows.
-    A kill sets that flag as well, even one that the run has survived. Where nothing says who, what
-    a policy keeps up and did not bring back was stopped."""
+    which has failed where nothing follows. A kill sets that flag as well, even one that the run has
+    survived. Where nothing says who, what a policy keeps up and did not bring back was stopped."""
     if run.wish_time and run.wish_time <= death.time + STOP_NEAR:
         return Intent.OPERATOR
     if run.restart_time:
         return Intent.NOBODY if final else Intent.OPERATOR
-    if brought_back(run, death, container) or run.kills:
+    if brought_back(run, death, container):
         return Intent.NOBODY
-    if ended_for_memory(run, death, container):
-        return Intent.NOBODY
+    if killed_untold(run, death):
+        obeyed_it = code_of(death, container) in codes_of_stops(container)
+        return Intent.OPERATOR if obeyed_it else Intent.NOBODY
+    if run.kills:
+        return Intent.NOBODY  # as far as can be told
     if container.started_time > death.time:
         return Intent.OPERATOR  # it runs again, and its policy has not done that
     if container.stopped_by_user is not None:
         return Intent.OPERATOR if container.stopped_by_user else Intent.NOBODY
-    if container.running:
-        return Intent.NOBODY  # as far as is known: a look is on its way
-    if container.kept_up and container.status not in NOT_THERE:
+    unknown = not container.running and not ended_for_memory(run, death, container)
+    if unknown and container.kept_up and container.status not in NOT_THERE:
         return Intent.OPERATOR if final else Intent.UNCLEAR
     return Intent.NOBODY
+
+
+def codes_of_stops(container: Container) -> set[int]:
+    """The exit codes of what obeys a signal that asks it to end."""
+    signals = {*ASKING_SIGNALS, container.stop_signal} - {signal.SIGKILL}
+    return {0} | {SIGNAL_CODES + number for number in signals}
 
 
 def brought_back(run: Run, death: Death, container: Container) -> bool:
@@ -3004,9 +3022,11 @@ def cause_of(
 
 def ran_out_of_memory(run: Run, death: Death, before: Container, container: Container) -> bool:
     """Whether there is evidence of it: 137 alone is none. 20.10 keeps the OOMKilled flag through
-    the next run, so it counts only if it was not set before."""
+    the next run, so it counts only if it was not set before; Podman keeps it for ever, and has no
+    event to tell more."""
     told = run.oom_time > 0.0 and death.time - run.oom_time < OOM_NEAR
-    return told or (container.oom_killed and not before.oom_killed)
+    again = container.kind.podman and container.exit_code == KILLED_CODE
+    return told or (container.oom_killed and (again or not before.oom_killed))
 
 
 def code_of(death: Death, container: Container) -> int | None:
@@ -3038,13 +3058,13 @@ def is_unclear(run: Run, death: Death, container: Container, exit_code: int | No
     stop."""
     if not container.kind.podman:
         return not death.heard and exit_code in WORTHLESS_CODES
-    if brought_back(run, death, container) or ended_for_memory(run, death, container):
+    if brought_back(run, death, container) or killed_untold(run, death):
         return False
-    if killed_untold(run, death):
-        return False
+    shared = exit_code in {KILLED_CODE, *codes_of_stops(container)}
     if container.stopped_by_user is None:
-        return container.status == "exited" or exit_code in WORTHLESS_CODES
-    return container.stopped_by_user and exit_code in WORTHLESS_CODES
+        told = ended_for_memory(run, death, container)
+        return not told and (container.status == "exited" or shared)
+    return container.stopped_by_user and shared
 
 
 class Ending(Enum):
@@ -3148,6 +3168,12 @@ class Runs:
         away = 0.0 < self._absence[0] <= engine_time < self._absence[1]
         return self.calendar.engine_at(engine_time) if away else now
 
+    def _told_of(self, event: Heard, now: float) -> float:
+        """When an event was, by the monotonic clock, where it is told late, too."""
+        if 0.0 < event.time < self.calendar.engine_time(now) - TOLD_LATE:
+            return self.calendar.engine_at(event.time)
+        return self.moment(event.time, now)
+
     def heard(self, event: Heard) -> Run:
         """The run of an event's container, with its evidence; a `start` begins a new one."""
         run = self._runs.setdefault(event.id, Run())
@@ -3181,7 +3207,7 @@ class Runs:
         if run.judged and run.end and event.time > run.end.time + SAME_START:
             run = self._runs[event.id] = Run()  # another one, whose start was not heard
         times = run.end.times + 1 if run.end else 1
-        run.end = Death(event.time, self.moment(event.time, now), event.exit_code, times=times)
+        run.end = Death(event.time, self._told_of(event, now), event.exit_code, times=times)
         return run
 
     def newest(self, container_id: str) -> Run:
@@ -3370,6 +3396,7 @@ LONG_STREAM = 10.0  # one that lived so long is opened anew at once
 REFUSED_RETRY = 60.0
 REOPEN_EVERY = 30.0  # a stream that seems to be deaf is opened anew, not more often
 REOPEN_TIME = 2.0  # in which that is done
+LAG_LIMIT = 10.0  # so long is waited for one that was cut
 REPLAY_TIME = 0.5  # in which what a new stream replays is heard
 
 
@@ -3392,6 +3419,7 @@ class Stream:
         self.marks: deque[Mark] = deque(maxlen=MARKS)  # of the newest events
         self._seen: dict[Mark, None] = {}  # the last events
         self._opened_at = 0.0
+        self._closed_at = 0.0
         self._reopened_at: float | None = None
         self._delay = 0.0
 
@@ -3416,6 +3444,7 @@ class Stream:
             return self._delay
         if self.flow is Flow.OPEN:
             self.flow = Flow.CLOSED
+            self._closed_at = now
         if lived > LONG_STREAM:
             self._delay = SHORTEST_RETRY
         else:
@@ -3451,6 +3480,15 @@ class Stream:
             del self._seen[next(iter(self._seen))]
         self.position = max(self.position, event.time)
         return True
+
+    def lags(self, back_at: float, now: float) -> bool:
+        """Whether it has been cut, and has yet to tell what was meanwhile; `back_at`: since when
+        the engine answers again."""
+        if not self.was_cut or self.flow is Flow.REFUSED:
+            return False
+        if self.flow is Flow.OPEN:
+            return now < self._opened_at + REPLAY_TIME
+        return now < max(self._closed_at, back_at) + LAG_LIMIT
 
     def seems_deaf(self, now: float) -> bool:
         """It has not told of an end: whether it is to be opened anew."""
@@ -3542,6 +3580,7 @@ class EngineFacts:
     me: str = ""  # Sentinel's own container
     kind: EngineKind = EngineKind.DOCKER
     forbidden: str = ""  # why nothing can be restarted
+    keeps_silent: bool = False  # on who ended a container
 
 
 def survived_a_signal(run: Run, until_time: float) -> bool:
@@ -3753,6 +3792,11 @@ class Link:
         """Whether it is still being worked out what happened while Sentinel was away."""
         return not self.listed.done or self.orders.busy or self.timers.any(Rule.UNHEARD)
 
+    def lags(self, now: float) -> bool:
+        """Whether Podman has yet to tell what has ended while its API was away: it will, and looks
+        show less of it."""
+        return self.facts.kind.podman and self.stream.lags(self._since_at, now)
+
     def rules_that_wait(self) -> frozenset[Rule]:
         """What can't be done now, since it is not known how things stand."""
         waiting: frozenset[Rule] = frozenset()
@@ -3930,9 +3974,10 @@ class Link:
             self._found(now)
         return another
 
-    def introduce(self, me: str) -> None:
-        """Which container Sentinel runs in."""
-        self.facts = replace(self.facts, me=me)
+    def introduce(self, me: str, kind: EngineKind, keeps_silent: bool) -> None:
+        """Which container Sentinel runs in, what kind of engine that is, and whether it keeps
+        silent on who ended a container."""
+        self.facts = replace(self.facts, me=me, kind=kind, keeps_silent=keeps_silent)
 
     def remember(self, engine: str, host: str, position: float, marks: Iterable[Mark]) -> None:
         """What the ledger knows of it: its id, its time of the newest event, and the last ones."""
@@ -3972,6 +4017,8 @@ class Link:
 
     def _found(self, now: float) -> None:
         if self.presence is Presence.AWAY:
+            if self.stream.flow is Flow.CLOSED:
+                self.timers.sooner(Rule.SUBSCRIBE, "", now)
             if self._why:
                 self._greet()
             self._why = ""
@@ -5202,6 +5249,8 @@ class Lives:
         container = service.container
         if container.restart_policy != "no" or not container.created_time:
             return False
+        if not container.project:
+            return False
         if death.time - container.created_time > SOON_ENDED or self.services.children(service):
             return False
         return self.others_live(service)
@@ -5943,11 +5992,18 @@ class Roster:
             self.lives.came_back(service, now, ours=False, started_time=seen.started_time)
         return True
 
-    def next_of_unit(self, event: Heard) -> Watched | None:
+    def next_of_unit(self, event: Heard, now: float) -> Watched | None:
         """The service of a systemd unit whose next container has started, as the event itself
-        tells: that may be gone before anybody can look."""
-        service = self.services.get(event.attributes.get(UNIT_LABEL, ""))
-        if service is None or not service.container.unit or self._is_there(service):
+        tells: that may be gone before anybody can look. The one before is gone by then, even where
+        its removal is told later."""
+        labels = event.attributes
+        seen = Container(event.id, labels.get("name", ""), labels)
+        service = self.services.get(seen.key) if seen.unit else None
+        if service is None or not service.container.unit:
+            return None
+        if self._is_there(service) and self.runs.newest(service.container.id).end:
+            self.gone(service.container.id, now)
+        if self._is_there(service):
             return None
         made = replace(
             service.container,
@@ -6080,9 +6136,7 @@ def removed_by_operator(container: Container, run: Run, death: Death) -> bool:
     for what removes itself at its end, of which only the code tells."""
     if killed_untold(run, death) or ended_for_memory(run, death, container):
         return False
-    signals = {*ASKING_SIGNALS, container.stop_signal}
-    obeyed_codes = {SIGNAL_CODES + number for number in signals}
-    return not container.auto_remove or death.code in {*WORTHLESS_CODES, *obeyed_codes}
+    return not container.auto_remove or death.code in {KILLED_CODE, *codes_of_stops(container)}
 
 
 def own_key(container: Container) -> str:
@@ -6230,6 +6284,8 @@ class Looks:
             self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
             if seen.unanswered:
                 self.link.list_now()  # which says whether the engine is there
+        elif self.link.lags(now):
+            self.timers.set(Rule.LOOK, seen.id, now + REPLAY_TIME)
         elif seen.container is None:
             self.roster.gone(seen.id, now)
         else:
@@ -6622,7 +6678,7 @@ class Events:
         self.orders.look(event.id)
         self.link.moved(now)
         if service is None or service.container.id != event.id:
-            service = self.roster.next_of_unit(event)
+            service = self.roster.next_of_unit(event, now)
         if service is None:
             return
         if has_unjudged_end(service):
@@ -7829,7 +7885,13 @@ def cause_words(notice: Notice) -> str:
         return ""
     if notice.cause is Cause.OOM and notice.container.memory_limit:
         return f"{Cause.OOM} (its limit is {memory_words(notice.container.memory_limit)})"
-    return notice.cause.replace("docker", notice.container.kind.command)
+    return cause_text(notice)
+
+
+def cause_text(notice: Notice) -> str:
+    """A cause in the words of its engine."""
+    kind = notice.container.kind if notice.container else EngineKind.DOCKER
+    return notice.cause.replace("docker", kind.command)
 
 
 def consequence_words(consequence: Consequence, moment: Moment) -> tuple[str, str]:
@@ -8510,6 +8572,9 @@ def if_it_died(service: Watched, watchdog: Watchdog, now: float) -> str:
     """What would be done at its death with an error, in words."""
     if watchdog.services.is_job(service) and not service.policy.insist:
         return "Not restarted: it is a job."
+    keeps_silent = watchdog.link.facts.keeps_silent and not service.policy.insist
+    if keeps_silent and service.container.restart_policy == "no":
+        return f"Not restarted: {UNCLEAR}."
     dead = replace(
         service.container,
         status="exited",
@@ -8855,7 +8920,7 @@ def first_words_of(notice: Notice) -> dict[str, JSON]:
         "end": None,
         "downtime": None,
         "verdict": notice.verdict,
-        "cause": notice.cause,
+        "cause": cause_text(notice),
         "exit_code": notice.exit_code,
         "deaths": 0,
         "restarts": 0,
@@ -11502,7 +11567,10 @@ class Engine:
     def name(self) -> tuple[str, str]:
         """The engine's name and id; this machine's name where a proxy forbids to ask."""
         info = self.info()
-        return text_at(info, "Name") or socket.gethostname(), text_at(info, "ID")
+        name = text_at(info, "Name") or socket.gethostname()
+        if self.libpod:  # whose ID is another one each time
+            return name, f"podman of {name} in {text_at(info, 'DockerRootDir')}"
+        return name, text_at(info, "ID")
 
     def info(self) -> JSON:
         """What the engine says of itself, its time among it; None where a proxy forbids to ask."""
@@ -14284,7 +14352,10 @@ def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Contai
     now, now_time = time.monotonic(), time.time()
     watchdog = Watchdog(settings)
     watchdog.calendar.set(now, now_time)
-    watchdog.link.introduce(own_container(engine))
+    me = own_container(engine)
+    watchdog.link.introduce(
+        me, engine.kind, bool(engine.libpod) and engine.libpod < SAYS_WHO_STOPPED
+    )
     watchdog.lives.runs.take_in(engine.recent_events(now_time), now)
     watchdog.roster.adopt_all(containers, now)
     return watchdog

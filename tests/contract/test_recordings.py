@@ -257,7 +257,7 @@ PODMAN = {
     "health": Podman("x UNHEALTHY, x Recovered", "restart"),
     "kill": Podman("x DEAD 137 API_KILL", "start"),
     "kill-cli": Podman("x DEAD 137 API_KILL", "start"),
-    "kill-TERM": Podman("x DEAD 0 API_KILL"),
+    "kill-TERM": STOPPED,
     "kill-host": Podman("x DEAD 137 OUTSIDE", "start"),
     "loop-always": Podman("x DEAD 5, x CRASH LOOP 5"),
     "loop-on-failure-2": Podman("x DEAD 5, x CRASH LOOP 5", "start"),

@@ -30,6 +30,7 @@ import socket
 import tempfile
 import threading
 import time
+import uuid
 import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -1331,7 +1332,8 @@ class FakeEngine(ContainerServer):
             timer.cancel()
 
     def info_doc(self) -> Doc:
-        return {**super().info_doc(), **self.info}
+        own = {"ID": str(uuid.uuid4()), "DockerRootDir": "/var/lib/containers/storage"} if self.podman else {}
+        return {**super().info_doc(), **own, **self.info}
 
     # -- containers come and go --
 

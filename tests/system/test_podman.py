@@ -481,3 +481,78 @@ def test_an_old_podmans_stop_while_the_service_was_away_stays_down(
     life = watch(old_podman)
     away(old_podman, life, 16.0, lambda: old_podman.stop_by_operator(web))
     assert not web.running and starts(old_podman) == 0
+
+
+# ── What somebody found who tried it ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_restart_of_sentinel_forgets_nothing(podman: FakeEngine, watch: Begin) -> None:
+    """Podman gives itself another id each time that it is asked."""
+    web = add(podman, "web")
+    life = watch(podman)
+    life.kill()
+    podman.crash(web, 137)
+    later = watch(podman)
+    later.run(60)
+    assert later.told() == ["DEAD web", "Recovered web"] and "another engine" not in later.said
+
+
+@pytest.mark.parametrize("code", [0, 1, 137])
+def test_a_stop_of_what_ran_out_of_memory_once_is_a_stop(podman: FakeEngine, watch: Begin, code: int) -> None:
+    """Podman keeps that flag through all later runs."""
+    web = add(podman, "web", policy="always", memory=2**24, term_code=code)
+    life = watch(podman)
+    podman.oom(web)
+    life.run(60)
+    web.oom_killed = True
+    podman.stop_by_operator(web)
+    life.run(LONG)
+    assert life.told()[:2] == ["DEAD web", "Recovered web"] and life.told()[2:] == ["Stopped web"] and not web.running
+
+
+def test_each_time_that_memory_runs_out_is_called_that(podman: FakeEngine, watch: Begin) -> None:
+    web = add(podman, "web", memory=2**24)
+    life = watch(podman)
+    for _ in range(2):
+        web.oom_killed = True
+        podman.oom(web)
+        life.run(60)
+    assert [notice.cause.name for notice in life.notices if notice.verdict is Verdict.DEAD] == ["OOM", "OOM"]
+
+
+@pytest.mark.parametrize("code", [0, 143])
+def test_a_signal_that_is_obeyed_is_a_wish(podman: FakeEngine, watch: Begin, code: int) -> None:
+    web = add(podman, "web", policy="always", term_code=code)
+    life = watch(podman)
+    podman.kill(web, "TERM")
+    life.run(LONG)
+    assert life.told() == ["Stopped web"] and not web.running and starts(podman) == 0
+
+
+def test_two_containers_of_one_unit_are_two_services(podman: FakeEngine, watch: Begin) -> None:
+    unit = {"PODMAN_SYSTEMD_UNIT": "shop.service"}
+    for name in ("systemd-shop", "side"):
+        podman.add(name, labels=unit, auto_remove=True, started_ago=3600.0)
+    life = watch(podman)
+    keys = sorted(life.watchdog.services)
+    assert keys == ["shop.service", "shop.service/side"]
+
+
+def test_what_is_told_late_is_told_with_its_own_time(podman: FakeEngine, watch: Begin) -> None:
+    web = add(podman, "web")
+    life = watch(podman)
+    away(podman, life, 60.0, lambda: podman.crash(web, 3))
+    life.run(60)
+    green = next(notice for notice in life.notices if notice.verdict is Verdict.RECOVERED and notice.name == "web")
+    assert green.downtime and green.downtime > 30
+
+
+def test_words_on_a_start_of_what_runs_are_no_failed_start(podman: FakeEngine, watch: Begin) -> None:
+    web = add(podman, "web")
+    web.error = "container 0123456789ab: container is running"
+    life = watch(podman)
+    life.kill()
+    podman.host_kill(web)
+    later = watch(podman)
+    later.run(60)
+    assert later.told() == ["DEAD web", "Recovered web"] and later.notices[0].cause.name == "OUTSIDE"
