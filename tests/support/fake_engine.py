@@ -30,8 +30,8 @@ import socket
 import tempfile
 import threading
 import time
-import uuid
 import urllib.parse
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
