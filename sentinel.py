@@ -2961,19 +2961,23 @@ def intent_in_podman(run: Run, death: Death, container: Container, final: bool) 
         return Intent.NOBODY if final else Intent.OPERATOR
     if brought_back(run, death, container):
         return Intent.NOBODY
-    if killed_untold(run, death):
-        obeyed_it = code_of(death, container) in codes_of_stops(container)
-        return Intent.OPERATOR if obeyed_it else Intent.NOBODY
     if run.kills:
-        return Intent.NOBODY  # as far as can be told
+        asked = killed_untold(run, death) and code_of(death, container) in codes_of_stops(container)
+        return Intent.OPERATOR if asked else Intent.NOBODY  # as far as can be told
     if container.started_time > death.time:
         return Intent.OPERATOR  # it runs again, and its policy has not done that
     if container.stopped_by_user is not None:
         return Intent.OPERATOR if container.stopped_by_user else Intent.NOBODY
-    unknown = not container.running and not ended_for_memory(run, death, container)
-    if unknown and container.kept_up and container.status not in NOT_THERE:
+    if stays_down(run, death, container):
         return Intent.OPERATOR if final else Intent.UNCLEAR
     return Intent.NOBODY
+
+
+def stays_down(run: Run, death: Death, container: Container) -> bool:
+    """Whether a policy of Podman's would have to restart what has ended, and has not."""
+    if container.running or container.status in NOT_THERE or not container.kept_up:
+        return False
+    return not ended_for_memory(run, death, container)
 
 
 def codes_of_stops(container: Container) -> set[int]:
@@ -4820,11 +4824,15 @@ class Healing:
 
     def plan(self, service: Watched, now: float) -> Plan:
         """What is done about a service that is down: the first of these that holds."""
-        container = service.container
         if self.services.network_of(service) is Network.GONE:
             return self._not_restarted(
                 "only compose can put it back: the network it shares is gone"
             )
+        return self._turn_of_others(service, now) or self._own_turn(service, now)
+
+    def _turn_of_others(self, service: Watched, now: float) -> Plan | None:
+        """What is done where somebody else brings it back, or takes it down with its project."""
+        container = service.container
         if container.status == "restarting" or self._runs_again(service):
             return Plan(policy_words(container), Phase.DOCKER, now + POLICY_PATIENCE)
         policy_until = self._podmans_turn_until(service)
@@ -4835,6 +4843,10 @@ class Healing:
             return Plan(words, Phase.HELD, now + HELD_LOOK)
         if self.taken_down(service, now):
             return self._with_its_project(service, now)
+        return None
+
+    def _own_turn(self, service: Watched, now: float) -> Plan:
+        container = service.container
         obstacle = self.obstacle(service)
         if obstacle:
             return self._not_restarted(obstacle)
@@ -4960,6 +4972,10 @@ class Healing:
         if service.phase is Phase.SUSPECT and stopped_by_operator(service):
             return ""
         return UNASKABLE.get(container.status, PHASES_IN_THE_WAY.get(service.phase, ""))
+
+    def others_live(self, service: Watched) -> bool:
+        """Whether anything else of its project runs."""
+        return any(other.phase in STANDING for other in self.services.siblings(service))
 
     def may_restart(self, service: Watched) -> bool:
         """Whether a service that runs may be restarted together with another."""
@@ -5253,7 +5269,7 @@ class Lives:
             return False
         if death.time - container.created_time > SOON_ENDED or self.services.children(service):
             return False
-        return self.others_live(service)
+        return self.healing.others_live(service)
 
     def _tell_ended(self, service: Watched, death: Death, end: Judgement, why: str) -> None:
         notice = notice_of(service, Verdict.ENDED, death.at, end.cause, exit_code=end.exit_code)
@@ -5547,10 +5563,6 @@ class Lives:
 
     # Ends that somebody wanted
 
-    def others_live(self, service: Watched) -> bool:
-        """Whether anything else of its project runs."""
-        return any(other.phase in STANDING for other in self.services.siblings(service))
-
     def rest(self, service: Watched) -> None:
         """Leave it alone until somebody starts it."""
         self.services.changed(service)
@@ -5605,7 +5617,9 @@ class Settling:
             self.settle(service, Cause.STOP, now)
 
     def _ended_with_its_project(self, service: Watched) -> bool:
-        return self.lives.healing.stops_around(service) and not self.lives.others_live(service)
+        return self.lives.healing.stops_around(service) and not self.lives.healing.others_live(
+            service
+        )
 
     def missing_due(self, service: Watched, now: float) -> None:
         """Nothing has taken the place of its container. A stop by systemd removes it, too."""
@@ -5652,7 +5666,7 @@ class Settling:
             container = service.container
             ended = cause is Cause.STOP and container.status not in NOT_THERE
             exit_code = container.exit_code if ended and not container.running else None
-            facts = {"exit_code": exit_code, "lives_on": self.lives.others_live(service)}
+            facts = {"exit_code": exit_code, "lives_on": self.lives.healing.others_live(service)}
             self.outages.tell_apart(service, Verdict.STOPPED, now, cause, **facts)
         if service.phase in REMOVED:
             self.lives.be_gone(service, now)
@@ -5680,7 +5694,7 @@ class Settling:
     def _siblings_live(self, service: Watched) -> bool:
         """Whether the rest of its project runs, or it has none: then a removal was not the whole
         project's."""
-        return not self.services.siblings(service) or self.lives.others_live(service)
+        return not self.services.siblings(service) or self.lives.healing.others_live(service)
 
     def vanished(self, service: Watched) -> bool:
         """Whether it was removed by something that never put it back."""
@@ -9360,6 +9374,75 @@ class Session:
         return [Payload({"op": BEAT, "d": self._number})] if self.heart.beat(now) else []
 
 
+class Said(Enum):
+    """What was said last of the gateway."""
+
+    NOTHING = auto()
+    WORKS = auto()
+    LOST = auto()
+
+
+LOST_AFTER = 15.0  # seconds without it, until that is said
+LOOK_AGAIN = 5.0  # how often it is looked at how it stands, while it is not as it was said to be
+
+
+class Report:
+    """What is said of the gateway: a loss where it lasts, a return where it holds."""
+
+    def __init__(self) -> None:
+        self.said = Said.NOTHING
+        self._here_at: float | None = None  # since when it is
+        self._away_at: float | None = None
+
+    def news(self, stage: Stage, now: float) -> Said:
+        """What is to be said now of how it stands, NOTHING where that is no news."""
+        before = self.said
+        if stage is Stage.HERE:
+            self._away_at = None
+            self._here_at = self._here_at or now
+            if before is not Said.LOST or now - self._here_at >= HELD:
+                self.said = Said.WORKS
+        else:
+            self._here_at = None
+            self._away_at = self._away_at or now
+            if stage is Stage.REFUSED or now - self._away_at >= LOST_AFTER:
+                self.said = Said.LOST
+        return Said.NOTHING if self.said is before else self.said
+
+    def is_true(self, stage: Stage) -> bool:
+        """Whether it stands as it was said to."""
+        return (stage is Stage.HERE) is (self.said is Said.WORKS)
+
+
+MOST_OF_ONE, MOST_OF_ALL, INTERACTIONS_SPAN = 30, 300, 10.0  # taken in so many seconds
+FLOODED_AGAIN = 3600.0
+
+
+class Turnstile:
+    """How many interactions are taken: of one person, and of all."""
+
+    def __init__(self) -> None:
+        self._taken: deque[tuple[float, str]] = deque(maxlen=MOST_OF_ALL)  # when, of whom
+        self._complained_at = -math.inf
+
+    def takes(self, whose: str, now: float) -> bool:
+        """Whether one more of theirs is taken."""
+        while self._taken and now - self._taken[0][0] >= INTERACTIONS_SPAN:
+            self._taken.popleft()
+        of_one = sum(each == whose for _, each in self._taken)
+        if of_one >= MOST_OF_ONE or len(self._taken) >= MOST_OF_ALL:
+            return False
+        self._taken.append((now, whose))
+        return True
+
+    def complains(self, now: float) -> bool:
+        """Whether it is to be said that too much is asked."""
+        lately = now - self._complained_at < FLOODED_AGAIN
+        if not lately:
+            self._complained_at = now
+        return not lately
+
+
 # ─── Interactions ─────────────────────────────────────────────────────────────────────────────────
 # What people ask in Discord, as values; what they are answered, in Discord's form.
 
@@ -12623,9 +12706,7 @@ INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope={}&permissions
 NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
 SERVER_ERROR = 500  # and above
 FIRST_PATIENCE = 5.0  # seconds for a first answer, which Discord takes for three
-FLOODED_AGAIN = 3600.0
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
-MOST_OF_ONE, MOST_OF_ALL, INTERACTIONS_SPAN = 30, 300, 10.0  # taken in so many seconds
 FEW_MESSAGES, BREATH = 50, 0.05  # at once, and the pause after more: who floods is read slowly
 GOODBYE = 0.5  # seconds that closing may take
 
@@ -12736,18 +12817,6 @@ def asking_failed(answer: Answer, otherwise: str) -> str:
     )
 
 
-class Said(Enum):
-    """What was said last of the gateway."""
-
-    NOTHING = auto()
-    WORKS = auto()
-    LOST = auto()
-
-
-LOST_AFTER = 15.0  # seconds without it
-LOOK_AGAIN = 5.0  # how often it is looked at how it stands, while it is not as it was said to be
-
-
 class Gateway:
     """Keeps a session with Discord's gateway, in a thread of its own: alerts never wait for it."""
 
@@ -12756,14 +12825,11 @@ class Gateway:
         self.web, self.put = web, put
         self.session = Session(settings.bot_token, lambda: int.from_bytes(os.urandom(4)) / 2**32)
         self._found = Found()
-        self._said = Said.NOTHING  # of how it stands
-        self._here_at: float | None = None  # since when it is
-        self._away_at: float | None = None
+        self._report = Report()
+        self._turnstile = Turnstile()
         self._register_at = 0.0
         self._unregistered = ""  # why the commands are not
         self._presence: JSON = None
-        self._taken: deque[tuple[float, str]] = deque(maxlen=MOST_OF_ALL)  # when, of whom
-        self._flooded_at = -math.inf  # when that was said
         self._leaving = False
         self._left = threading.Event()
         self._bell, self._button = socket.socketpair()  # wakes the thread
@@ -12859,7 +12925,7 @@ class Gateway:
         before, why = self._unregistered, self.application.register(self._found)
         self._unregistered = why
         self._register_at = now + REGISTER_AGAIN if why else math.inf
-        if why != before and self._said is Said.WORKS:
+        if why != before and self._report.said is Said.WORKS:
             self._tell_works()
 
     def _converse(self, connection: WebSocket) -> None:
@@ -12896,15 +12962,10 @@ class Gateway:
         interaction, now = interaction_of(document), time.monotonic()
         if interaction is None:
             return
-        while self._taken and now - self._taken[0][0] >= INTERACTIONS_SPAN:
-            self._taken.popleft()
         whose = interaction.person.id if interaction.person else ""
-        of_one = sum(each == whose for _, each in self._taken)
-        if of_one < MOST_OF_ONE and len(self._taken) < MOST_OF_ALL:
-            self._taken.append((now, whose))
+        if self._turnstile.takes(whose, now):
             self.put(Interacted(interaction))
-        elif self._flooded_at + FLOODED_AGAIN < now:
-            self._flooded_at = now
+        elif self._turnstile.complains(now):
             self._tell("warning", "too much is asked at once; some of it is not answered")
 
     def _over(self, code: int | None, why: str) -> None:
@@ -12913,25 +12974,16 @@ class Gateway:
         self._say()
 
     def _say(self) -> None:
-        """Say how it stands, if that is news: a loss where it lasts, a return where it holds."""
-        session, now = self.session, time.monotonic()
-        if session.stage is Stage.HERE:
-            self._away_at = None
-            self._here_at = self._here_at or now
-            known = self._said is Said.LOST and now - self._here_at < HELD
-            if self._said is not Said.WORKS and not known:
-                self._said = Said.WORKS
+        """Say how it stands, if that is news."""
+        stage = self.session.stage
+        match self._report.news(stage, time.monotonic()):
+            case Said.WORKS:
                 self._tell_works()
-            return
-        self._here_at = None
-        self._away_at = self._away_at or now
-        refused = session.stage is Stage.REFUSED
-        if self._said is not Said.LOST and (refused or now - self._away_at >= LOST_AFTER):
-            self._said = Said.LOST
-            again = "" if refused else "; it is tried again"
-            why = session.why or "it has not answered yet"
-            words = f"Discord's gateway can't be had: {why}{again}; alerts go on"
-            self._tell("warning", words)
+            case Said.LOST:
+                again = "" if stage is Stage.REFUSED else "; it is tried again"
+                why = self.session.why or "it has not answered yet"
+                words = f"Discord's gateway can't be had: {why}{again}; alerts go on"
+                self._tell("warning", words)
 
     def _tell_works(self) -> None:
         why = self._unregistered
@@ -12948,8 +13000,7 @@ class Gateway:
     def _wait(self, seconds: float, sock: socket.socket | None) -> None:
         """Until something is said on the connection, or there is something to say."""
         self._say()
-        here = self.session.stage is Stage.HERE
-        if here is not (self._said is Said.WORKS):
+        if not self._report.is_true(self.session.stage):
             seconds = min(seconds, LOOK_AGAIN)
         wait_for(self._bell, sock, seconds)
 
