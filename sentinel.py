@@ -14473,7 +14473,7 @@ class Drilling:
             self.engine.ask("POST", path_of(self.container.id, "kill?signal=KILL"))
             until = time.monotonic() + DRILL_LIMIT
             while not self.done and time.monotonic() < until:
-                time.sleep(DRILL_STEP)
+                time.sleep(DRILL_STEP)  # a command may; the daemon never does
                 self.look()
         finally:
             with outside_ledger(self.ledger.path) as database:
