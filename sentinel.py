@@ -11332,6 +11332,7 @@ LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before
 EVENTS_KEPT = 256  # by the engine
 RECORD_MARK = b"\x1e"  # before each event of a stream of application/json-seq (RFC 7464)
 LIBPOD_API = "v4.0.0"  # any will do
+LIBPOD_TRIES = 3  # to have both inspects of one run
 FOLLOWED = 5.0  # seconds at most that events of the past are read from a stream
 QUIET_STREAM = 0.5  # seconds without another one, and all have come
 HALF_SECOND = 0.5
@@ -11567,27 +11568,37 @@ class Engine:
     def inspect(self, container_id: str) -> Container | None:
         """One container, None where it no longer exists."""
         try:
-            container = container_of(self.read(path_of(container_id, "json")))
+            document = self.read(path_of(container_id, "json"))
+            container = container_of(document)
+            if self.libpod:
+                container = self.with_libpod(container_id, container)
         except EngineError as error:
             if error.status == NOT_FOUND:
                 return None
             raise
-        if self.libpod:
-            document = self.libpod_inspect(container_id)
-            container = with_libpod(container, document, self.libpod)
         files = compose_files(container.labels)
         seen = bool(files) and self.host.startswith("unix:") and all(map(os.path.isfile, files))
         known_id = container.id or container_id
         return replace(container, id=known_id, kind=self.kind, files_seen=seen)
 
-    def libpod_inspect(self, container_id: str) -> JSON:
-        """Podman's own words on a container, None where a proxy forbids to ask for them."""
-        try:
-            return self.read(f"/{LIBPOD_API}/libpod{path_of(container_id, 'json')}")
-        except EngineError as error:
-            if error.status:
-                return None
-            raise
+    def with_libpod(self, container_id: str, container: Container) -> Container:
+        """A container with Podman's own words on it, as far as no proxy forbids to ask for them;
+        what has been restarted between the two questions is asked about anew. EngineError: it is
+        gone, or is being removed."""
+        path = path_of(container_id, "json")
+        for _ in range(LIBPOD_TRIES):
+            try:
+                document = self.read(f"/{LIBPOD_API}/libpod{path}")
+            except EngineError as error:
+                if container.running or error.status in FORBIDDEN:
+                    return container
+                if error.status == NOT_FOUND and self.read(path):  # else it is gone
+                    return container
+                raise
+            if unix_time(text_at(document, "State", "StartedAt")) == container.started_time:
+                break
+            container = container_of(self.read(path))
+        return with_libpod(container, document, self.libpod)
 
     def containers(self) -> tuple[Container, ...]:
         """Every container, inspected."""

@@ -556,3 +556,13 @@ def test_words_on_a_start_of_what_runs_are_no_failed_start(podman: FakeEngine, w
     later = watch(podman)
     later.run(60)
     assert later.told() == ["DEAD web", "Recovered web"] and later.notices[0].cause.name == "OUTSIDE"
+
+
+def test_what_can_not_be_asked_about_for_a_moment_is_asked_again(podman: FakeEngine, watch: Begin) -> None:
+    """As in the middle of a removal, or of a restart: that says nothing of who ended it."""
+    web = add(podman, "web", term_code=3)
+    life = watch(podman)
+    podman.answer(f"/libpod/containers/{web.id}/json", 500, {"message": "it is being removed"}, times=2)
+    podman.stop_by_operator(web)
+    life.run(LONG)
+    assert life.told() == ["Stopped web"] and starts(podman) == 0
