@@ -1391,9 +1391,9 @@ class Notice:
     scale: int = 1  # how many of it there are
     lives_on: bool = False  # others of its project do
     buttons: tuple[str, ...] = ()  # that make sense on it
-    drill: bool = False  # somebody has killed it to see whether it is told and healed
     body: str = ""  # a whole message of somebody else's, as JSON, for the channel `place`
     place: str = ""
+    drill: bool = False  # somebody has killed it to see whether it is told and healed
 
     @property
     def red(self) -> bool:
@@ -2058,16 +2058,16 @@ class Run:
     kills: list[Kill] = field(default_factory=list)  # of each signal the first and the last
     stop_time: float = 0.0
     oom_time: float = 0.0
-    # Podman: since when an operator's stop of it was at work, or a restart; and when its own policy
-    # has restarted it after its end
-    wish_time: float = 0.0
-    restart_time: float = 0.0
-    policy_time: float = 0.0
     # when an operator's wish to end it was heard, or its health check recovered after that
     asked_at: float | None = None
     end: Death | None = None
     judged: bool = False
     follows_death: bool = False  # what it depends on did not want the restart that began it
+    # Podman: since when an operator's stop of it was at work, or a restart; and when its own policy
+    # has restarted it after its end
+    wish_time: float = 0.0
+    restart_time: float = 0.0
+    policy_time: float = 0.0
 
     @property
     def pending(self) -> Death | None:
@@ -10377,7 +10377,7 @@ def kept_run(run: Run) -> Run:
     for kill in run.kills:
         if kill.signal in ASKING_SIGNALS or kill.signal not in [known.signal for known in kept]:
             kept.append(kill)
-    return replace(run, kills=kept, stop_time=0.0, oom_time=0.0)
+    return replace(run, kills=kept, stop_time=0.0, oom_time=0.0, policy_time=0.0)
 
 
 def encoded(value: Any, moment: bool, offset: float) -> JSON:

@@ -61,7 +61,8 @@ class Scene:
 
     def do(self, name: str, script: str) -> None:
         """Have a main process, which waits in LIVES, run these lines."""
-        self.cli("exec", "-i", name, "sh", "-c", "cat > /do.new; mv /do.new /do", data=script)
+        write = ("exec", "-i", name, "sh", "-c", "cat > /do.new; mv /do.new /do")
+        self.podman.cli(*write, data=script.encode(), check=False)  # it may be gone before that has ended
 
     def kill_from_host(self, name: str) -> None:
         """End the main process behind Podman's back."""
