@@ -30,7 +30,7 @@ from support.sentinel import LIVES as BUSY
 IMAGE = "busybox:local"
 SETTLE = 8.0
 #: They are many: each looks less often what it is to do.
-LIVES = BUSY.replace("sleep 0.1", "sleep 0.3")
+LIVES = BUSY.replace("sleep 0.2", "sleep 0.3")
 NEVER_ENDS = "trap '' TERM; while :; do sleep 0.3; done"
 UNIT = "PODMAN_SYSTEMD_UNIT={}.service"
 
@@ -283,7 +283,7 @@ def played(podman: PrivatePodman, tmp_path_factory: pytest.TempPathFactory) -> I
     """All cases, played to their ends."""
     folder = tmp_path_factory.mktemp("sentinel")
     scene = Scene(podman, folder)
-    with engines.one_at_a_time(), scene.discord, ThreadPoolExecutor(6) as pool:
+    with scene.discord, ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda item: scene.run(item[0], item[1].script, *item[1].options), CASES.items()))
         scene.run("clock")
         hook = scene.discord.add_webhook()

@@ -32,7 +32,7 @@ WATCHING = r"watching {name} "
 RESTARTING = r"restarting {name} "
 
 #: A main process that lives until it is told by do() what to do, and that obeys SIGTERM.
-LIVES = "trap 'exit 0' TERM; while [ ! -e /do ]; do sleep 0.1; done; mv /do /did; . /did"
+LIVES = "trap 'exit 0' TERM; while [ ! -e /do ]; do sleep 0.2; done; mv /do /did; . /did"
 #: The same, but it takes no notice of SIGTERM.
 STUBBORN = LIVES.replace("'exit 0'", "''")
 
