@@ -807,7 +807,7 @@ class Cause(StrEnum):
     UNHEALTHY = "its health check fails"
     FAILED_UPDATE = "it was to be replaced, and the replacement never ran"
     ENGINE = "not brought back by the engine"
-    API_AWAY = "its containers outlive it, and nobody watches them meanwhile"
+    API_AWAY = "the containers run on without it; until it is back nobody watches them"
     NEVER_STARTED = "compose made it and never started it"
     ORPHAN = (
         "the container whose network it shares was recreated: its own network is gone,"
@@ -11571,7 +11571,7 @@ class Engine:
             document = self.read(path_of(container_id, "json"))
             container = container_of(document)
             if self.libpod:
-                container = self.with_libpod(container_id, container)
+                container = self.ask_libpod(container_id, container)
         except EngineError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -11581,7 +11581,7 @@ class Engine:
         known_id = container.id or container_id
         return replace(container, id=known_id, kind=self.kind, files_seen=seen)
 
-    def with_libpod(self, container_id: str, container: Container) -> Container:
+    def ask_libpod(self, container_id: str, container: Container) -> Container:
         """A container with Podman's own words on it, as far as no proxy forbids to ask for them;
         what has been restarted between the two questions is asked about anew. EngineError: it is
         gone, or is being removed."""
@@ -14436,6 +14436,17 @@ def recall(watchdog: Watchdog, settings: Settings, environment: Mapping[str, str
     watchdog.mutes.command(ledger.mutes(watchdog.calendar.offset))
 
 
+def watchdog_beside(
+    engine: Engine, settings: Settings, environment: Mapping[str, str], now: float
+) -> tuple[Watchdog, tuple[Container, ...]]:
+    """A watchdog that knows what the daemon's ledger does, and all containers as they are.
+    EngineError: these can't be had."""
+    watchdog, containers = watchdog_now(engine, settings, ()), engine.containers()
+    recall(watchdog, settings, environment)
+    watchdog.roster.adopt_all(containers, now)
+    return watchdog, containers
+
+
 DRILL_STEP = 0.1  # how often it is looked whether something has come
 PROMISED = {"seen": 1.0, "alert": 3.0, "running": 5.0, "green": 20.0}  # as README says
 
@@ -14540,15 +14551,12 @@ def drill(call: Invocation) -> int:
         return 1
     engine = engine_of(settings, environment)
     ledger = Ledger.beside(state_folder(settings, environment))
+    now = time.monotonic()
     try:
-        watchdog = watchdog_now(engine, settings, ())
-        containers = engine.containers()
+        watchdog, containers = watchdog_beside(engine, settings, environment, now)
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
-    now = time.monotonic()
-    recall(watchdog, settings, environment)
-    watchdog.roster.adopt_all(containers, now)
     service, why = drilled(watchdog, call.names, call.sure, now)
     for container in containers:
         if service is None and not why and container.called & set(call.names):
@@ -14811,15 +14819,12 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
     """For each container what is done about it and why, then the settings; 1 if the engine can't be
     asked."""
     engine = engine_of(settings, environment)
+    now = time.monotonic()
     try:
-        containers = engine.containers()
-        watchdog = watchdog_now(engine, settings, ())
+        watchdog, containers = watchdog_beside(engine, settings, environment, now)
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
-    now = time.monotonic()
-    recall(watchdog, settings, environment)
-    watchdog.roster.adopt_all(containers, now)
     called: set[str] = set()
     for container in sorted(containers, key=lambda container: container.name):
         called |= container.called
