@@ -44,15 +44,16 @@ The machines, their states, and where each is kept:
   the engine          Presence: unmet, absent, here, away, settling. `Link.presence`, by its link.
   its event stream    Flow: closed, open, refused. `Stream.flow`, by Engine link.
   a message           waits, in flight, to be repeated, told, to be edited. `Outbox`, in Telling.
+  another host        here, dark, at rest. `Host.state`, by Fleet.
   a channel's line    closed, open, in use. `Line`, in HTTP.
   Discord's gateway   Stage: apart, opening, joining, here, refused. `Session.stage`, by itself.
 
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
-Lives, Settling, Dependants, Roster, Sights, Events, Silences, Watchdog, Telling, Cards, Discord's
-form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway session, Interactions,
+Lives, Settling, Dependants, Roster, Sights, Events, Silences, Roll calls, Fleet, Watchdog, Telling,
+Cards, Discord's form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway session, Interactions,
 Answers, Commands, (the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses,
-Discord, Channels, WebSocket, Gateway, Supervision, Lanes, Books, Post, Pulse, Front desk, Daemon,
+Discord, Channels, Rolls, WebSocket, Gateway, Supervision, Lanes, Books, Post, Roll desk, Pulse, Front desk, Daemon,
 Drilling, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
@@ -318,6 +319,17 @@ def snowflake(text: str) -> str:
     return text.strip()
 
 
+def channel_word(text: str) -> str:
+    """A channel's name or id."""
+    word = re.sub(r"\s+", "-", text.strip().lstrip("#").lower())
+    if len(word) > CHANNEL_NAME:
+        raise ValueError(f"{word!r} is no channel: a name has at most {CHANNEL_NAME} characters")
+    return word
+
+
+CHANNEL_NAME = 100
+
+
 def mention(text: str) -> str:
     """Who is pinged: <@USER>, <@&ROLE>, @here, @everyone, or a bare role id."""
     words = [f"<@&{word}>" if word.isdecimal() else word for word in text.split()]
@@ -433,6 +445,12 @@ class Settings:
         "true",
         "With a bot: slash commands, buttons, presence.",
         boolean,
+    )
+    fleet: str = option(
+        "SENTINEL_FLEET",
+        "",
+        "A channel (name or id) in which Sentinels watch each other, as in `sentinel-fleet`.",
+        channel_word,
     )
     watch: str = option(
         "SENTINEL_WATCH",
@@ -554,6 +572,12 @@ def load_settings(
             "DISCORD_BOT_TOKEN: needs DISCORD_CHANNEL_ID, or DISCORD_GUILD_ID,"
             " to know where to post"
         )
+    if settings.fleet and not (settings.bot_token or settings.drop_dir):
+        errors.append(
+            "SENTINEL_FLEET: needs DISCORD_BOT_TOKEN, or a SENTINEL_DROP_DIR that all hosts share"
+        )
+    if settings.fleet and settings.fleet in (settings.channel_id, settings.channel):
+        errors.append("SENTINEL_FLEET: is the alerts' channel; give it one of its own")
     if errors:
         raise SettingError(*errors)
     return settings, [*unknown_settings(environment), *idle_settings(settings)]
@@ -721,6 +745,7 @@ class Verdict(StrEnum):
     ORPHANED = "ORPHANED"
     ENDED = "ENDED"
     ENGINE_DOWN = "ENGINE DOWN"
+    DARK = "DARK"  # of another host
     STILL_DOWN = "STILL DOWN"
     RECOVERED = "Recovered"
     RESTARTED = "Restarted"
@@ -768,6 +793,7 @@ VERDICTS: Mapping[Verdict, Manner] = {
     Verdict.ORPHANED: Manner(headline="{name} is ORPHANED — its network is gone"),
     Verdict.ENDED: Manner(AMBER, "{name} has ended — {how}", part=Part.ENDS),
     Verdict.ENGINE_DOWN: Manner(listing="Not brought back"),
+    Verdict.DARK: Manner(headline="{name} is DARK — its Sentinel is not heard any more"),
     Verdict.STILL_DOWN: Manner(listing="Down", part=Part.ENDS),
     Verdict.RECOVERED: Manner(GREEN, listing="Not back", part=Part.ENDS),
     Verdict.RESTARTED: Manner(GREY, "{name} was restarted by Sentinel", part=Part.ENDS),
@@ -852,6 +878,13 @@ class EngineKind(StrEnum):
     def command(self) -> str:
         """What people type."""
         return "podman" if self.podman else "docker"
+
+
+class Medium(StrEnum):
+    """Where hosts hear of each other."""
+
+    CHANNEL = "channel"  # of Discord's
+    FOLDER = "folder"
 
 
 DEFAULT_STOP_TIMEOUT = 10.0  # Docker's own, unless dockerd is told otherwise
@@ -1125,6 +1158,7 @@ class Listed:
     kind: EngineKind = EngineKind.DOCKER
     forbidden: str = ""  # why nothing can be restarted through this engine, as far as that is known
     ahead: float = 0.0  # its clock is, of Sentinel's
+    version: str = ""  # the engine's
 
 
 @dataclass(frozen=True, slots=True)
@@ -1250,6 +1284,57 @@ class TakenOn:
 
 
 @dataclass(frozen=True, slots=True)
+class Posted:
+    """A host's roll call as it stands in a medium, whose clock tells when it was edited last.
+    `resting`: its Sentinel has ended on purpose, which can be seen even where the text can't be
+    read (then it is empty)."""
+
+    id: str
+    author: str
+    author_name: str
+    edited_time: float
+    text: str = ""
+    resting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollRead:
+    """The roll calls of a medium were read, or `why` not. `whole`: none is left out; `time`: when
+    that was, by the medium's clock. `hold`: seconds for which it asks to be left alone, with
+    `everywhere` by whatever is sent there."""
+
+    medium: Medium
+    posted: tuple[Posted, ...] = ()
+    whole: bool = False
+    time: float = 0.0
+    why: str = ""
+    hold: float = 0.0
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollCalled:
+    """Sentinel's own roll call was made at a time of the medium's, or `why` not; `gone`: the one
+    that was to be edited is not there any more."""
+
+    medium: Medium
+    id: str = ""
+    edited_time: float = 0.0
+    gone: bool = False
+    why: str = ""
+    hold: float = 0.0
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollPutOff:
+    """Alerts go first: ask again in so many seconds."""
+
+    medium: Medium
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pinged:
     """The dead-man's switch was fetched; `why` says why it was not."""
 
@@ -1324,6 +1409,28 @@ class Restart:
         """Seconds that a stop of it may take: where that is the engine's own to say, it may be
         any."""
         return UNKNOWN_STOP if self.stop_timeout is None else self.stop_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRoll:
+    """Read the roll calls of a medium, back to the one `since` (empty: as far as may be)."""
+
+    medium: Medium
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRoll:
+    """Have Sentinel's own roll call (`id`, empty where there is none yet) say this. `tag`: of the
+    ledger; `replaces`: another one, which is to be deleted."""
+
+    medium: Medium
+    text: str
+    tag: str
+    id: str = ""
+    resting: bool = False
+    nonce: str = ""
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1451,12 +1558,27 @@ Observation = (
     | Asked
     | RestartAsked
     | TakenOn
+    | RollRead
+    | RollCalled
+    | RollPutOff
     | Pinged
     | StopAsked
     | Crashed
 )
 Action = (
-    Subscribe | Recall | CloseStream | List | Look | Restart | Log | Count | Tell | Amend | Deliver
+    Subscribe
+    | Recall
+    | CloseStream
+    | List
+    | Look
+    | Restart
+    | Log
+    | Count
+    | Tell
+    | Amend
+    | Deliver
+    | ReadRoll
+    | CallRoll
 )
 
 # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────
@@ -2153,6 +2275,7 @@ class Outage:
     joined: Outage | None = None  # the outage that it was merged into
     taken_by: str = ""  # who has said that they see to it
     asked: tuple[str, ...] = ()  # what people asked for, and who
+    host: str = ""  # the roll call of a host that has gone dark
 
     @property
     def current(self) -> Outage:
@@ -2378,6 +2501,7 @@ class Rule(Enum):
     LOOK = auto()  # look at a container
     OOM = auto()  # does a container live on whose child ran out of memory?
     OUTAGE = auto()  # is it over?
+    ROLL = auto()  # call in a medium, or read what others call
 
 
 FIRST_RULES = (Rule.MUTE, Rule.UNMUTE)  # of all that is due at once
@@ -2456,7 +2580,7 @@ class Timers:
     def forget_keys(self) -> None:
         """Drop all that is about a service, a container or an outage."""
         for rule, key in list(self._due):
-            if key:
+            if key and rule is not Rule.ROLL:
                 self.cancel(key, rule)
 
     def _wakes(self, timer: Timer) -> bool:
@@ -3585,6 +3709,7 @@ class EngineFacts:
     kind: EngineKind = EngineKind.DOCKER
     forbidden: str = ""  # why nothing can be restarted
     keeps_silent: bool = False  # on who ended a container
+    version: str = ""
 
 
 def survived_a_signal(run: Run, until_time: float) -> bool:
@@ -3966,6 +4091,7 @@ class Link:
             seen.me,
             seen.kind,
             self.facts.forbidden or seen.forbidden,
+            version=seen.version,
         )
         if another:
             self.orders.log(
@@ -4275,12 +4401,17 @@ class Outages(Mapping[int, Outage]):
         self.timers.cancel(str(outage.number), Rule.OUTAGE)
 
     def abandon(self, why: str, now: float) -> None:
-        """Nobody watches any of this any more: what stands in red is over."""
+        """Nobody watches any of this engine any more: what stands in red is over."""
         for outage in list(self._by_number.values()):
-            if outage.standing is Standing.TOLD:
-                story = self.story(outage)
-                self.orders.add(Amend(replace(story, plan=why, open=False, over_at=now)))
-            self.end(outage)
+            if not outage.host:
+                self.close(outage, why, now)
+
+    def close(self, outage: Outage, why: str, now: float) -> None:
+        """What was told of an outage is over, for a reason that is no green."""
+        if outage.standing is Standing.TOLD:
+            story = self.story(outage)
+            self.orders.add(Amend(replace(story, plan=why, open=False, over_at=now)))
+        self.end(outage)
 
     # What is told
 
@@ -4750,20 +4881,35 @@ class Stories:
     def remind(self, all_muted: bool, now: float) -> None:
         """Say what is still down, all of it in one message; nothing is said of what is muted."""
         away_at = self.link.away_at
-        lines: list[tuple[str, float]] = []
         if away_at is not None and self.outages.engine and not all_muted:
-            lines.append((self.link.facts.host, away_at))
+            lines = [(self.link.facts.host, away_at)]
         else:
-            for service in self.services.values():
-                incident = service.incident
-                if incident is None or service.is_back or service.muted:
-                    continue
-                if not incident.outage.taken_by:
-                    lines.append((incident.notice.name, incident.began_at))
+            lines = self._services_down()
+        if not all_muted:
+            lines += self._hosts_dark()
         if self.outages:
             self.timers.set(Rule.REMIND, "", now + self.settings.remind)
         if lines:
             self.outages.tell(self._still_down(lines, now))
+
+    def _services_down(self) -> list[tuple[str, float]]:
+        """What is still down and nobody sees to, and since when."""
+        lines: list[tuple[str, float]] = []
+        for service in self.services.values():
+            incident = service.incident
+            if incident is None or service.is_back or service.muted:
+                continue
+            if not incident.outage.taken_by:
+                lines.append((incident.notice.name, incident.began_at))
+        return lines
+
+    def _hosts_dark(self) -> list[tuple[str, float]]:
+        """Which hosts are dark and nobody sees to, and since when."""
+        lines: list[tuple[str, float]] = []
+        for outage in self.outages.values():
+            if outage.host and outage.notice and not outage.taken_by:
+                lines.append((outage.notice.name, outage.began_at))
+        return lines
 
     def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
         names = tuple(f"{name} ({span(now - began_at)})" for name, began_at in lines)
@@ -6878,6 +7024,805 @@ def titles_of(services: Iterable[Watched]) -> str:
     return listed(service.container.title for service in services)
 
 
+# ─── Roll calls ───────────────────────────────────────────────────────────────────────────────────
+# Hosts hear of each other by roll calls: each Sentinel keeps one message in a channel that all of
+# them read, or one file in a folder, and edits it every minute. When that was edited last is told by
+# the clock of the medium, never by a host's.
+
+CALL_EVERY, READ_EVERY = 60.0, 60.0
+DARK_AFTER = 240.0  # without an edit
+IN_TOUCH = 150.0  # edits that follow one another so closely are one contact
+HAND_ON = 90.0  # in which whoever is to tell of a dark host must have shown that it lives
+READS = 2  # that have shown the last edit of one's own, before anybody is called dark
+OWN_STAMP = 1.0  # two readings of one edit's time differ by less
+NAMES_CALLED = 20  # services, or hosts, that a roll call names
+NAME_CALLED = 60  # characters of a name
+PARTS = " · "
+
+
+@dataclass(frozen=True, slots=True)
+class RollCall:
+    """What a host says of itself. `tag`: of its ledger, which tells two of one name apart."""
+
+    host: str
+    tag: str
+    engine: str = ""
+    away: bool = False  # the engine does not answer
+    services: int = 0
+    fallen: int = 0  # how many of them are down
+    down: tuple[str, ...] = ()  # these, as far as they are named
+    since_time: float = 0.0  # it watches, or is at rest, by its own clock
+    resting: bool = False
+    muted: bool = False  # it tells nothing now
+    dark: tuple[str, ...] = ()  # hosts that it has told to be dark
+
+
+def called_names(names: Sequence[str]) -> str:
+    """Names in a roll call, as many as have room."""
+    shown = [as_code(called_name(name)) for name in names[:NAMES_CALLED]]
+    rest = len(names) - NAMES_CALLED
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+
+
+def called_name(name: str) -> str:
+    """A name that can stand in a roll call."""
+    return clip(one_line(name).replace("·", "-"), NAME_CALLED)
+
+
+def roll_text(call: RollCall) -> str:
+    """A roll call as people and other Sentinels read it, on one line."""
+    since = f"since <t:{int(call.since_time)}:R>"
+    mark = "🔴" if call.fallen or call.away else "🟢"
+    engine = f"{call.engine} does not answer" if call.away else call.engine
+    services = f"{counted(call.services, 'service')}, all up"
+    if call.fallen:
+        services = f"{counted(call.services, 'service')}, {call.fallen} down: "
+        services += called_names(call.down)
+    words = [engine, services, f"watching {since}"]
+    if call.resting:
+        mark, words = "⚪", [f"at rest {since}", call.engine]
+    if call.muted:
+        words.append("muted")
+    if call.dark:
+        words.append(f"dark: {called_names(call.dark)}")
+    name = as_code(called_name(call.host))
+    return PARTS.join([f"{mark} **{name}**", *filter(None, words), as_code(call.tag)])
+
+
+ROLL_CALL = re.compile(r"\S+ \*\*`(?P<host>[^`]+)`\*\* · (?P<words>.+) · `(?P<tag>[0-9a-z]+)`")
+CALLED_NAME = re.compile(r"`([^`]+)`")
+CALLED_SINCE = re.compile(r"(at rest|watching) since <t:(\d{1,12}):R>", re.ASCII)
+CALLED_SERVICES = re.compile(r"(\d{1,6}) services?, (?:all up|(\d{1,6}) down: (.*))", re.ASCII)
+
+
+def roll_call_in(text: str) -> RollCall | None:
+    """The roll call that a message holds, None where it holds none."""
+    found = ROLL_CALL.fullmatch(text.strip())
+    if not found:
+        return None
+    call = RollCall(found["host"], found["tag"])
+    for part in found["words"].split(PARTS):
+        call = with_part(call, part)
+    return call
+
+
+def with_part(call: RollCall, part: str) -> RollCall:
+    """A roll call with one more part of its text."""
+    since, services = CALLED_SINCE.fullmatch(part), CALLED_SERVICES.fullmatch(part)
+    if since:
+        return replace(call, resting=since[1] == "at rest", since_time=float(since[2]))
+    if services:
+        down = tuple(CALLED_NAME.findall(services[3] or ""))
+        return replace(call, services=int(services[1]), fallen=int(services[2] or 0), down=down)
+    if part == "muted":
+        return replace(call, muted=True)
+    if part.startswith("dark: "):
+        return replace(call, dark=tuple(CALLED_NAME.findall(part)))
+    engine = part.removesuffix(" does not answer")
+    return replace(call, engine=engine, away=engine != part)
+
+
+class HostState(StrEnum):
+    """Where another host stands."""
+
+    HERE = "here"
+    DARK = "dark"
+    RESTING = "at rest"
+
+
+@dataclass(slots=True)
+class Host:
+    """Another host, as its roll call shows it; times are the medium's."""
+
+    posted: Posted
+    name: str
+    call: RollCall | None  # None: another bot's words can't be read
+    state: HostState = HostState.HERE
+    # since when its edits follow one another; 0: since before this Sentinel has seen any
+    steady_time: float = 0.0
+    edits: int = 0  # that were seen
+    dark_time: float = 0.0  # when it was heard last before it went dark
+    back_time: float = 0.0  # when it was heard again, until it is clear who tells that
+    told_by: set[str] = field(default_factory=set)  # roll calls that have named it dark since
+
+    @property
+    def id(self) -> str:
+        """Of its roll call."""
+        return self.posted.id
+
+    @property
+    def heard_time(self) -> float:
+        """When it was heard last."""
+        return self.posted.edited_time
+
+    @property
+    def resting(self) -> bool:
+        """Whether its Sentinel ended on purpose."""
+        return self.posted.resting
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a host at all: a message that nobody edits and that can't be read is
+        somebody's words."""
+        return self.call is not None or self.edits > 0
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Who tells: the first by this."""
+        return roll_order(self.id)
+
+    @property
+    def muted(self) -> bool:
+        """Whether it tells nothing now."""
+        return self.call is not None and self.call.muted
+
+    def hear(self, posted: Posted, watched: bool) -> None:
+        """Its roll call, as it reads now. `watched`: it was read shortly before."""
+        since_last = posted.edited_time - self.heard_time
+        if since_last > 0:
+            self.edits += 1
+        if since_last > IN_TOUCH:
+            self.steady_time = posted.edited_time if watched else 0.0
+        if posted.text != self.posted.text:
+            self.call = roll_call_in(posted.text)
+            self.name = self.call.host if self.call else self.name
+        self.posted = posted
+
+    def go_dark(self) -> None:
+        """It is not heard any more."""
+        if self.state is not HostState.DARK:
+            self.dark_time = self.heard_time
+            self.told_by = set()
+        self.state = HostState.DARK
+
+    def come_back(self) -> None:
+        """It was heard, perhaps for the last time for now."""
+        if self.state is HostState.DARK and self.told_by:
+            self.back_time = self.heard_time
+        self.state = HostState.RESTING if self.resting else HostState.HERE
+
+    def follow(self, before: Host) -> None:
+        """It is another one of the same name that was told to be dark: it was rebuilt."""
+        self.dark_time, self.told_by = before.dark_time, before.told_by
+        self.back_time = self.heard_time
+        before.settle_return()
+
+    def settle_return(self) -> None:
+        """That it is back is told, by whomever."""
+        self.back_time = 0.0
+        self.told_by = set()
+
+    def told(self, others: Iterable[Host]) -> None:
+        """Note who has told that it is dark, as their roll calls say."""
+        for other in others:
+            names = other.call.dark if other.call else ()
+            if self.name in names and other.heard_time >= self.dark_time + DARK_AFTER:
+                self.told_by.add(other.id)
+
+
+def roll_order(roll_call: str) -> tuple[int, str]:
+    """The order of roll calls by their ids: numbers as numbers."""
+    return len(roll_call), roll_call
+
+
+@dataclass(frozen=True, slots=True)
+class RollRecord:
+    """What is to be remembered of a roll. `unread`: messages that were seen to be roll calls,
+    though they can't be read."""
+
+    medium: Medium
+    own: str = ""
+    touch_time: float = 0.0
+    unread: tuple[str, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)  # dark hosts, and who has told that
+
+
+class Roll:
+    """All roll calls in one medium, and since when this Sentinel is in touch with it: it can't tell
+    others' silence from its own deafness unless its own edits arrive, and are read back."""
+
+    def __init__(self, record: RollRecord) -> None:
+        self.medium = record.medium
+        self.hosts: dict[str, Host] = {}
+        self.own = record.own  # its own roll call
+        self.touch_time = record.touch_time  # since when its own edits follow one another
+        self._record = record
+        self.read_at: float | None = None  # when it was read last in this life of Sentinel's
+        self.blind = False  # whether its own edits arrive, and are not read back
+        self._own_time, self._own_at = 0.0, 0.0  # its own last edit
+        self._author = ""  # who its own roll call is by
+        self._reads = 0  # that have shown the last edit
+
+    # What comes in
+
+    def called(self, seen: RollCalled, now: float) -> None:
+        """Its own roll call was edited, or posted."""
+        if seen.edited_time - self._own_time > IN_TOUCH:
+            self.touch_time = seen.edited_time
+        self.own, self._own_time, self._own_at = seen.id, seen.edited_time, now
+        self._reads = 0
+
+    def forget_own(self) -> None:
+        """Its own roll call is not there any more."""
+        self.own = ""
+
+    def read(self, seen: RollRead, now: float) -> list[Host]:
+        """Take in what stands there; which hosts' roll calls were deleted."""
+        watched = self.read_at is not None and now - self.read_at <= IN_TOUCH
+        self.read_at = now
+        posted = {each.id: each for each in seen.posted}
+        own = posted.pop(self.own, None)
+        self.blind = self.calls and own is None
+        if own:
+            self._read_own(own)
+        for each in posted.values():
+            self._take(each, watched)
+        gone = [host for host in self.hosts.values() if host.id not in posted]
+        if not (own and seen.whole):
+            return []
+        for host in gone:
+            del self.hosts[host.id]
+        return gone
+
+    def _read_own(self, own: Posted) -> None:
+        self._author = own.author
+        if not self.calls:  # it was made in another life
+            self._own_time = own.edited_time
+        if own.edited_time >= self._own_time - OWN_STAMP:
+            self._reads += 1
+
+    def follow_up(self, host: Host) -> None:
+        """See whether a host that is heard is another one that was rebuilt."""
+        for before in self.hosts.values():
+            dark = before.state is HostState.DARK and before.told_by
+            if dark and before is not host and before.name == host.name:
+                host.follow(before)
+
+    def _take(self, posted: Posted, watched: bool) -> None:
+        host = self.hosts.get(posted.id)
+        if host:
+            host.hear(posted, watched)
+            return
+        call = roll_call_in(posted.text)
+        if posted.text and call is None:
+            return
+        host = Host(posted, call.host if call else posted.author_name, call)
+        host.come_back()
+        if posted.id in self._record.unread:
+            host.edits = 1
+        if posted.id in self._record.told:
+            host.go_dark()
+            host.told_by.add(self._record.told[posted.id])
+        if watched:
+            host.steady_time = posted.edited_time
+        self.hosts[posted.id] = host
+
+    def record(self) -> RollRecord:
+        """What is to be remembered."""
+        hosts = self.hosts.values()
+        unread = {host.id for host in hosts if host.call is None and host.counts}
+        told = {host.id: min(host.told_by) for host in hosts if host.told_by}
+        return RollRecord(self.medium, self.own, self.touch_time, tuple(sorted(unread)), told)
+
+    # What it shows
+
+    @property
+    def calls(self) -> bool:
+        """Whether its own roll call was edited in this life, so that the medium's time is known."""
+        return self._own_at > 0.0
+
+    def time(self, now: float) -> float:
+        """Now, by the medium's clock."""
+        return self._own_time + now - self._own_at
+
+    def since(self) -> str:
+        """The first of the roll calls that are known."""
+        known = [*self.hosts, *filter(None, [self.own])]
+        return min(known, key=roll_order, default="")
+
+    def age(self, host: Host, now: float) -> float:
+        """For how long a host was not heard."""
+        return self.time(now) - host.heard_time
+
+    def silence(self, host: Host, now: float) -> float:
+        """For how long it was not heard while this Sentinel could have heard it."""
+        return self.time(now) - max(host.heard_time, self.touch_time)
+
+    def heard(self, host: Host, now: float) -> bool:
+        """Whether a host was heard lately."""
+        return self.calls and self.age(host, now) < DARK_AFTER
+
+    def silent(self, host: Host, now: float) -> bool:
+        """Whether a host that should be heard is not."""
+        waits = host.counts and host.state is not HostState.RESTING
+        return self.calls and waits and self.silence(host, now) >= DARK_AFTER
+
+    def hears_itself(self, now: float) -> bool:
+        """Whether its own edits arrive."""
+        return self.calls and now - self._own_at <= IN_TOUCH
+
+    def in_touch(self, now: float) -> bool:
+        """Whether it may call others dark."""
+        return self.hears_itself(now) and self._reads >= READS
+
+    def overdue_at(self, now: float) -> float:
+        """When the next host is dark, unless it is heard."""
+        waits = [host for host in self.hosts.values() if host.state is HostState.HERE]
+        left = [DARK_AFTER - self.silence(host, now) for host in waits if host.counts]
+        return now + min([seconds for seconds in left if seconds > 0], default=math.inf)
+
+    def replaced(self, host: Host, own_name: str, now: float) -> bool:
+        """Whether another roll call of the same name goes on: it was rebuilt, and has another
+        ledger."""
+        if host.name == own_name:
+            return True
+        others = [other for other in self.hosts.values() if other.name == host.name]
+        later = [other for other in others if other.heard_time > host.heard_time]
+        return any(self.heard(other, now) for other in later)
+
+    def left_over(self, own_name: str, now: float) -> str:
+        """A roll call of this Sentinel's name and bot that is nobody's any more, empty for none."""
+        for host in self.hosts.values():
+            ours = host.call is not None and host.posted.author == self._author
+            ours = ours and host.name == own_name
+            over = host.state is HostState.RESTING or not self.heard(host, now)
+            if ours and over and self.hears_itself(now):
+                return host.id
+        return ""
+
+    def twin(self, own_name: str, now: float) -> Host | None:
+        """Another Sentinel of the same name that is alive, None for none."""
+        for host in self.hosts.values():
+            alive = host.state is HostState.HERE and host.edits >= READS and self.heard(host, now)
+            if alive and host.name == own_name:
+                return host
+        return None
+
+    # Who tells
+
+    def is_mine(self, host: Host, now: float) -> bool:
+        """Whether this Sentinel is the first of those who can tell that a host is dark, and nobody
+        has."""
+        first = self._who_tells(host, now)
+        if first and first.call is None and first.heard_time >= self._dark_since(host):
+            host.told_by.add(first.id)  # as far as anybody can say who can't read its words
+        return not (first or host.told_by)
+
+    def _dark_since(self, host: Host) -> float:
+        """Since when this Sentinel takes a host for dark."""
+        return max(host.heard_time, self.touch_time) + DARK_AFTER
+
+    def _who_tells(self, host: Host, now: float) -> Host | None:
+        """Who is to tell that a host is dark, None for this Sentinel."""
+        went_time, since_time = host.heard_time + DARK_AFTER, self._dark_since(host)
+        late = self.time(now) >= since_time + HAND_ON
+        for other in self._others(host, now):
+            was_there = other.steady_time <= since_time - DARK_AFTER + HAND_ON
+            # which has told it before, if it was there
+            unread = other.call is None and other.steady_time < went_time <= self.touch_time
+            first = other.order < roll_order(self.own) or unread
+            shown = other.heard_time >= since_time or not late
+            if was_there and first and shown and not other.muted:
+                return other
+        return None
+
+    def tells_return(self, host: Host, now: float) -> bool:
+        """Whether this Sentinel is to tell that a host is back: those who told that it was dark are
+        gone, and it is the first of those who live on."""
+        shown = [other for other in self._others(host, now) if not other.muted]
+        if self.is_late(host, now):
+            shown = [other for other in shown if other.heard_time >= host.back_time]
+        holders = [other for other in shown if other.id in host.told_by]
+        first = all(roll_order(self.own) < other.order for other in shown)
+        return first and not holders
+
+    def is_late(self, host: Host, now: float) -> bool:
+        """Whether whoever is to tell that a host is back has had the time for it."""
+        return self.time(now) >= host.back_time + HAND_ON
+
+    def _others(self, host: Host, now: float) -> list[Host]:
+        """All hosts but this one that are heard."""
+        here = [other for other in self.hosts.values() if other.state is HostState.HERE]
+        return [
+            other for other in here if other is not host and other.counts and self.heard(other, now)
+        ]
+
+    def others_were_there(self, host: Host, now: float) -> bool:
+        """Whether others were in touch before this Sentinel was, and a host was back by then: they
+        have told that."""
+        if host.steady_time > self.touch_time:
+            return False
+        others = self._others(host, now)
+        return any(other.steady_time <= self.touch_time for other in others)
+
+
+# ─── Fleet ────────────────────────────────────────────────────────────────────────────────────────
+
+SUSPICION = 5.0  # between two reads while somebody seems to be dark
+DARK_READ_EVERY = 30.0  # while somebody is
+NAME_PATIENCE = 30.0  # how long the first roll call waits for the engine's name
+SLOWEST_CALL = 60.0  # between two tries
+FIRST_CALL = 10.0  # in which those who start together begin one after the other
+CALL_SOON = 1.0
+
+
+@dataclass(slots=True)
+class Duty:
+    """When this Sentinel reads a roll, and calls in it."""
+
+    roll: Roll
+    call_at: float
+    read_at: float
+    asked_at: float | None = None  # since when something of it is under way
+    posts: int = 0  # of roll calls: each is another message
+    failures: int = 0
+    why: str = ""  # it can't be had
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A host in the fleet, as people are shown it. Times are Unix seconds."""
+
+    host: str
+    state: HostState
+    heard_time: float
+    call: RollCall | None = None
+
+
+class Fleet:
+    """Several hosts: each tells in its roll call that it lives, and one of them tells when another
+    has gone dark."""
+
+    def __init__(self, lives: Lives, mutes: Mutes) -> None:
+        self.lives, self.mutes = lives, mutes
+        self.timers, self.orders, self.outages = lives.timers, lives.orders, lives.outages
+        self.duties: dict[Medium, Duty] = {}
+        self._tag = ""
+        self._machine = ""  # its name, until the engine has told its own
+        self._joined_at = 0.0
+        self._records: tuple[RollRecord, ...] = ()
+        self._twins: set[str] = set()  # roll calls of which was said that they have this name
+
+    # How it begins and ends
+
+    def restore(self, records: tuple[RollRecord, ...]) -> None:
+        """Take up what the ledger remembers."""
+        self._records = records
+
+    def join(self, media: Collection[Medium], tag: str, machine: str, now: float) -> None:
+        """Begin to call. `tag`: of the ledger; `machine`: its name."""
+        self._tag, self._machine, self._joined_at = tag, machine, now
+        known = {record.medium: record for record in self._records}
+        first_at = now + FIRST_CALL * int.from_bytes(tag.encode()[-1:]) / 256
+        for medium in media:
+            roll = Roll(known.get(medium, RollRecord(medium)))
+            self.duties[medium] = Duty(roll, first_at, first_at)
+            self.timers.set(Rule.ROLL, medium, first_at)
+        if not media:
+            for number in self._told():
+                self.outages.close(self.outages[number], "The fleet is not watched any more.", now)
+
+    def record(self) -> tuple[RollRecord, ...]:
+        """What is to be remembered."""
+        if not self.duties:
+            return self._records
+        return tuple(duty.roll.record() for duty in self.duties.values())
+
+    def rest(self, now: float) -> list[Action]:
+        """Sentinel ends on purpose: nobody is to miss it."""
+        return [self._call(duty, True, now) for duty in self.duties.values() if duty.roll.own]
+
+    # What is due
+
+    def due(self, medium: str, now: float) -> None:
+        """Read, or call, whichever is due; not before it is known what this host is called."""
+        duty = self.duties.get(Medium(medium))
+        if duty is None or duty.asked_at is not None:
+            return
+        if not self.lives.link.listed.done and now < self._joined_at + NAME_PATIENCE:
+            self.timers.set(Rule.ROLL, medium, now + CALL_SOON)
+        elif duty.roll.read_at is not None and now >= duty.call_at:
+            duty.asked_at = now
+            self.orders.add(self._call(duty, False, now))
+        elif now >= duty.read_at:
+            duty.asked_at = now
+            self.orders.add(ReadRoll(duty.roll.medium, duty.roll.since()))
+        else:
+            self._plan(duty, now)
+
+    def _plan(self, duty: Duty, now: float) -> None:
+        """Have the next thing done when it is due."""
+        due = min(duty.call_at, duty.read_at) if duty.roll.read_at is not None else duty.read_at
+        self.timers.set(Rule.ROLL, duty.roll.medium, max(due, now + INSTANT))
+
+    def _call(self, duty: Duty, resting: bool, now: float) -> CallRoll:
+        roll = duty.roll
+        replaces = roll.left_over(self.name, now) if not resting else ""
+        nonce = f"{self._tag}-roll-{duty.posts}"
+        call = self._roll_call(resting, now)
+        return CallRoll(roll.medium, roll_text(call), self._tag, roll.own, resting, nonce, replaces)
+
+    @property
+    def name(self) -> str:
+        """What this host is called."""
+        return called_name(self.lives.link.facts.host or self._machine)
+
+    def _roll_call(self, resting: bool, now: float) -> RollCall:
+        services = self.lives.services.values()
+        down = [service.container.title for service in services if service.phase in FALLEN]
+        calendar, link = self.lives.runs.calendar, self.lives.link
+        since_at = now if resting else calendar.began_at
+        return RollCall(
+            self.name,
+            self._tag,
+            f"{link.facts.kind.command.capitalize()} {link.facts.version}".strip(),
+            link.is_away,
+            len(services),
+            len(down),
+            tuple(down),
+            calendar.time_of(since_at),
+            resting,
+            self.mutes.all_until > now,
+            tuple(notice.name for notice in self._told().values()),
+        )
+
+    # What has come
+
+    def put_off(self, seen: RollPutOff, now: float) -> None:
+        """Alerts go first."""
+        duty = self.duties[seen.medium]
+        duty.asked_at = None
+        self.timers.set(Rule.ROLL, seen.medium, now + seen.seconds)
+
+    def called(self, seen: RollCalled, now: float) -> None:
+        """Its own roll call was made, or was not."""
+        duty = self.duties[seen.medium]
+        duty.asked_at = None
+        if seen.gone:
+            duty.roll.forget_own()
+            duty.posts += 1
+            duty.call_at = now + CALL_SOON
+        if seen.why:
+            self._fail(duty, seen.why, seen.hold, now)
+        elif not seen.gone:
+            self._arrive(duty)
+            duty.roll.called(seen, now)
+            duty.call_at = now + max(CALL_EVERY, seen.hold)
+            duty.read_at = min(duty.read_at, now + CALL_EVERY / 2)
+        self._plan(duty, now)
+
+    def read(self, seen: RollRead, now: float) -> None:
+        """The roll was read, or was not: see who is dark, and who is back."""
+        duty = self.duties[seen.medium]
+        duty.asked_at = None
+        if seen.why:
+            self._fail(duty, seen.why, seen.hold, now)
+            self._plan(duty, now)
+            return
+        roll = duty.roll
+        retired = roll.read(seen, now)
+        if roll.blind:
+            words = "its own roll call is not to be read there: is Read Message History missing?"
+            self._say(duty, words)
+        for host in list(roll.hosts.values()):
+            if roll.hears_itself(now):
+                self._hear(host, roll, now)
+        silent = [host for host in roll.hosts.values() if self._seems_dark(host, roll, now)]
+        if roll.in_touch(now):
+            for host in silent:
+                self._go_dark(host, duty, now)
+        for host in retired:
+            self._retire(host, now)
+        self._mind_twin(roll, now)
+        duty.read_at = self._next_read_at(roll, silent, now)
+        self._plan(duty, now)
+
+    def _next_read_at(self, roll: Roll, silent: list[Host], now: float) -> float:
+        """Sooner while somebody seems to be dark, or is."""
+        if roll.hears_itself(now) and any(host.state is HostState.HERE for host in silent):
+            return now + SUSPICION
+        returns = any(host.back_time for host in roll.hosts.values())
+        every = DARK_READ_EVERY if silent or returns else READ_EVERY
+        return min(now + every, roll.overdue_at(now) + CALL_SOON)
+
+    def _fail(self, duty: Duty, why: str, hold: float, now: float) -> None:
+        """It can't be had now: said once."""
+        duty.failures += 1
+        pause = max(hold, min(SLOWEST_CALL, SUSPICION * 2 ** (duty.failures - 1)))
+        duty.call_at = max(duty.call_at, now + pause)
+        duty.read_at = max(duty.read_at, now + pause)
+        self._say(duty, why)
+
+    def _say(self, duty: Duty, why: str) -> None:
+        if why != duty.why:
+            words = f"fleet: {why}; nobody is called dark by the {duty.roll.medium} meanwhile"
+            self.orders.log("warning", words)
+        duty.why = why
+
+    def _arrive(self, duty: Duty) -> None:
+        if duty.failures and duty.why:
+            self.orders.log("info", f"fleet: the roll call in the {duty.roll.medium} goes on")
+            duty.why = ""
+        duty.failures = 0
+
+    # Who is dark, and who is back
+
+    def _seems_dark(self, host: Host, roll: Roll, now: float) -> bool:
+        """Whether a host is not heard, and nothing explains that."""
+        if not roll.silent(host, now) or roll.replaced(host, self.name, now):
+            return False
+        return not self._heard_elsewhere(host, roll, now)
+
+    def _go_dark(self, host: Host, duty: Duty, now: float) -> None:
+        """A host is dark: see whether that is to be told from here."""
+        roll = duty.roll
+        if host.state is not HostState.DARK:
+            self.orders.log("warning", f"fleet: {host.name} is not heard any more")
+        host.go_dark()
+        host.told(roll.hosts.values())
+        muted = self.mutes.all_until > now
+        if self._outage_of(host) is None and not muted and roll.is_mine(host, now):
+            self._tell_dark(host, roll.age(host, now), now)
+            duty.call_at = now + CALL_SOON  # so that the others know
+
+    def _heard_elsewhere(self, host: Host, roll: Roll, now: float) -> bool:
+        """Whether a host is heard in another medium."""
+        for duty in self.duties.values():
+            for other in duty.roll.hosts.values():
+                explains = duty.roll.heard(other, now) or other.state is HostState.RESTING
+                if explains and duty.roll is not roll and other.name == host.name:
+                    return True
+        return False
+
+    def _tell_dark(self, host: Host, age: float, now: float) -> None:
+        facts: tuple[tuple[str, str], ...] = ()
+        call = host.call
+        if call:
+            was = f"{call.engine}, {counted(call.services, 'service')}"
+            facts = (("Was", was), ("Down then", listed(call.down) or "nothing"))
+        notice = Notice(
+            Verdict.DARK,
+            host.name,
+            now - age,
+            plan=DARK_PLAN,
+            mention=self.lives.settings.mention,
+            facts=facts,
+            decided_at=now,
+        )
+        outage = self.outages.begin("", notice.at)
+        outage.notice, outage.host = notice, host.id
+        self.outages.changed(outage)
+
+    def _told(self) -> dict[int, Notice]:
+        """What this Sentinel has told of dark hosts, by outage."""
+        told: dict[int, Notice] = {}
+        for number, outage in self.outages.items():
+            if outage.notice and outage.notice.verdict is Verdict.DARK:
+                told[number] = outage.notice
+        return told
+
+    def _outage_of(self, host: Host) -> Outage | None:
+        """The outage that tells of a host: by its roll call, or by its name, which it may have in
+        another medium."""
+        for number, notice in self._told().items():
+            outage = self.outages[number]
+            if host.id == outage.host or host.name == notice.name:
+                return outage
+        return None
+
+    def _hear(self, host: Host, roll: Roll, now: float) -> None:
+        """See whether a host is heard: then it is back where it was dark."""
+        outage = self._outage_of(host)
+        own_outage = outage is not None and outage.host == host.id
+        rests = host.resting and (outage is None or own_outage)
+        if not host.counts or not (rests or roll.heard(host, now)):
+            return
+        host.come_back()
+        roll.follow_up(host)
+        if outage:
+            host.settle_return()
+            self._end(outage, host, roll, now)
+        elif host.back_time:
+            self._mind_return(host, roll, now)
+
+    def _mind_return(self, host: Host, roll: Roll, now: float) -> None:
+        """A host is back of which another has told that it was dark: see who tells that."""
+        late = roll.is_late(host, now)
+        if roll.others_were_there(host, now):
+            late = True
+        elif roll.tells_return(host, now):
+            down, back_at = host.back_time - host.dark_time, now - roll.time(now) + host.back_time
+            self.outages.tell(Notice(Verdict.RECOVERED, host.name, back_at, downtime=down))
+            late = True
+        if late:
+            host.settle_return()
+
+    def _end(self, outage: Outage, host: Host, roll: Roll, now: float) -> None:
+        told_at = outage.notice.decided_at if outage.notice else None
+        away = told_at is not None and roll.touch_time > roll.time(told_at)
+        if away and roll.others_were_there(host, now):
+            self.outages.close(outage, "It is heard again, as others have told.", now)
+            return
+        outage.back_at = max(now - roll.age(host, now), outage.began_at)
+        self.lives.stories.check_over(outage, now)
+
+    def _retire(self, host: Host, now: float) -> None:
+        """Somebody has deleted a roll call: that host is not missed any more."""
+        outage = self._outage_of(host)
+        if outage:
+            self.outages.close(outage, "Its roll call was deleted: it is not missed.", now)
+
+    def _mind_twin(self, roll: Roll, now: float) -> None:
+        twin = roll.twin(self.name, now)
+        if twin and twin.id not in self._twins:
+            self._twins.add(twin.id)
+            words = f"fleet: another Sentinel calls itself {self.name}, too; see SENTINEL_HOST"
+            self.orders.log("warning", words)
+
+    # What is shown
+
+    def seats(self, now: float) -> list[Seat]:
+        """All hosts, this one first; each once, as the medium shows it that has heard it last."""
+        if not self.duties:
+            return []
+        found: dict[str, Seat] = {}
+        for duty in self.duties.values():
+            for seat in seats_of(duty.roll, now, self.lives.runs.calendar.time_of(now)):
+                known = found.get(seat.host)
+                if known is None or known.heard_time < seat.heard_time:
+                    found[seat.host] = seat
+        now_time = self.lives.runs.calendar.time_of(now)
+        own = Seat(self.name, HostState.HERE, now_time, self._roll_call(False, now))
+        found.pop(own.host, None)
+        return [own, *sorted(found.values(), key=lambda seat: seat.host)]
+
+
+DARK_PLAN = (
+    "Nothing can be done from here: see whether its machine, its network or its Sentinel is down."
+)
+
+
+def seat_words(seat: Seat) -> str:
+    """How a host stands, in the words of its roll call."""
+    call = seat.call
+    if seat.state is not HostState.HERE or call is None:
+        return str(seat.state)
+    if call.away:
+        return f"{call.engine} does not answer"
+    services = counted(call.services, "service")
+    return f"{services}, {call.fallen} down" if call.fallen else f"{services}, all up"
+
+
+def seats_of(roll: Roll, now: float, now_time: float) -> list[Seat]:
+    """The other hosts of a roll. `now_time`: Unix seconds, by this host's clock."""
+    seats: list[Seat] = []
+    for host in roll.hosts.values():
+        if host.counts:
+            heard_time = now_time - max(0.0, roll.age(host, now))
+            seats.append(Seat(host.name, host.state, heard_time, host.call))
+    return seats
+
+
 # ─── Watchdog ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -6895,6 +7840,7 @@ class Record:
     gap: Gap | None = None
     host: str = ""
     attached: tuple[str, ...] = ()  # containers that somebody has followed
+    rolls: tuple[RollRecord, ...] = ()
 
 
 UNFORESEEN_LOOK = 30.0  # after what nobody thought of
@@ -6931,6 +7877,7 @@ class Watchdog:
         self.looks = Looks(self.lives, self.dependants, self.roster)
         self.events = Events(settings, self.lives, self.roster)
         self.silences = Silences(self.lives, self.mutes)
+        self.fleet = Fleet(self.lives, self.mutes)
 
     # What the daemon calls
 
@@ -7022,6 +7969,7 @@ class Watchdog:
         for container_id in record.attached:
             self.lives.runs.attach(container_id)
         self.lives.runs.was_away(self.link.stream.position, self.calendar.engine_time(now))
+        self.fleet.restore(record.rolls)
         for service, due in services:
             self._restore_service(service, due, now)
         self.outages.restore(outages.values(), record.numbered, now)
@@ -7062,6 +8010,7 @@ class Watchdog:
             self.link.unsettled_end(leaving),
             self.link.facts.host,
             self.lives.runs.attached,
+            self.fleet.record(),
         )
 
     # From observation to part
@@ -7090,6 +8039,12 @@ class Watchdog:
                 self.lives.restart_asked(self.services[seen.key], seen.by, now)
             case TakenOn():
                 self.outages.take_on(self.outages[seen.outage], seen.by)
+            case RollRead():
+                self.fleet.read(seen, now)
+            case RollCalled():
+                self.fleet.called(seen, now)
+            case RollPutOff():
+                self.fleet.put_off(seen, now)
 
     def _listed(self, seen: Listed, now: float) -> None:
         first = not self.link.listed.done
@@ -7134,6 +8089,8 @@ class Watchdog:
                 self.orders.look(key)
             case Rule.OOM:
                 self.looks.oom_due(key, now)
+            case Rule.ROLL:
+                self.fleet.due(key, now)
 
     def _do_for(self, service: Watched, rule: Rule, due: float, now: float) -> None:
         """Do one thing that is due for a service, unless that has to wait for a look, or for the
@@ -7250,6 +8207,7 @@ SLOWEST_RETRY = 60.0
 # long after the last time
 RETIRED_RETRY, RETIRED_PAUSE = 3600.0, 600.0
 RETIRED_KEEPS = 100  # notices that wait for such a channel
+TELLING = 1.0  # how long what is no alert waits while one is told
 CHAIN_PATIENCE = 30.0  # how long a channel may fail before the next in the chain is tried
 # how long a change waits for company: one of the title, another one
 EDIT_SOON, EDIT_LATER = 1.0, 6.0
@@ -7353,6 +8311,8 @@ class Trouble:
     why: str = ""
     retired: str = ""  # it takes nothing any more, by Discord's own word
     refused_at: float | None = None  # when it said so last
+    # by Discord's word, which counts for all that is sent there
+    limited_until_at: float | None = None
 
     def note(self, why: str) -> None:
         """Why what waits is late."""
@@ -7366,6 +8326,7 @@ class Trouble:
         """One more message did not arrive."""
         self.failures += 1
         self.held_until_at = now + pause_after(seen, self.failures)
+        self.limited_until_at = now + seen.hold if seen.hold else None
 
     def edit_failed(self, seen: Delivered) -> float:
         """One more edit did not arrive: in how many seconds to try again."""
@@ -7563,6 +8524,20 @@ class Outbox:
             key,
             message.sent_at,
         )
+
+    def keeps_waiting(self, now: float) -> float:
+        """For how many seconds something else that goes the same way is to wait: as long as Discord
+        has asked for, and while something is told, or could be."""
+        until_at = self.trouble.limited_until_at
+        limited = 0.0 if until_at is None else until_at - now
+        due = self.next_due_at(now) if self.waiting else None
+        telling = self.flight is not None or (due is not None and due <= now)
+        return max(0.0, limited, TELLING if telling else 0.0)
+
+    def be_limited(self, until: float) -> None:
+        """Discord asks to be left alone until then, whatever is sent."""
+        held_until_at = self.trouble.held_until_at
+        self.trouble.hold(until if held_until_at is None else max(until, held_until_at))
 
     # What becomes of it
 
@@ -8017,6 +8992,7 @@ def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str,
         flapping += "; green comes once it has stayed up for an hour"
     lines = (
         ("", status_words(notice, moment)),
+        ("Last heard", moment(notice.at) if notice.verdict is Verdict.DARK else ""),
         ("Late", late),
         ("Cause", cause_words(notice)),
         ("Engine says", clip_front(notice.error.strip(), ERROR_TEXT)),
@@ -8129,6 +9105,8 @@ FOREIGN = (  # lines whose text others wrote: no markdown in it
     "Not back",
     "Takes with it",
     "Already down",
+    "Was",
+    "Down then",
 )
 
 
@@ -8536,6 +9514,49 @@ def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
     return "\n".join(lines)
 
 
+def seats_in(seen: RollRead) -> list[Seat]:
+    """The hosts as one look at their roll calls shows them, by the medium's clock."""
+    seats: list[Seat] = []
+    for posted in seen.posted:
+        call = roll_call_in(posted.text)
+        heard = seen.time - posted.edited_time < DARK_AFTER
+        if call is None and not heard:
+            continue  # nobody can say whether it is one
+        state = HostState.HERE if heard else HostState.DARK
+        if posted.resting:
+            state = HostState.RESTING
+        name = call.host if call else posted.author_name
+        seats.append(Seat(name, state, posted.edited_time, call))
+    return seats
+
+
+def fleet_table(seats: Iterable[Seat], now_time: float) -> str:
+    """The table of `fleet`."""
+    rows = [("HOST", "STATE", "HEARD", "SERVICES", "DOWN", "ENGINE")]
+    for seat in seats:
+        call = seat.call or RollCall(seat.host, "")
+        heard = f"{span(now_time - seat.heard_time)} ago"
+        services = str(call.services) if seat.call and not call.resting else "–"
+        down = ", ".join(call.down) or "–"
+        rows.append((seat.host, str(seat.state), heard, services, down, call.engine or "–"))
+    return "\n".join(aligned(rows))
+
+
+def seat_document(seat: Seat) -> JSON:
+    """A host, for programs; times are Unix seconds, None where its words can't be read."""
+    call = seat.call
+    return {
+        "host": seat.host,
+        "state": seat.state,
+        "heard": round(seat.heard_time, 3),
+        "engine": call.engine if call else None,
+        "engine_up": not call.away if call else None,
+        "services": call.services if call else None,
+        "down": list(call.down) if call else None,
+        "since": call.since_time if call else None,
+    }
+
+
 # ─── Explaining ───────────────────────────────────────────────────────────────────────────────────
 
 ALREADY_DOWN_TEXT = 1500
@@ -8697,6 +9718,10 @@ METRICS = {
         "gauge",
         "Whether a watched service runs and nothing speaks against it.",
     ),
+    "sentinel_fleet_host_up": (
+        "gauge",
+        "Whether a host's Sentinel is heard; none for one at rest.",
+    ),
     "sentinel_deaths_total": ("counter", "Ends of a service that nobody asked for."),
     "sentinel_restarts_total": ("counter", "Restarts by Sentinel."),
     "sentinel_asked_total": ("counter", "Restarts that people asked for in Discord."),
@@ -8795,6 +9820,16 @@ def service_lines(watchdog: Watchdog, figures: Figures) -> list[str]:
     return lines
 
 
+def fleet_lines(watchdog: Watchdog, now: float) -> list[str]:
+    """What Prometheus reads of hosts that watch each other."""
+    lines: list[str] = []
+    for seat in watchdog.fleet.seats(now):
+        if seat.state is not HostState.RESTING:
+            host, heard = label_text(seat.host), int(seat.state is HostState.HERE)
+            lines.append(f'sentinel_fleet_host_up{{host="{host}"}} {heard}')
+    return lines
+
+
 def outbox_lines(outboxes: Mapping[str, Outbox], now: float) -> list[str]:
     """What Prometheus reads of alerts that wait."""
     lines: list[str] = []
@@ -8817,6 +9852,7 @@ def metrics(
         f"sentinel_engine_up {int(not watchdog.link.is_away)}",
         f"sentinel_event_stream_reconnects_total {reconnects}",
         *service_lines(watchdog, figures),
+        *fleet_lines(watchdog, now),
         *outbox_lines(outboxes, now),
         *figures.detection.lines("sentinel_detection_seconds"),
         *figures.delivery.lines("sentinel_delivery_seconds"),
@@ -8828,7 +9864,9 @@ def metrics(
     return "\n".join(text) + "\n"
 
 
-def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: float) -> JSON:
+def status_document(
+    watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: float, now: float
+) -> JSON:
     """How things stand, for programs; times are Unix seconds."""
     services: list[JSON] = []
     for service in watchdog.services.values():
@@ -8860,6 +9898,7 @@ def status_document(watchdog: Watchdog, outboxes: Mapping[str, Outbox], offset: 
         "engine": "down" if watchdog.link.is_away else "up",
         "services": services,
         "outages": outages,
+        "fleet": [seat_document(seat) for seat in watchdog.fleet.seats(now)],
         "outbox": waiting,
     }
 
@@ -9799,6 +10838,21 @@ def summary(watchdog: Watchdog, now: float) -> tuple[str, int]:
     return "\n".join(lines), AMBER if muted else GREEN
 
 
+def hosts_shown(watchdog: Watchdog, now: float) -> list[str]:
+    """The hosts that watch each other, a line each; none where there is no fleet."""
+    lines: list[str] = []
+    for seat in watchdog.fleet.seats(now):
+        mark = HOST_MARKS[seat.state]
+        words = seat_words(seat)
+        if seat.state is HostState.DARK:
+            words = f"dark, last heard <t:{int(seat.heard_time)}:R>"
+        lines.append(f"{mark} {as_code(seat.host)}: {escaped(words)}")
+    return ["**Hosts**", *lines] if lines else []
+
+
+HOST_MARKS = {HostState.HERE: "🟢", HostState.DARK: "🔴", HostState.RESTING: "⚪"}
+
+
 def logs_shown(seen: LogsRead) -> Respond:
     """Log lines as an answer: in a code block, or as a file where they are too many."""
     job = seen.job
@@ -10086,6 +11140,8 @@ class Clerk:
     def _status(self, seen: Interaction, person: Person, now: float) -> Deeds:
         if not seen.options.get("name", "").strip():
             text, colour = summary(self.watchdog, now)
+            hosts = hosts_shown(self.watchdog, now)
+            text = clip("\n".join([text, *hosts]), EMBED_TEXT)
             return [replace(self._private(seen, text, colour), again=True)]
         found = self._find(seen, now)
         if isinstance(found, list):
@@ -11500,6 +12556,7 @@ class Engine:
         """`heals`: it is to be asked whether restarts are let through."""
         self.host, self.tls, self.heals = host, tls, heals
         self.libpod: tuple[int, ...] = ()  # Podman's version, which it says in every answer
+        self.version = ""
         self.rootless = False
         self.clock = time.time
         self.ahead = 0.0  # its clock is, of Sentinel's
@@ -11647,7 +12704,7 @@ class Engine:
             return ListFailed(str(error))
         me, host, engine = self.identity
         seen = tuple(row for row in map(row_of, rows) if row.id)
-        return Listed(seen, me, host, engine, self.kind, self.tell_only, self.ahead)
+        return Listed(seen, me, host, engine, self.kind, self.tell_only, self.ahead, self.version)
 
     def forbids_restarts(self) -> str:
         """Why a proxy forbids restarts, if it does: the start of nothing is a 404 to an engine, 403
@@ -11674,6 +12731,7 @@ class Engine:
         except EngineError:
             return None
         self.rootless = "name=rootless" in items_at(info, "SecurityOptions")
+        self.version = text_at(info, "ServerVersion")
         system_time = unix_time(text_at(info, "SystemTime"))
         if system_time:
             self.ahead = precisely(system_time - (asked_time + self.clock()) / 2)
@@ -12301,25 +13359,41 @@ class Bot:
     def channel_named(self, name: str, guild: str) -> tuple[str, Answer]:
         """The id of a channel by its name, as Discord writes it, found or created; empty where
         neither can be, with the answer that says why."""
-        url = f"{self.settings.api_url}/guilds/{guild}/channels"
         wanted = re.sub(r"\s+", "-", name.strip().lstrip("#").lower())
+        found, answer = self.find_channel(wanted, guild)
+        if found or not answer.ok:
+            return found, answer
+        url = f"{self.settings.api_url}/guilds/{guild}/channels"
+        made = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
+        if not made.ok:
+            return "", made
+        # Another Sentinel may have made one at the same moment: both take the first.
+        found, answer = self.find_channel(wanted, guild)
+        return found or text_at(made.document, "id"), made
+
+    def find_channel(self, wanted: str, guild: str) -> tuple[str, Answer]:
+        """The id of the first channel of this name, empty where there is none, or where Discord
+        does not say."""
+        url = f"{self.settings.api_url}/guilds/{guild}/channels"
         answer = self.web.ask("GET", url, headers=self.headers)
         rows = answer.document if answer.ok else None
         if not isinstance(rows, list):
             return "", answer
+        ids: list[str] = []
         for row in rows:
             if text_at(row, "name") == wanted and at(row, "type") in TEXT_CHANNELS:
-                return text_at(row, "id"), answer
-        answer = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
-        return text_at(answer.document, "id") if answer.ok else "", answer
+                ids.append(text_at(row, "id"))
+        return min(ids, key=roll_order, default=""), answer
 
     @property
     def guild(self) -> str:
         """The server of its channel, empty where Discord does not say."""
-        if self.settings.guild_id:
-            return self.settings.guild_id
+        return self.settings.guild_id or text_at(self.ask_channel().document, "guild_id")
+
+    def ask_channel(self) -> Answer:
+        """What Discord says of its channel."""
         url = f"{self.settings.api_url}/channels/{self.settings.channel_id}"
-        return text_at(self.web.ask("GET", url, headers=self.headers).document, "guild_id")
+        return self.web.ask("GET", url, headers=self.headers)
 
 
 TEXT_CHANNELS = (0, 5)  # kinds of channels: text, and announcements
@@ -12496,6 +13570,234 @@ def send(channel: Channel, job: Deliver) -> Delivered:
     """Word a message and send it through a channel."""
     now = time.monotonic()
     return channel.send(job, message_of(job, now, time.time() - now))
+
+
+# ─── Rolls ────────────────────────────────────────────────────────────────────────────────────────
+
+ROLL_PAGE, ROLL_PAGES = 100, 5  # messages of one answer, and answers that are asked for
+RESTING_FLAG = 4  # of a message: no embeds; every bot can read flags, whoever wrote the words
+SNOWFLAKE = re.compile(r"[1-9][0-9]{14,18}", re.ASCII)
+ROLL_FILE = 64 * 2**10  # bytes of one that are read
+
+
+class ChannelRoll:
+    """The roll in a channel of Discord's, which is found or created by its name."""
+
+    medium = Medium.CHANNEL
+
+    def __init__(self, settings: Settings, web: Web) -> None:
+        self.settings, self.web = settings, web
+        self.bot = Bot(settings, web)
+        self.place = settings.fleet if SNOWFLAKE.fullmatch(settings.fleet) else ""
+
+    @property
+    def url(self) -> str:
+        """Where its messages are."""
+        return f"{self.settings.api_url}/channels/{self.place}/messages"
+
+    def find(self, make: bool) -> Delivered | None:
+        """Find the channel, or `make` it; the verdict where neither can be."""
+        if self.place:
+            return None
+        guild, name = self.settings.guild_id, self.settings.fleet
+        if not guild:
+            answer = self.bot.ask_channel()
+            guild = text_at(answer.document, "guild_id")
+            if not guild:
+                return no_channel(self.medium, answer, "Discord")
+        find = self.bot.channel_named if make else self.bot.find_channel
+        self.place, answer = find(name, guild)
+        if self.place and self.place == self.settings.channel_id:
+            self.place = ""
+            words = f"{name} is the alerts' channel; give SENTINEL_FLEET one of its own"
+            return Delivered(self.medium, Fate.UNSENT, why=words)
+        if self.place:
+            return None
+        if answer.ok:
+            return Delivered(self.medium, Fate.UNSENT, why=f"there is no channel {name}")
+        return no_channel(self.medium, answer, "Discord")
+
+    def read(self, job: ReadRoll, make: bool = True) -> RollRead:
+        """The roll calls that stand there."""
+        trouble = self.find(make)
+        if trouble:
+            return RollRead(self.medium, why=trouble.why, hold=trouble.hold)
+        posted: list[Posted] = []
+        before, whole, time_there = "", False, 0.0
+        for _ in range(ROLL_PAGES):
+            answer = self.web.ask(
+                "GET", f"{self.url}?limit={ROLL_PAGE}{before}", headers=self.bot.headers
+            )
+            rows = answer.document if answer.ok else None
+            if not isinstance(rows, list):
+                return self.unread(answer)
+            posted += filter(None, map(posted_of, rows))
+            time_there = http_time(answer.headers.get("Date")) or time.time()
+            last = text_at(rows[-1], "id") if rows else ""
+            known = bool(job.since) and roll_order(last) <= roll_order(job.since)
+            whole = len(rows) < ROLL_PAGE or known
+            if whole:
+                break
+            before = f"&before={last}"
+        return RollRead(self.medium, tuple(posted), whole, time_there)
+
+    def unread(self, answer: Answer) -> RollRead:
+        """Why the channel can't be read."""
+        if answer.code == UNKNOWN_CHANNEL:
+            self.place = "" if self.place != self.settings.fleet else self.place
+        verdict = no_channel(self.medium, answer, "Discord")
+        return RollRead(
+            self.medium, why=verdict.why, hold=verdict.hold, everywhere=limits_all(answer)
+        )
+
+    def call(self, job: CallRoll) -> RollCalled:
+        """Edit Sentinel's own roll call, or post it."""
+        trouble = self.find(make=True)
+        if trouble:
+            return RollCalled(self.medium, why=trouble.why, hold=trouble.hold)
+        flags = RESTING_FLAG if job.resting else 0
+        body: JSON = {"content": job.text, "allowed_mentions": {"parse": []}, "flags": flags}
+        old, hold = job.replaces, 0.0
+        if job.id:
+            url = f"{self.url}/{job.id}"
+            answer = self.web.ask("PATCH", url, body, self.bot.headers)
+            if answer.code == TOO_MANY_EDITS:
+                old, hold = job.id, pause_asked(answer, "Discord")
+                answer = self.post(job)
+        else:
+            answer = self.post(job)
+        if answer.code in (UNKNOWN_MESSAGE, UNKNOWN_CHANNEL):
+            self.place = "" if self.place != self.settings.fleet else self.place
+            return RollCalled(self.medium, gone=True)
+        if answer.ok and old:
+            self.web.ask("DELETE", f"{self.url}/{old}", headers=self.bot.headers)
+        called = self.called(answer)
+        return replace(called, hold=max(called.hold, hold))
+
+    def post(self, job: CallRoll) -> Answer:
+        """Post a roll call; a repeat makes no second one."""
+        body: JSON = {"content": job.text, "allowed_mentions": {"parse": []}}
+        body |= {"nonce": job.nonce, "enforce_nonce": True}
+        return self.web.ask("POST", self.url, body, self.bot.headers)
+
+    def called(self, answer: Answer) -> RollCalled:
+        """What became of a roll call."""
+        posted = edited_time_of(answer.document) if answer.ok else 0.0
+        if posted:
+            return RollCalled(self.medium, text_at(answer.document, "id"), posted)
+        verdict = verdict_on(self.medium, answer)
+        why = verdict.why or "Discord's answer names no message"
+        return RollCalled(self.medium, why=why, hold=verdict.hold, everywhere=limits_all(answer))
+
+
+def edited_time_of(message: JSON) -> float:
+    """When a message was edited last, or posted: Unix seconds by Discord's clock, 0 for no
+    message."""
+    edited = unix_time(text_at(message, "edited_timestamp"))
+    return edited or unix_time(text_at(message, "timestamp"))
+
+
+def posted_of(message: JSON) -> Posted | None:
+    """A bot's message as it stands in a channel, None for other people's."""
+    edited_time, name = edited_time_of(message), text_at(message, "id")
+    author, flags = at(message, "author"), at(message, "flags")
+    if not (name and edited_time) or at(author, "bot") is not True or at(message, "webhook_id"):
+        return None
+    resting = isinstance(flags, int) and bool(flags & RESTING_FLAG)
+    return Posted(
+        name,
+        text_at(author, "id"),
+        text_at(author, "username"),
+        edited_time,
+        text_at(message, "content"),
+        resting,
+    )
+
+
+def limits_all(answer: Answer) -> bool:
+    """Whether an answer asks to be left alone by whatever is sent to Discord from here."""
+    return by_the_edge(answer, "Discord") or at(answer.document, "global") is True
+
+
+def http_time(text: str | None) -> float:
+    """Unix seconds of a `Date` header, 0 where there is none."""
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return email.utils.parsedate_to_datetime(text or "").timestamp()
+    return 0.0
+
+
+class FolderRoll:
+    """The roll in a folder that hosts share: one file each."""
+
+    medium = Medium.FOLDER
+
+    def __init__(self, folder: str) -> None:
+        self.folder = os.path.join(folder, "fleet")
+
+    def read(self, job: ReadRoll, make: bool = True) -> RollRead:
+        """The roll calls that stand there; its clock is that of the file system."""
+        posted: list[Posted] = []
+        try:
+            if make:
+                os.makedirs(self.folder, exist_ok=True)
+            for name in os.listdir(self.folder):
+                posted += filter(None, [self.posted(name)])
+        except OSError as error:
+            return RollRead(self.medium, why=self.trouble(error))
+        return RollRead(self.medium, tuple(posted), whole=True, time=time.time())
+
+    def posted(self, name: str) -> Posted | None:
+        """One file's, None for another kind of file."""
+        path = os.path.join(self.folder, name)
+        if not name.endswith(".json"):
+            return None
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            document = json_in(file.read(ROLL_FILE))
+            edited_time = os.fstat(file.fileno()).st_mtime
+            text, resting = text_at(document, "text"), at(document, "resting") is True
+            return Posted(name, "", "", edited_time, text or name, resting)
+        return None
+
+    def call(self, job: CallRoll) -> RollCalled:
+        """Write Sentinel's own file, whole or not at all."""
+        name = f"{job.tag}.json"
+        path = os.path.join(self.folder, name)
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with open(f"{path}.part", "w", encoding="utf-8") as file:
+                json.dump({"text": job.text, "resting": job.resting}, file, ensure_ascii=False)
+            os.chmod(f"{path}.part", 0o644)
+            os.replace(f"{path}.part", path)
+            edited_time = os.stat(path).st_mtime
+            if job.replaces:
+                os.unlink(os.path.join(self.folder, os.path.basename(job.replaces)))
+        except OSError as error:
+            return RollCalled(self.medium, why=self.trouble(error))
+        return RollCalled(self.medium, name, edited_time)
+
+    def trouble(self, error: OSError) -> str:
+        """Why the folder can't be used."""
+        return f"{self.folder} can't be used: {error.strerror or error}"
+
+
+AnyRoll = ChannelRoll | FolderRoll
+
+
+def rolls_of(settings: Settings, environment: Mapping[str, str]) -> list[AnyRoll]:
+    """Where hosts hear of each other, as far as that is set."""
+    rolls: list[AnyRoll] = []
+    if settings.fleet and settings.bot_token:
+        rolls.append(ChannelRoll(settings, Web(environment)))
+    if settings.fleet and settings.drop_dir:
+        rolls.append(FolderRoll(settings.drop_dir))
+    return rolls
+
+
+def not_done(job: ReadRoll | CallRoll, why: str) -> RollRead | RollCalled:
+    """What is said where nothing came of it."""
+    if isinstance(job, ReadRoll):
+        return RollRead(job.medium, why=why)
+    return RollCalled(job.medium, why=why)
 
 
 # ─── WebSocket ────────────────────────────────────────────────────────────────────────────────────
@@ -13197,6 +14499,10 @@ class Lanes:
             self._hire(lane)
         self._queues[lane].put(job)
 
+    def at_work(self, lane: str) -> int:
+        """How many jobs of a lane wait, or are being done."""
+        return self._at_work[lane]
+
     def finish(self, done: Done) -> bool:
         """A job was done: whether anybody still waits for that. Who was hired for a storm leaves
         when it is over."""
@@ -13630,6 +14936,16 @@ class Post:
         self._keep(notice, self._newest)
         self._let_go({self._newest})
 
+    def keeps_waiting(self, channel: str, now: float) -> float:
+        """For how many seconds what is no alert is to wait that goes the way of this channel."""
+        outbox = self.outboxes.get(channel)
+        return outbox.keeps_waiting(now) if outbox else 0.0
+
+    def be_limited(self, channel: str, until: float) -> None:
+        """Discord asks to be left alone until then, whatever is sent that way."""
+        if channel in self.outboxes:
+            self.outboxes[channel].be_limited(until)
+
     def next_due_at(self, now: float) -> float | None:
         """When something may be sent next."""
         dues = [outbox.next_due_at(now) for outbox in self.outboxes.values()]
@@ -13671,6 +14987,62 @@ class Post:
     def retired(self) -> dict[str, str]:
         """The channels that take nothing any more, and why."""
         return {name: outbox.retired for name, outbox in self.outboxes.items() if outbox.retired}
+
+
+# ─── Roll desk ────────────────────────────────────────────────────────────────────────────────────
+
+ROLL_LIMIT = 90.0  # seconds that a roll call may take
+
+
+class RollDesk:
+    """Has roll calls made and read, a lane each medium; those in Discord after its alerts."""
+
+    def __init__(self, rolls: Iterable[AnyRoll], lanes: Lanes, post: Post) -> None:
+        self.rolls = {roll.medium: roll for roll in rolls}
+        self.lanes, self.post = lanes, post
+
+    @property
+    def media(self) -> list[Medium]:
+        """Where hosts hear of each other."""
+        return list(self.rolls)
+
+    def start(self) -> None:
+        """Have the workers ready."""
+        for medium in self.rolls:
+            self.lanes.open(f"roll {medium}", 1, self.work)
+
+    def work(self, job: ReadRoll | CallRoll) -> RollRead | RollCalled:
+        """Read, or call."""
+        roll = self.rolls[job.medium]
+        return roll.read(job) if isinstance(job, ReadRoll) else roll.call(job)
+
+    def put(self, job: ReadRoll | CallRoll, now: float) -> None:
+        """Have it done, unless alerts go first."""
+        wait = self.wait_for_alerts(job.medium, now)
+        if wait:
+            self.lanes.inbox.put(RollPutOff(job.medium, wait))
+        else:
+            self.lanes.put(f"roll {job.medium}", job, ROLL_LIMIT)
+
+    def wait_for_alerts(self, medium: Medium, now: float) -> float:
+        """For how many seconds alerts go first that take the same way."""
+        return self.post.keeps_waiting(Bot.name, now) if medium is Medium.CHANNEL else 0.0
+
+    def leave(self, jobs: Iterable[Action]) -> None:
+        """Sentinel ends: have it said that it is at rest."""
+        for job in jobs:
+            if isinstance(job, CallRoll):
+                self.lanes.put(f"roll {job.medium}", job, ROLL_LIMIT)
+
+    @property
+    def underway(self) -> bool:
+        """Whether something is being said or read."""
+        return any(self.lanes.at_work(f"roll {medium}") for medium in self.rolls)
+
+    def done(self, seen: RollRead | RollCalled, now: float) -> None:
+        """Something of it was done, or was not."""
+        if seen.everywhere:
+            self.post.be_limited(Bot.name, now + seen.hold)
 
 
 # ─── Pulse ────────────────────────────────────────────────────────────────────────────────────────
@@ -13934,7 +15306,9 @@ class FrontDesk:
                 text = metrics(self.watchdog, self.post.outboxes, self.figures, now)
                 asked.reply((200, f"{PLAIN_TEXT}; version=0.0.4", text))
             case _:
-                document = status_document(self.watchdog, self.post.outboxes, self.books.offset)
+                document = status_document(
+                    self.watchdog, self.post.outboxes, self.books.offset, now
+                )
                 text = json.dumps(document, ensure_ascii=False) + "\n"
                 asked.reply((200, "application/json", text))
 
@@ -14005,6 +15379,7 @@ class Daemon:
         self.desk = FrontDesk(self.watchdog, self.post, self.pulse, self.books, self.figures)
         self.web = Web(environment)
         self.clerk = Clerk(settings, self.watchdog)
+        self.rolls = RollDesk(rolls_of(settings, environment), self.lanes, self.post)
         self.gateway: Gateway | None = None
         bot = self.post.channels.get(Bot.name)
         if isinstance(bot, Bot) and settings.commands:
@@ -14029,6 +15404,8 @@ class Daemon:
             self.journal.log("error", str(error))
             return ExitCode.BAD_SETTINGS
         self.start_workers()
+        fleet = self.watchdog.fleet
+        fleet.join(self.rolls.media, self.post.life, socket.gethostname(), time.monotonic())
         self.perform(self.watchdog.begin())
         self.pulse.manager.say("READY=1")
         while True:
@@ -14122,6 +15499,8 @@ class Daemon:
                 self.pulse.listed(now)
             case StreamOpened():
                 self.figures.count_stream()
+            case RollRead() | RollCalled():
+                self.rolls.done(seen, now)
         return [*self.watchdog.observe(seen, now)]
 
     def gateway_changed(self, seen: GatewayChanged) -> Deeds:
@@ -14164,6 +15543,8 @@ class Daemon:
                 case Restart():
                     lost = Restarted(job.what.key, job.what.id, Outcome.UNKNOWN, why)
                     actions += self.watchdog.observe(lost, now)
+                case ReadRoll() | CallRoll():
+                    actions += self.watchdog.observe(not_done(job.what, why), now)
                 case Deliver():
                     lost_message = Delivered(job.what.channel, Fate.UNCLEAR, why=why)
                     actions += self.post.delivered(lost_message, now)
@@ -14259,6 +15640,8 @@ class Daemon:
                     self.lanes.put("answers", action, RESPOND_LIMIT)
                 case ReadLogs():
                     self.lanes.put("look", action, LOOK_LIMIT)
+                case ReadRoll() | CallRoll():
+                    self.rolls.put(action, time.monotonic())
                 case ReadHistory():
                     incidents = self.books.incidents()
                     self.lanes.put("answers", history_shown(action, incidents, time.time()))
@@ -14307,12 +15690,13 @@ class Daemon:
         self.pulse.manager.say("STOPPING=1")
         if self.gateway:
             self.gateway.leave()
+        self.rolls.leave(self.watchdog.fleet.rest(time.monotonic()))
         self.decided(actions)
-        self.hear(time.monotonic() + LAST_WORDS, (Heard, Delivered))
+        self.hear(time.monotonic() + LAST_WORDS, (Heard, Delivered, *ROLLS))
         self.engine.close_stream()
         until = time.monotonic() + LAST_MESSAGES
-        while self.post.underway and time.monotonic() < until:
-            self.hear(until, (Delivered,), once=True)
+        while (self.post.underway or self.rolls.underway) and time.monotonic() < until:
+            self.hear(until, (Delivered, *ROLLS), once=True)
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
         self.books.ledger.close()
         if self.gateway:
@@ -14348,6 +15732,7 @@ class Daemon:
         for name, channel in self.post.channels.items():
             self.lanes.open(name, 1, functools.partial(send, channel))
         self.lanes.open("heartbeat", 1, lambda url: ping(self.web, url))
+        self.rolls.start()
         if self.gateway:
             self.clerk.begin(self.post.life)
             self.lanes.open("answers", 1, self.gateway.application.respond)
@@ -14391,6 +15776,7 @@ class Greeting(Enum):
 
 
 WORDS = (Tell, Amend, Log)  # what is still done when Sentinel ends
+ROLLS = (RollCalled, RollRead)
 LOOKING = (Look, List, Recall)
 
 
@@ -14868,6 +16254,35 @@ def explained(
     return [container.name, f"  {'watched:':{LABEL_WIDTH}}no: {why}"]
 
 
+def fleet(call: Invocation) -> int:
+    """The hosts that watch each other, as their roll calls tell: 0 where all are heard or at rest,
+    1 where one is dark or nothing can be read."""
+    rolls = rolls_of(call.settings, os.environ)
+    if not rolls:
+        print("SENTINEL_FLEET: is not set, so there is no fleet", file=sys.stderr)
+        return ExitCode.BAD_SETTINGS
+    seats: dict[str, Seat] = {}
+    failed = False
+    for roll in rolls:
+        seen = roll.read(ReadRoll(roll.medium, ""), make=False)
+        if seen.why:
+            failed = True
+            print(redact(mask(seen.why, call.settings)), file=sys.stderr)
+        for seat in seats_in(seen):
+            known = seats.get(seat.host)
+            if known is None or known.heard_time < seat.heard_time:
+                seats[seat.host] = seat
+    shown = sorted(seats.values(), key=lambda seat: seat.host)
+    if call.form == "json":
+        print(json.dumps([seat_document(seat) for seat in shown], indent=1, ensure_ascii=False))
+    elif shown:
+        print(fleet_table(shown, time.time()))
+    elif not failed:
+        print("no host has made a roll call yet", file=sys.stderr)
+    dark = any(seat.state is HostState.DARK for seat in shown)
+    return int(failed or dark or not shown)
+
+
 class Parser(argparse.ArgumentParser):
     """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
 
@@ -14900,7 +16315,7 @@ def command_line() -> Parser:
         help="containers, services or projects: check and explain these alone;"
         " mute NAME… DURATION, unmute NAME…, where `all` means all; drill [NAME]",
     )
-    parser.add_argument("--json", action="store_true", help="check, history: as JSON")
+    parser.add_argument("--json", action="store_true", help="check, history, fleet: as JSON")
     parser.add_argument(
         "--nagios",
         action="store_true",
@@ -14927,6 +16342,7 @@ COMMANDS: Mapping[str, Command] = {
     "unmute": lambda call: unmute_command(call.settings, call.names),
     "explain": lambda call: explain(call.settings, os.environ, call.names),
     "drill": drill,
+    "fleet": fleet,
 }
 
 

@@ -14,13 +14,13 @@ TEXT = SOURCE.read_text(encoding="utf-8")
 TREE = ast.parse(TEXT)
 
 PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Timers", "Services", "Runs", "Mutes",
-        "Stream", "Absences", "Engine link", "Outages", "Stories", "Healing", "Lives", "Settling", "Dependants", "Roster",
-        "Sights", "Events", "Silences", "Watchdog", "Telling", "Cards", "Discord's form", "Terminal's form", "States",
-        "Explaining", "Figures", "History", "Drill", "Gateway session", "Interactions", "Answers",
-        "Commands")
-IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Channels", "WebSocket", "Gateway",
-          "Supervision", "Lanes", "Books", "Post", "Pulse", "Front desk", "Daemon", "Drilling",
-          "Command line")
+        "Stream", "Absences", "Engine link", "Outages", "Stories", "Healing", "Lives", "Settling", "Dependants",
+        "Roster", "Sights", "Events", "Silences", "Roll calls", "Fleet", "Watchdog", "Telling", "Cards",
+        "Discord's form", "Terminal's form", "States", "Explaining", "Figures", "History", "Drill", "Gateway session",
+        "Interactions", "Answers", "Commands")
+IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Channels", "Rolls",
+          "WebSocket", "Gateway", "Supervision", "Lanes", "Books", "Post", "Roll desk", "Pulse", "Front desk",
+          "Daemon", "Drilling", "Command line")
 IMPURE_NAMES = {"time", "socket", "threading", "queue", "sqlite3", "http", "os", "sys", "open", "print", "input", "random",
                 "logging", "subprocess", "select", "secrets", "uuid", "tempfile", "shutil", "ssl", "fcntl", "ctypes"}
 IMPURE_CALLS = {"datetime.now", "datetime.today", "datetime.utcnow", "signal.signal", "signal.alarm", "signal.raise_signal"}

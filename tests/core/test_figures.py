@@ -241,6 +241,7 @@ def test_every_metric_of_the_table_is_one_that_is_written() -> None:
     figures, watchdog = Figures(), watching(container("web"))
     for what in figures.counts:
         figures.count(what, *watchdog.services.values())
+    watchdog.fleet.join([sentinel.Medium.CHANNEL], "a1b2c3", "box", NOW)
     text = metrics(watchdog, {"webhook": Outbox("webhook")}, figures, NOW)
     assert set(re.findall(r"# TYPE (\S+)", text)) == set(sentinel.METRICS)
 
@@ -263,7 +264,7 @@ def test_the_status_document_says_how_things_stand() -> None:
     db.incident, db.budget = Incident(outage, NOW - 5, Notice(Verdict.DEAD, "db", NOW - 5)), sentinel.Budget(2)
     box = Outbox("webhook")
     box.waiting.append(Notice(Verdict.DEAD, "db", NOW - 5))
-    document = status_document(watchdog, {"webhook": box}, 1.8e9)
+    document = status_document(watchdog, {"webhook": box}, 1.8e9, NOW)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert (document["version"], document["host"], document["engine"]) == (sentinel.__version__, "box", "up")
     one = {item["service"]: item for item in document["services"]}
@@ -272,12 +273,12 @@ def test_the_status_document_says_how_things_stand() -> None:
     assert document["outages"] == [{"incident": 7, "root": db.key, "began": 1.8e9 + NOW - 5, "members": [db.key]}]
     assert document["outbox"] == {"webhook": {"waiting": 1, "retired": ""}}
     watchdog.observe(sentinel.ListFailed("no such socket"), NOW)
-    assert status_document(watchdog, {}, 0.0)["engine"] == "down"
+    assert status_document(watchdog, {}, 0.0, NOW)["engine"] == "down"
 
 
 def test_the_status_document_tells_a_container_from_its_siblings() -> None:
     watchdog = watching(container("web-1", service="web"), container("web-2", service="web", number="2"))
-    names = [item["name"] for item in status_document(watchdog, {}, 0.0)["services"]]
+    names = [item["name"] for item in status_document(watchdog, {}, 0.0, NOW)["services"]]
     assert len(set(names)) == 2
 
 

@@ -24,7 +24,7 @@ from unittest import mock
 
 import sentinel
 import support.fake_engine
-from sentinel import Action, Daemon, Deliver, Delivered, Log, Observation, Settings
+from sentinel import Action, CallRoll, Daemon, Deliver, Delivered, Log, Observation, ReadRoll, RollPutOff, Settings
 from support import insides
 from support.clocked import Clocked
 from support.fake_engine import EngineServer
@@ -117,6 +117,8 @@ class Life(Clocked):
 
     def __enter__(self) -> Self:
         self.daemon.remember()
+        daemon = self.daemon
+        daemon.watchdog.fleet.join(daemon.rolls.media, daemon.post.life, daemon.settings.host, self.now)
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -151,6 +153,12 @@ class Life(Clocked):
             dues.append(daemon.books.ledger.retry_at)
         return min(dues)
 
+    def rest(self) -> None:
+        """Asked to end, what it says in the last place."""
+        for action in self.daemon.watchdog.fleet.rest(self.now):
+            assert isinstance(action, CallRoll)
+            self.daemon.rolls.work(action)
+
     def _say(self, level: str, text: str) -> None:
         self.lines.append(sentinel.log_line(level, text, self.clock.time(), "text"))
 
@@ -159,7 +167,7 @@ class Life(Clocked):
 
     def _carry_out(self, actions: Iterable[Action]) -> None:
         for action in (actions := [action for action in actions if not isinstance(action, self.lost)]):
-            if isinstance(action, Deliver):
+            if isinstance(action, Deliver | ReadRoll | CallRoll):
                 heapq.heappush(self._jobs, (self.now + self.answer, next(self._order), action))
             elif isinstance(action, Log):
                 self._say(action.level, action.text)
@@ -168,6 +176,9 @@ class Life(Clocked):
     def _work(self, job: Action) -> Observation:
         if isinstance(job, Deliver):
             return sentinel.send(self.daemon.post.channels[job.channel], job)
+        if isinstance(job, ReadRoll | CallRoll):
+            wait = self.daemon.rolls.wait_for_alerts(job.medium, self.now)
+            return RollPutOff(job.medium, wait) if wait else self.daemon.rolls.work(job)
         return super()._work(job)
 
     def _observe(self, seen: Observation) -> None:

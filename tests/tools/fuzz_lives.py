@@ -403,7 +403,7 @@ def live(daemon: sentinel.Daemon, clock: Clock) -> None:
                 check_told(*job.notices)
                 daemon.post.delivered(sentinel.Delivered(channel, sentinel.Fate.SENT, message="1"), paper.now)
         daemon.books.save(daemon.watchdog, daemon.post, paper.now)
-        json.dumps(sentinel.status_document(daemon.watchdog, daemon.post.outboxes, 0.0), ensure_ascii=False).encode()
+        json.dumps(sentinel.status_document(daemon.watchdog, daemon.post.outboxes, 0.0, 0.0), ensure_ascii=False).encode()
         sentinel.metrics(daemon.watchdog, daemon.post.outboxes, daemon.figures, paper.now).encode()
     if not {"all", "mine", "canary", "mine-canary-1"} & set(insides.mutes(daemon.watchdog)):
         paper.canary_dies()
