@@ -51,15 +51,27 @@ The machines, their states, and where each is kept:
 Sections, each using only what stands above it: Settings, Vocabulary, Messages, Reading, Text,
 Memory, Timers, Services, Runs, Mutes, Stream, Absences, Engine link, Outages, Stories, Healing,
 Lives, Settling, Dependants, Roster, Sights, Events, Silences, Roll calls, Fleet, Watchdog, Telling,
-Cards, Discord's form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway session, Interactions,
-Answers, Commands, (the line of purity), Codec, Ledger, HTTP, Own container, Engine, Addresses,
-Discord, Channels, Rolls, WebSocket, Gateway, Supervision, Lanes, Books, Post, Roll desk, Pulse, Front desk, Daemon,
-Drilling, Command line.
+Cards, Discord's form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway
+session, Interactions, Answers, Commands, (the line of purity), Codec, Ledger, HTTP, Own container,
+Engine, Addresses, Discord, Channels, Rolls, WebSocket, Gateway, Supervision, Lanes, Books, Post,
+Roll desk, Pulse, Front desk, Daemon, Drilling, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
 
 from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # all below is written so that older ones come to here
+    print(
+        "Sentinel needs Python 3.11 or newer, and this is {}.{}.{}: install python3.11 (Ubuntu 22.04"
+        " has it: apt install python3.11) or get it from https://www.python.org/downloads/".format(
+            *sys.version_info
+        ),
+        file=sys.stderr,
+    )
+    sys.exit(78)
 
 import argparse
 import base64
@@ -87,7 +99,6 @@ import signal
 import socket
 import sqlite3
 import ssl
-import sys
 import threading
 import time
 import traceback
@@ -1875,13 +1886,12 @@ def scope_of(container: Container, settings: Settings, me: str) -> tuple[bool, s
     projects = [name.lower() for name in settings.projects]  # as compose writes them
     if projects and project.lower() not in projects:
         return False, "SENTINEL_PROJECTS does not name its project"
-    match settings.watch:
-        case "all":
-            return True, "SENTINEL_WATCH is `all`"
-        case "compose" if container.stack:
-            return True, f"it belongs to the compose project {project}"
-        case "compose":
-            return False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"
+    if settings.watch == "all":
+        return True, "SENTINEL_WATCH is `all`"
+    elif settings.watch == "compose" and container.stack:
+        return True, f"it belongs to the compose project {project}"
+    elif settings.watch == "compose":
+        return False, "it belongs to no compose project, and SENTINEL_WATCH is `compose`"
     return False, "it has no label sentinel.watch=true, and SENTINEL_WATCH is `labelled`"
 
 
@@ -3307,23 +3317,20 @@ class Runs:
         run = self._runs.setdefault(event.id, Run())
         if event.action != "start" and event.time < run.started_time:
             return Run()  # told late: it is about the one before
-        match event.action:
-            case "start" if not begins(run, event.time):
-                run.started_time = max(run.started_time, event.time)
-            case "start":
-                run = Run(started_time=event.time)
-            case "kill" if event.signal is not None:
-                run.note(Kill(event.signal, event.time))
-            case "stop":
-                run.stop_time = event.time
-            case "restart":
-                run.told_of_restart(event.time)
-            case "oom":
-                run.oom_time = event.time
-            case "die" if event.oom_killed:
-                run.oom_time = event.time
-            case "attach":
-                self.attach(event.id)
+        if event.action == "start" and not begins(run, event.time):
+            run.started_time = max(run.started_time, event.time)
+        elif event.action == "start":
+            run = Run(started_time=event.time)
+        elif event.action == "kill" and event.signal is not None:
+            run.note(Kill(event.signal, event.time))
+        elif event.action == "stop":
+            run.stop_time = event.time
+        elif event.action == "restart":
+            run.told_of_restart(event.time)
+        elif event.action == "oom" or (event.action == "die" and event.oom_killed):
+            run.oom_time = event.time
+        elif event.action == "attach":
+            self.attach(event.id)
         self._runs[event.id] = run
         return run
 
@@ -5626,16 +5633,15 @@ class Lives:
             return
         if seen.container:
             self.services.show(service, seen.container)
-        match seen.outcome:
-            case Outcome.FORBIDDEN:
-                self.link.forbid(seen.why)
-                self.wait(service, now)
-            case Outcome.REFUSED:
-                self._refused(service, service.container.error or seen.why, now)
-            case Outcome.OVERTAKEN if by and service.container.status == "exited":
-                self._call(service, by)  # it has ended since: it is wanted all the same
-            case _:
-                self._called(service, seen, now)
+        if seen.outcome is Outcome.FORBIDDEN:
+            self.link.forbid(seen.why)
+            self.wait(service, now)
+        elif seen.outcome is Outcome.REFUSED:
+            self._refused(service, service.container.error or seen.why, now)
+        elif seen.outcome is Outcome.OVERTAKEN and by and service.container.status == "exited":
+            self._call(service, by)  # it has ended since: it is wanted all the same
+        else:
+            self._called(service, seen, now)
 
     def _tell_not_done(self, service: Watched, by: str, seen: Restarted, now: float) -> None:
         """Somebody has been told that it is restarted, and it is not, or nobody knows."""
@@ -6677,23 +6683,26 @@ class Looks:
 
     def phase_due(self, service: Watched, now: float) -> None:
         """What a service's phase has waited for."""
-        match service.phase:
-            case Phase.SUSPECT:
-                self.settling.suspect_due(service, now)
-            case Phase.MISSING:
-                self.settling.missing_due(service, now)
-            case Phase.BACKOFF:
-                self.lives.retry(service, now)
-            case Phase.HELD if service.incident is None and not service.container.running:
-                self.lives.tell_late(service, now)
-            case Phase.HELD:
-                self.lives.wait(service, now)
-            case Phase.DOCKER if service.container.status == "exited":
-                self.lives.wait(service, now)  # Podman's own policy has not restarted it
-            case Phase.DOCKER | Phase.PROVING:
-                self.look_again(service, now)
-            case _:
-                raise Unforeseen(f"{service.container.name}: {service.phase}, and it is due")
+        if service.phase is Phase.SUSPECT:
+            self.settling.suspect_due(service, now)
+        elif service.phase is Phase.MISSING:
+            self.settling.missing_due(service, now)
+        elif service.phase is Phase.BACKOFF:
+            self.lives.retry(service, now)
+        elif (
+            service.phase is Phase.HELD
+            and service.incident is None
+            and (not service.container.running)
+        ):
+            self.lives.tell_late(service, now)
+        elif service.phase is Phase.HELD:
+            self.lives.wait(service, now)
+        elif service.phase is Phase.DOCKER and service.container.status == "exited":
+            self.lives.wait(service, now)  # Podman's own policy has not restarted it
+        elif service.phase in (Phase.DOCKER, Phase.PROVING):
+            self.look_again(service, now)
+        else:
+            raise Unforeseen(f"{service.container.name}: {service.phase}, and it is due")
 
     def oom_due(self, container_id: str, now: float) -> None:
         """A child was killed for memory and the container lives on: a note, at most one in ten
@@ -7026,8 +7035,8 @@ def titles_of(services: Iterable[Watched]) -> str:
 
 # ─── Roll calls ───────────────────────────────────────────────────────────────────────────────────
 # Hosts hear of each other by roll calls: each Sentinel keeps one message in a channel that all of
-# them read, or one file in a folder, and edits it every minute. When that was edited last is told by
-# the clock of the medium, never by a host's.
+# them read, or one file in a folder, and edits it every minute. When that was edited last is told
+# by the clock of the medium, never by a host's.
 
 CALL_EVERY, READ_EVERY = 60.0, 60.0
 DARK_AFTER = 240.0  # without an edit
@@ -8016,35 +8025,34 @@ class Watchdog:
     # From observation to part
 
     def _dispatch(self, seen: Observation, now: float) -> None:
-        match seen:
-            case Heard():
-                self.events.heard(seen, now)
-            case Looked():
-                if not seen.why:
-                    self.link.hear_answer(now)
-                self.looks.looked(seen, now)
-            case Restarted():
-                self.lives.restarted(seen, now)
-            case Listed():
-                self._listed(seen, now)
-            case ListFailed():
-                self.link.list_failed(seen, now)
-            case StreamOpened():
-                self.link.opened(seen, now)
-            case StreamClosed():
-                self.link.closed(seen, now)
-            case Recalled():
-                self.link.recalled(seen, now)
-            case RestartAsked():
-                self.lives.restart_asked(self.services[seen.key], seen.by, now)
-            case TakenOn():
-                self.outages.take_on(self.outages[seen.outage], seen.by)
-            case RollRead():
-                self.fleet.read(seen, now)
-            case RollCalled():
-                self.fleet.called(seen, now)
-            case RollPutOff():
-                self.fleet.put_off(seen, now)
+        if isinstance(seen, Heard):
+            self.events.heard(seen, now)
+        elif isinstance(seen, Looked):
+            if not seen.why:
+                self.link.hear_answer(now)
+            self.looks.looked(seen, now)
+        elif isinstance(seen, Restarted):
+            self.lives.restarted(seen, now)
+        elif isinstance(seen, Listed):
+            self._listed(seen, now)
+        elif isinstance(seen, ListFailed):
+            self.link.list_failed(seen, now)
+        elif isinstance(seen, StreamOpened):
+            self.link.opened(seen, now)
+        elif isinstance(seen, StreamClosed):
+            self.link.closed(seen, now)
+        elif isinstance(seen, Recalled):
+            self.link.recalled(seen, now)
+        elif isinstance(seen, RestartAsked):
+            self.lives.restart_asked(self.services[seen.key], seen.by, now)
+        elif isinstance(seen, TakenOn):
+            self.outages.take_on(self.outages[seen.outage], seen.by)
+        elif isinstance(seen, RollRead):
+            self.fleet.read(seen, now)
+        elif isinstance(seen, RollCalled):
+            self.fleet.called(seen, now)
+        elif isinstance(seen, RollPutOff):
+            self.fleet.put_off(seen, now)
 
     def _listed(self, seen: Listed, now: float) -> None:
         first = not self.link.listed.done
@@ -8068,29 +8076,28 @@ class Watchdog:
                 self.timers.cancel(key, rule)
             return
         self.timers.cancel(key, rule)
-        match rule:
-            case Rule.MUTE:
-                self.silences.begin(now)
-            case Rule.UNMUTE:
-                self.silences.end(now)
-            case Rule.SUBSCRIBE:
-                self.link.subscribe()
-            case Rule.LIST:
-                self.link.list_now()
-            case Rule.ENGINE:
-                self._tell_engine_down(now)
-            case Rule.GRACE:
-                self._engine_settles(now)
-            case Rule.REMIND:
-                self.stories.remind(self.mutes.all_until > now, now)
-            case Rule.OUTAGE:
-                self.stories.outage_due(key, now)
-            case Rule.LOOK:
-                self.orders.look(key)
-            case Rule.OOM:
-                self.looks.oom_due(key, now)
-            case Rule.ROLL:
-                self.fleet.due(key, now)
+        if rule is Rule.MUTE:
+            self.silences.begin(now)
+        elif rule is Rule.UNMUTE:
+            self.silences.end(now)
+        elif rule is Rule.SUBSCRIBE:
+            self.link.subscribe()
+        elif rule is Rule.LIST:
+            self.link.list_now()
+        elif rule is Rule.ENGINE:
+            self._tell_engine_down(now)
+        elif rule is Rule.GRACE:
+            self._engine_settles(now)
+        elif rule is Rule.REMIND:
+            self.stories.remind(self.mutes.all_until > now, now)
+        elif rule is Rule.OUTAGE:
+            self.stories.outage_due(key, now)
+        elif rule is Rule.LOOK:
+            self.orders.look(key)
+        elif rule is Rule.OOM:
+            self.looks.oom_due(key, now)
+        elif rule is Rule.ROLL:
+            self.fleet.due(key, now)
 
     def _do_for(self, service: Watched, rule: Rule, due: float, now: float) -> None:
         """Do one thing that is due for a service, unless that has to wait for a look, or for the
@@ -8100,17 +8107,16 @@ class Watchdog:
             self.timers.park(rule, service.key, due)
             return
         self.timers.cancel(service.key, rule)
-        match rule:
-            case Rule.PHASE:
-                self.looks.phase_due(service, now)
-            case Rule.FORGET:
-                self.settling.forget_due(service, now)
-            case Rule.DEPENDANTS:
-                self.dependants.wake(service, now)
-            case Rule.NETWORK:
-                self.dependants.network_due(service, now)
-            case Rule.UNHEARD:
-                self.looks.unheard_due(service, now)
+        if rule is Rule.PHASE:
+            self.looks.phase_due(service, now)
+        elif rule is Rule.FORGET:
+            self.settling.forget_due(service, now)
+        elif rule is Rule.DEPENDANTS:
+            self.dependants.wake(service, now)
+        elif rule is Rule.NETWORK:
+            self.dependants.network_due(service, now)
+        elif rule is Rule.UNHEARD:
+            self.looks.unheard_due(service, now)
 
     def _waits(self, service: Watched, rule: Rule) -> bool:
         if rule is Rule.PHASE:
@@ -9440,18 +9446,17 @@ def state_of(service: Watched, watchdog: Watchdog) -> State:
 def running_words(container: Container) -> tuple[str, int, str] | None:
     """State, severity and reason of a container that runs, or is about to; None of one that does
     not."""
-    match container.status:
-        case "running" if container.sick:
-            probe = shown_lines(container.probe_output.splitlines())
-            return "UNHEALTHY", CRITICAL, probe[-1] if probe else ""
-        case "running":
-            word = "STARTING" if container.health is Health.STARTING else "UP"
-            return word, OK, str(container.health)
-        case "paused":
-            return "PAUSED", WARNING, ""
-        case "restarting":
-            word = "CRASH LOOP" if container.restart_count > 1 else "RESTARTING"
-            return word, CRITICAL, exit_words(container.exit_code)
+    if container.status == "running" and container.sick:
+        probe = shown_lines(container.probe_output.splitlines())
+        return "UNHEALTHY", CRITICAL, probe[-1] if probe else ""
+    elif container.status == "running":
+        word = "STARTING" if container.health is Health.STARTING else "UP"
+        return word, OK, str(container.health)
+    elif container.status == "paused":
+        return "PAUSED", WARNING, ""
+    elif container.status == "restarting":
+        word = "CRASH LOOP" if container.restart_count > 1 else "RESTARTING"
+        return word, CRITICAL, exit_words(container.exit_code)
     return None
 
 
@@ -9684,13 +9689,12 @@ def setting_words(value: Any, meta: Mapping[str, Any]) -> str:
         return meta["shown"].replace("`", "") or "–"
     if meta["secret"]:
         return "***"
-    match value:
-        case bool():
-            return str(value).lower()
-        case float():
-            return span(value)
-        case tuple():
-            return ", ".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    elif isinstance(value, float):
+        return span(value)
+    elif isinstance(value, tuple):
+        return ", ".join(value)
     return str(value)
 
 
@@ -10261,11 +10265,10 @@ class Session:
 
     def next_at(self) -> float:
         """When `tick`, or a connection, is wanted."""
-        match self.stage:
-            case Stage.REFUSED:
-                return math.inf
-            case Stage.HERE:
-                return min(self.heart.due_at, self.showing.due_at)
+        if self.stage is Stage.REFUSED:
+            return math.inf
+        elif self.stage is Stage.HERE:
+            return min(self.heart.due_at, self.showing.due_at)
         return min(self.heart.due_at, self._moment, self._join_at)
 
     def wants_connection(self, now: float) -> bool:
@@ -10304,19 +10307,19 @@ class Session:
         number, opcode = at(payload, "s"), at(payload, "op")
         if is_whole(number):
             self._number = number
-        match opcode if is_whole(opcode) else None:
-            case 0:
-                return self._dispatched(payload, now)
-            case 1:
-                return self._beat(now)
-            case 7:
-                return self._leave("it asked to come back")
-            case 9:
-                return self._rejected(at(payload, "d") is True, now)
-            case 10:
-                return self._greeted(payload, now)
-            case 11:
-                self.heart.answered()
+        meant = opcode if is_whole(opcode) else None
+        if meant == 0:
+            return self._dispatched(payload, now)
+        elif meant == 1:
+            return self._beat(now)
+        elif meant == 7:
+            return self._leave("it asked to come back")
+        elif meant == 9:
+            return self._rejected(at(payload, "d") is True, now)
+        elif meant == 10:
+            return self._greeted(payload, now)
+        elif meant == 11:
+            self.heart.answered()
         return []
 
     def ended(self, code: int | None, why: str, now: float) -> None:
@@ -10379,15 +10382,15 @@ class Session:
         return [Payload({"op": IDENTIFY, "d": about})]
 
     def _dispatched(self, payload: JSON, now: float) -> list[Effect]:
-        match text_at(payload, "t"):
-            case "READY":
-                self._id = text_at(payload, "d", "session_id")
-                self.resume_url = text_at(payload, "d", "resume_gateway_url")
-                self._arrive(now)
-            case "RESUMED":
-                self._arrive(now)
-            case "INTERACTION_CREATE":
-                return [Arrived(at(payload, "d"))]
+        event = text_at(payload, "t")
+        if event == "READY":
+            self._id = text_at(payload, "d", "session_id")
+            self.resume_url = text_at(payload, "d", "resume_gateway_url")
+            self._arrive(now)
+        elif event == "RESUMED":
+            self._arrive(now)
+        elif event == "INTERACTION_CREATE":
+            return [Arrived(at(payload, "d"))]
         return []
 
     def _arrive(self, now: float) -> None:
@@ -11438,23 +11441,22 @@ def kept_run(run: Run) -> Run:
 
 def encoded(value: Any, moment: bool, offset: float) -> JSON:
     """One value as JSON."""
-    match value:
-        case None | bool():
-            return value
-        case Outage():  # by its number: it has a record of its own
-            return value.number
-        case StrEnum():
-            return value.value
-        case str() | int():
-            return value
-        case float():
-            return round(value + offset, MOMENT_DIGITS) if moment else value
-        case Enum():
-            return value.name
-        case list() | tuple():
-            return [encoded(item, moment, offset) for item in value]
-        case Mapping():
-            return dict(value)
+    if value is None or isinstance(value, bool):
+        return value
+    elif isinstance(value, Outage):  # by its number: it has a record of its own
+        return value.number
+    elif isinstance(value, StrEnum):
+        return value.value
+    elif isinstance(value, str | int):
+        return value
+    elif isinstance(value, float):
+        return round(value + offset, MOMENT_DIGITS) if moment else value
+    elif isinstance(value, Enum):
+        return value.name
+    elif isinstance(value, list | tuple):
+        return [encoded(item, moment, offset) for item in value]
+    elif isinstance(value, Mapping):
+        return dict(value)
     return record_of(value, offset)
 
 
@@ -13946,14 +13948,13 @@ class WebSocket:
         frames = [*self._waiting, *self._frames.feed(self._read())]
         self._waiting = []
         for opcode, payload in frames:
-            match opcode:
-                case 8:
-                    code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else None
-                    raise Ended(code, one_line(payload[2:].decode(errors="replace")))
-                case 9:
-                    self._send(PONG, payload)
-                case 1 | 2:
-                    texts.append(self._text(payload))
+            if opcode == 8:
+                code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else None
+                raise Ended(code, one_line(payload[2:].decode(errors="replace")))
+            elif opcode == 9:
+                self._send(PONG, payload)
+            elif opcode in (1, 2):
+                texts.append(self._text(payload))
         return texts
 
     def _text(self, payload: bytes) -> str:
@@ -14085,14 +14086,13 @@ class Application:
         seen = job.interaction
         base = self.settings.api_url
         hooks = f"{base}/webhooks/{seen.application}/{seen.token}"
-        match job.way:
-            case Way.EDIT:
-                method, url, body = "PATCH", f"{hooks}/messages/@original", dict(job.data)
-            case Way.FOLLOW_UP:
-                method, url, body = "POST", hooks, dict(job.data)
-            case _:
-                method, url = "POST", f"{base}/interactions/{seen.id}/{seen.token}/callback"
-                body = {"type": WAY_TYPES[job.way], "data": dict(job.data)}
+        if job.way is Way.EDIT:
+            method, url, body = "PATCH", f"{hooks}/messages/@original", dict(job.data)
+        elif job.way is Way.FOLLOW_UP:
+            method, url, body = "POST", hooks, dict(job.data)
+        else:
+            method, url = "POST", f"{base}/interactions/{seen.id}/{seen.token}/callback"
+            body = {"type": WAY_TYPES[job.way], "data": dict(job.data)}
         first = job.way not in (Way.EDIT, Way.FOLLOW_UP)
         patience = FIRST_PATIENCE if first else WEB_PATIENCE
         answer = self.web.ask(method, url, body, file=job.file, patience=patience)
@@ -14261,14 +14261,13 @@ class Gateway:
         connection.close(NORMAL)
 
     def _do(self, effect: Effect, connection: WebSocket) -> None:
-        match effect:
-            case Payload():
-                connection.send(json.dumps(effect.document))
-            case HangUp():
-                connection.close(effect.code)
-                raise Ended(None, self.session.why)
-            case Arrived():
-                self._take(effect.document)
+        if isinstance(effect, Payload):
+            connection.send(json.dumps(effect.document))
+        elif isinstance(effect, HangUp):
+            connection.close(effect.code)
+            raise Ended(None, self.session.why)
+        elif isinstance(effect, Arrived):
+            self._take(effect.document)
 
     def _take(self, document: JSON) -> None:
         """Hand an interaction on, unless there are too many of them: of one person, or of all."""
@@ -14289,14 +14288,14 @@ class Gateway:
     def _say(self) -> None:
         """Say how it stands, if that is news."""
         stage = self.session.stage
-        match self._report.news(stage, time.monotonic()):
-            case Said.WORKS:
-                self._tell_works()
-            case Said.LOST:
-                again = "" if stage is Stage.REFUSED else "; it is tried again"
-                why = self.session.why or "it has not answered yet"
-                words = f"Discord's gateway can't be had: {why}{again}; alerts go on"
-                self._tell("warning", words)
+        said = self._report.news(stage, time.monotonic())
+        if said is Said.WORKS:
+            self._tell_works()
+        elif said is Said.LOST:
+            again = "" if stage is Stage.REFUSED else "; it is tried again"
+            why = self.session.why or "it has not answered yet"
+            words = f"Discord's gateway can't be had: {why}{again}; alerts go on"
+            self._tell("warning", words)
 
     def _tell_works(self) -> None:
         why = self._unregistered
@@ -15298,19 +15297,16 @@ class FrontDesk:
         if asked.words:
             self._take(asked, asked.words, now)
             return
-        match asked.path:
-            case "/healthz":
-                stuck = self.pulse.stuck(now)
-                asked.reply((503 if stuck else 200, PLAIN_TEXT, f"{stuck or 'ok'}\n"))
-            case "/metrics":
-                text = metrics(self.watchdog, self.post.outboxes, self.figures, now)
-                asked.reply((200, f"{PLAIN_TEXT}; version=0.0.4", text))
-            case _:
-                document = status_document(
-                    self.watchdog, self.post.outboxes, self.books.offset, now
-                )
-                text = json.dumps(document, ensure_ascii=False) + "\n"
-                asked.reply((200, "application/json", text))
+        if asked.path == "/healthz":
+            stuck = self.pulse.stuck(now)
+            asked.reply((503 if stuck else 200, PLAIN_TEXT, f"{stuck or 'ok'}\n"))
+        elif asked.path == "/metrics":
+            text = metrics(self.watchdog, self.post.outboxes, self.figures, now)
+            asked.reply((200, f"{PLAIN_TEXT}; version=0.0.4", text))
+        else:
+            document = status_document(self.watchdog, self.post.outboxes, self.books.offset, now)
+            text = json.dumps(document, ensure_ascii=False) + "\n"
+            asked.reply((200, "application/json", text))
 
     def _take(self, asked: Asked, words: Notice, now: float) -> None:
         if len(self._noted_at) == NOTES and now - self._noted_at[0] < NOTES_SPAN:
@@ -15479,28 +15475,27 @@ class Daemon:
             if not self.lanes.finish(seen):
                 return []  # it was given up
             seen = seen.seen
-        match seen:
-            case Delivered():
-                return list(self.post.delivered(seen, now))
-            case Asked():
-                self.desk.answer(seen, now)
-                return []
-            case Pinged():
-                return list(self.pulse.pinged(seen))
-            case Interacted():
-                return self.clerk.asked(seen.interaction, now)
-            case GatewayChanged():
-                return self.gateway_changed(seen)
-            case Responded():
-                return self.clerk.responded(seen, now)
-            case LogsRead():
-                return [logs_shown(seen)]
-            case Listed() | ListFailed():
-                self.pulse.listed(now)
-            case StreamOpened():
-                self.figures.count_stream()
-            case RollRead() | RollCalled():
-                self.rolls.done(seen, now)
+        if isinstance(seen, Delivered):
+            return list(self.post.delivered(seen, now))
+        elif isinstance(seen, Asked):
+            self.desk.answer(seen, now)
+            return []
+        elif isinstance(seen, Pinged):
+            return list(self.pulse.pinged(seen))
+        elif isinstance(seen, Interacted):
+            return self.clerk.asked(seen.interaction, now)
+        elif isinstance(seen, GatewayChanged):
+            return self.gateway_changed(seen)
+        elif isinstance(seen, Responded):
+            return self.clerk.responded(seen, now)
+        elif isinstance(seen, LogsRead):
+            return [logs_shown(seen)]
+        elif isinstance(seen, Listed | ListFailed):
+            self.pulse.listed(now)
+        elif isinstance(seen, StreamOpened):
+            self.figures.count_stream()
+        elif isinstance(seen, RollRead | RollCalled):
+            self.rolls.done(seen, now)
         return [*self.watchdog.observe(seen, now)]
 
     def gateway_changed(self, seen: GatewayChanged) -> Deeds:
@@ -15532,22 +15527,21 @@ class Daemon:
             name = type(job.what).__name__.lower()
             name += f" of {service.container.name}" if service else ""
             actions.append(Log("error", f"{job.lane}: given up: {name}, {why}"))
-            match job.what:
-                case Look():
-                    actions += self.watchdog.observe(Looked(job.what.id, None, why=why), now)
-                case List():
-                    actions += self.watchdog.observe(ListFailed(why), now)
-                case Recall():
-                    unknown = Recalled(job.what.since, job.what.until)
-                    actions += self.watchdog.observe(unknown, now)
-                case Restart():
-                    lost = Restarted(job.what.key, job.what.id, Outcome.UNKNOWN, why)
-                    actions += self.watchdog.observe(lost, now)
-                case ReadRoll() | CallRoll():
-                    actions += self.watchdog.observe(not_done(job.what, why), now)
-                case Deliver():
-                    lost_message = Delivered(job.what.channel, Fate.UNCLEAR, why=why)
-                    actions += self.post.delivered(lost_message, now)
+            if isinstance(job.what, Look):
+                actions += self.watchdog.observe(Looked(job.what.id, None, why=why), now)
+            elif isinstance(job.what, List):
+                actions += self.watchdog.observe(ListFailed(why), now)
+            elif isinstance(job.what, Recall):
+                unknown = Recalled(job.what.since, job.what.until)
+                actions += self.watchdog.observe(unknown, now)
+            elif isinstance(job.what, Restart):
+                lost = Restarted(job.what.key, job.what.id, Outcome.UNKNOWN, why)
+                actions += self.watchdog.observe(lost, now)
+            elif isinstance(job.what, ReadRoll | CallRoll):
+                actions += self.watchdog.observe(not_done(job.what, why), now)
+            elif isinstance(job.what, Deliver):
+                lost_message = Delivered(job.what.channel, Fate.UNCLEAR, why=why)
+                actions += self.post.delivered(lost_message, now)
         return actions
 
     def decided(self, actions: Sequence[Deed | Action]) -> None:
@@ -15557,18 +15551,17 @@ class Daemon:
         self.perform(action for action in actions if isinstance(action, LOOKING))
         fresh = False
         for action in actions:
-            match action:
-                case Tell():
-                    if self.is_fresh(action.notice):
-                        fresh = True
-                        self.figure_detection(action.notice)
-                    self.post.tell(self.with_buttons(action.notice, now), now)
-                case Amend():
-                    self.post.amend(self.with_buttons(action.notice, now), now)
-                case Note():
-                    self.post.note(action.notice)
-                case Mute():
-                    self.mute(action, now)
+            if isinstance(action, Tell):
+                if self.is_fresh(action.notice):
+                    fresh = True
+                    self.figure_detection(action.notice)
+                self.post.tell(self.with_buttons(action.notice, now), now)
+            elif isinstance(action, Amend):
+                self.post.amend(self.with_buttons(action.notice, now), now)
+            elif isinstance(action, Note):
+                self.post.note(action.notice)
+            elif isinstance(action, Mute):
+                self.mute(action, now)
         jobs: list[Deliver] = []
         if fresh or not self.held(now):
             jobs = self.post.jobs(self.watchdog.link.facts.host, now)
@@ -15617,34 +15610,33 @@ class Daemon:
     def perform(self, actions: Iterable[Deed | Action]) -> None:
         """Do what was decided, or hand it to those who do."""
         for action in actions:
-            match action:
-                case Log():
-                    self.journal.log(action.level, action.text)
-                case Count():
-                    service = self.watchdog.services.get(action.key)
-                    self.figures.count(action.what, service, action.times)
-                case CloseStream():
-                    self.engine.close_stream()
-                case Subscribe():
-                    self.lanes.put("events", action)
-                case Restart():
-                    limit = action.stopping + RESTART_LIMIT
-                    self.lanes.put("restart" if action.alive else "start", action, limit)
-                case Look():
-                    self.lanes.put("look", action, LOOK_LIMIT)
-                case List() | Recall():
-                    self.lanes.put("look", action, LIST_LIMIT)
-                case Deliver():
-                    self.lanes.put(action.channel, action, COURIER_LIMIT)
-                case Respond():
-                    self.lanes.put("answers", action, RESPOND_LIMIT)
-                case ReadLogs():
-                    self.lanes.put("look", action, LOOK_LIMIT)
-                case ReadRoll() | CallRoll():
-                    self.rolls.put(action, time.monotonic())
-                case ReadHistory():
-                    incidents = self.books.incidents()
-                    self.lanes.put("answers", history_shown(action, incidents, time.time()))
+            if isinstance(action, Log):
+                self.journal.log(action.level, action.text)
+            elif isinstance(action, Count):
+                service = self.watchdog.services.get(action.key)
+                self.figures.count(action.what, service, action.times)
+            elif isinstance(action, CloseStream):
+                self.engine.close_stream()
+            elif isinstance(action, Subscribe):
+                self.lanes.put("events", action)
+            elif isinstance(action, Restart):
+                limit = action.stopping + RESTART_LIMIT
+                self.lanes.put("restart" if action.alive else "start", action, limit)
+            elif isinstance(action, Look):
+                self.lanes.put("look", action, LOOK_LIMIT)
+            elif isinstance(action, List | Recall):
+                self.lanes.put("look", action, LIST_LIMIT)
+            elif isinstance(action, Deliver):
+                self.lanes.put(action.channel, action, COURIER_LIMIT)
+            elif isinstance(action, Respond):
+                self.lanes.put("answers", action, RESPOND_LIMIT)
+            elif isinstance(action, ReadLogs):
+                self.lanes.put("look", action, LOOK_LIMIT)
+            elif isinstance(action, ReadRoll | CallRoll):
+                self.rolls.put(action, time.monotonic())
+            elif isinstance(action, ReadHistory):
+                incidents = self.books.incidents()
+                self.lanes.put("answers", history_shown(action, incidents, time.time()))
 
     # How it begins and ends
 
@@ -15755,17 +15747,16 @@ class Daemon:
 
     def engine_job(self, job: List | Look | Recall | Restart | ReadLogs) -> Seen:
         """One request to the engine."""
-        match job:
-            case ReadLogs():
-                return LogsRead(job, self.engine.log_tail(job.container, job.lines))
-            case Recall():
-                return self.engine.recall(job)
-            case List():
-                return self.engine.list_all()
-            case Look():
-                return self.engine.look(job.id)
-            case Restart():
-                return self.engine.restart(job)
+        if isinstance(job, ReadLogs):
+            return LogsRead(job, self.engine.log_tail(job.container, job.lines))
+        elif isinstance(job, Recall):
+            return self.engine.recall(job)
+        elif isinstance(job, List):
+            return self.engine.list_all()
+        elif isinstance(job, Look):
+            return self.engine.look(job.id)
+        elif isinstance(job, Restart):
+            return self.engine.restart(job)
 
 
 class Greeting(Enum):
