@@ -63,7 +63,7 @@ from __future__ import annotations
 
 import sys
 
-if sys.version_info < (3, 11):  # all below is written so that older ones come to here
+if sys.version_info < (3, 11):  # noqa: UP036 - all below is such that older ones come to here
     print(
         "Sentinel needs Python 3.11 or newer, and this is {}.{}.{}: install python3.11 (Ubuntu 22.04"
         " has it: apt install python3.11) or get it from https://www.python.org/downloads/".format(
@@ -99,6 +99,7 @@ import signal
 import socket
 import sqlite3
 import ssl
+import textwrap
 import threading
 import time
 import traceback
@@ -197,6 +198,11 @@ def boolean(text: str) -> bool:
     if (word := text.strip().lower()) in BOOLEANS:
         return BOOLEANS[word]
     raise ValueError(f"{text!r} is neither true nor false")
+
+
+def maybe(text: str) -> bool | None:
+    """True or False, None where it is left to Sentinel."""
+    return boolean(text) if text.strip() else None
 
 
 def count(text: str) -> int:
@@ -498,6 +504,13 @@ class Settings:
     drop_dir: str = option(
         "SENTINEL_DROP_DIR", "", "File drop: a JSON file an alert is written here.", str.strip
     )
+    terminal: bool | None = option(
+        "SENTINEL_TERMINAL",
+        "",
+        "`true`: cards on standard output, beside other channels.",
+        maybe,
+        shown="where that is a terminal, or no channel is set",
+    )
     chain: bool = option(
         "SENTINEL_CHAIN",
         "false",
@@ -772,6 +785,7 @@ class Verdict(StrEnum):
 
 
 RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
+DARK_GREEN = 0x1F8B4C  # of a red that is over
 
 
 class Part(Enum):
@@ -8928,8 +8942,6 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
         lines.append(("Back", listed(back)))
     if notice.verdict is Verdict.GAVE_UP:
         lines.append(("Takes with it", listed(missing)))
-    if notice.recovered is not None:
-        lines.append(("", f"Recovered after {span(max(1.0, notice.recovered))}"))
     return lines
 
 
@@ -8962,6 +8974,8 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     manner = VERDICTS[notice.verdict]
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     title, first = f"{kind} {notice.name}", clip(one_line(headline(notice)), HEADLINE_TEXT)
+    if notice.recovered is not None:
+        title = f"✓ {title}"
     if notice.drill:
         title += " (drill)"
     if notice.foreign:
@@ -8978,7 +8992,7 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     return Card(
         kind=kind,
         title=clip(one_line(title), EMBED_TITLE),
-        colour=manner.colour,
+        colour=colour_of(notice),
         headline=first,
         lines=tuple(card_lines(notice, moment, late)),
         consequences=tuple(consequences_of(notice, moment)),
@@ -8990,13 +9004,25 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     )
 
 
+def colour_of(notice: Notice) -> int:
+    """A card's colour: nobody is to take a red of yesterday for one of now."""
+    if notice.recovered is not None:
+        return DARK_GREEN
+    over = notice.red and notice.over_at is not None
+    return GREY if over else VERDICTS[notice.verdict].colour
+
+
 def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str, str]]:
     """The lines of a card, label and text, as far as there is something to say."""
     flapping = ""
     if notice.flaps and notice.verdict is not Verdict.RECOVERED:
         flapping = f"{notice.flaps} incidents within an hour"
         flapping += "; green comes once it has stayed up for an hour"
+    back = ""
+    if notice.recovered is not None:
+        back = f"Recovered after {span(max(1.0, notice.recovered))}"
     lines = (
+        ("", back),
         ("", status_words(notice, moment)),
         ("Last heard", moment(notice.at) if notice.verdict is Verdict.DARK else ""),
         ("Late", late),
@@ -9098,7 +9124,7 @@ LEAST_BLOCK = 20  # characters of log that are worth a block
 FOOTER_TEXT, LATE_TEXT = 200, 200
 LEAST_DIGEST = 60  # characters of a line of a digest
 DIGEST_REST, LATE_ROOM = 50, 220  # characters for how many more there are, and for why it is late
-COLOURS = (RED, AMBER, GREEN, GREY, BLUE)  # worst first
+COLOURS = (RED, AMBER, GREEN, DARK_GREEN, GREY, BLUE)  # worst first
 FOREIGN = (  # lines whose text others wrote: no markdown in it
     "On it",
     "Asked",
@@ -9357,7 +9383,7 @@ def allowed_mentions(pings: str) -> dict[str, Any]:
 
 # ─── Terminal's form ──────────────────────────────────────────────────────────────────────────────
 
-ANSI = {RED: 31, GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
+ANSI = {RED: 31, GREEN: 32, DARK_GREEN: 32, GREY: 90, AMBER: 33, BLUE: 34}
 SEVERITY_ANSI = (32, 33, 31)
 LEAST_WIDTH = 20
 LOG_TEXT = 8000  # characters of one line of Sentinel's own record
@@ -9384,19 +9410,31 @@ def terminal_card(card: Card, width: int, coloured: bool) -> str:
     edge, title = "|", card.title
     if coloured:
         edge, title = painted("▌", ANSI[card.colour]), painted(card.title, 1)
-    lines: list[str] = []
-    for line in [title, *body, card.footer]:
+    lines = [title]
+    for line in [*body, card.footer]:
         whole = line.startswith("Recover: ")  # it is there to be copied
-        lines.append(f"{edge} {line if whole else clip(line, max(LEAST_WIDTH, width - 3))}")
-    return "\n".join(lines)
+        lines += [line] if whole else wrapped(line, max(LEAST_WIDTH, width - 3))
+    return "\n".join(f"{edge} {line}" for line in lines)
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line as those that fit, the further ones indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    lines = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_on_hyphens=False, replace_whitespace=False
+    )
+    return lines or [""]
 
 
 def log_line(level: str, text: str, now_time: float, form: str) -> str:
-    """One line of Sentinel's own record: text or JSON with a time in UTC, or for the journal, which
-    has its own."""
+    """One line of Sentinel's own record: text or JSON with a time in UTC, for a terminal with local
+    time, or for the journal, which has its own."""
     text = clean(redact(clip(text, LOG_TEXT))).replace("\n", " ")
     if form == "journal":
         return PRIORITIES.get(level, "<6>") + text
+    if form == "terminal":  # beside cards, whose time is local
+        stamp = datetime.fromtimestamp(now_time).astimezone().strftime("%H:%M:%S")
+        return f"{stamp} {level.upper():7} {text}"
     stamp = datetime.fromtimestamp(now_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if form == "json":
         return json.dumps({"time": stamp, "level": level, "message": text}, ensure_ascii=False)
@@ -13547,7 +13585,8 @@ Channel = Webhook | Bot | Bridge | Drop | Terminal
 
 
 def channels_of(settings: Settings, environment: Mapping[str, str]) -> list[Channel]:
-    """The channels that are set, in the order of the chain; the terminal where none is."""
+    """The channels that are set, in the order of the chain; beside them the terminal, which is the
+    only one where none is set."""
     trust = functools.cache(ssl.create_default_context)
     channels: list[Channel] = []
     if settings.webhook_url:
@@ -13558,7 +13597,10 @@ def channels_of(settings: Settings, environment: Mapping[str, str]) -> list[Chan
         channels.append(Bridge(settings, Web(environment, trust)))
     if settings.drop_dir:
         channels.append(Drop(settings.drop_dir))
-    return channels or [Terminal(environment)]
+    wanted = sys.stdout.isatty() if settings.terminal is None else settings.terminal
+    if wanted or not channels:
+        channels.append(Terminal(environment))
+    return channels
 
 
 def keep_warm(channels: Iterable[Channel]) -> None:
@@ -14372,6 +14414,8 @@ class Journal:
         self.form = settings.log
         if settings.log == "text" and journal_is(environment, 2):
             self.form = "journal"
+        elif settings.log == "text" and sys.stderr.isatty():
+            self.form = "terminal"
 
     def mask(self, text: str) -> str:
         """Text without Sentinel's own secrets: a container may well print them, too."""
@@ -14847,15 +14891,30 @@ class Post:
             self._reds[notice.incident] = notice.id
         if notice.verdict is Verdict.GAVE_UP:
             self._say_given_up(notice)
-        words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
-        level = "error" if notice.red else "info"
-        self.journal.log(level, ". ".join(filter(None, words)))
+        self._log_told(notice)
         outboxes = list(self.outboxes.values())
         if self.settings.chain:
-            outboxes = outboxes[:1]
+            outboxes = [*self._chain[:1], *self._beside]
         for outbox in outboxes:
             if outbox.channel != but:
                 outbox.put(notice, now)
+
+    def _log_told(self, notice: Notice) -> None:
+        """What is told stands in the record, too, unless both are read on one terminal."""
+        if self.journal.form == "terminal" and Terminal.name in self.outboxes:
+            return
+        words = (f"[{notice.verdict}] {headline(notice)}", cause_words(notice), notice.plan)
+        self.journal.log("error" if notice.red else "info", ". ".join(filter(None, words)))
+
+    @property
+    def _chain(self) -> list[Outbox]:
+        """The channels that are tried one after the other."""
+        return [self.outboxes[name] for name in self.outboxes if name != Terminal.name]
+
+    @property
+    def _beside(self) -> list[Outbox]:
+        """The terminal, which is beside the chain."""
+        return [self.outboxes[name] for name in self.outboxes if name == Terminal.name]
 
     def amend(self, notice: Notice, now: float) -> None:
         """What was told of an outage reads otherwise now, wherever that can be."""
@@ -14903,7 +14962,7 @@ class Post:
     def jobs(self, host: str, now: float) -> list[Deliver]:
         """The messages and edits that may be sent now."""
         if self.settings.chain:
-            escalate(list(self.outboxes.values()), now)
+            escalate(self._chain, now)
         jitter = int.from_bytes(os.urandom(1)) / 256
         jobs: list[Deliver] = []
         for outbox in self.outboxes.values():
@@ -14961,8 +15020,8 @@ class Post:
             self.figures.delivery.add(now - notice.at)
             self.books.put_delivery(notice.id, seen)
         told = {notice.id for notice in done}
-        if self.settings.chain and seen.channel != Drop.name:
-            for other in self.outboxes.values():
+        if self.settings.chain and seen.channel not in (Drop.name, Terminal.name):
+            for other in self._chain:
                 if other is not outbox:
                     other.discard(told)
         said = {notice.id for notice in flight.notices} if flight else set()
@@ -15980,7 +16039,7 @@ def drilled(
 
 def expected_channels(settings: Settings, environment: Mapping[str, str]) -> list[Channel]:
     """The channels that are to take an alert: of a chain the first."""
-    channels = channels_of(settings, environment)
+    channels = channels_of(replace(settings, terminal=False), environment)
     return channels[:1] if settings.chain else channels
 
 
