@@ -120,7 +120,9 @@ __version__ = "0.1.0"
 
 class SettingError(ValueError):
     """One or more settings make no sense; each argument is a line that begins with the name the
-    user wrote."""
+    user wrote. `warnings`: what is odd besides."""
+
+    warnings: Sequence[str] = ()
 
 
 class Secret(str):
@@ -384,6 +386,9 @@ def option(
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
+WATCH_WORDS = ("compose", "all", "labelled")
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set, in the order of --help and of the README's table, which is made
@@ -473,7 +478,7 @@ class Settings:
         "SENTINEL_WATCH",
         "compose",
         "`compose`, `all`, or `labelled` (only `sentinel.watch=true`).",
-        choice("compose", "all", "labelled"),
+        choice(*WATCH_WORDS),
     )
     projects: tuple[str, ...] = option(
         "SENTINEL_PROJECTS", "", "Only these compose projects.", names
@@ -602,9 +607,12 @@ def load_settings(
         )
     if settings.fleet and settings.fleet in (settings.channel_id, settings.channel):
         errors.append("SENTINEL_FLEET: is the alerts' channel; give it one of its own")
+    warnings = [*unknown_settings(environment), *idle_settings(settings)]
     if errors:
-        raise SettingError(*errors)
-    return settings, [*unknown_settings(environment), *idle_settings(settings)]
+        refusal = SettingError(*errors)
+        refusal.warnings = warnings
+        raise refusal
+    return settings, warnings
 
 
 def idle_settings(settings: Settings) -> list[str]:
@@ -905,6 +913,11 @@ class EngineKind(StrEnum):
         return "podman" if self.podman else "docker"
 
 
+def engine_name(kind: EngineKind, version: str) -> str:
+    """`Docker 28.5.2`."""
+    return f"{kind.command.capitalize()} {version}".strip()
+
+
 class Medium(StrEnum):
     """Where hosts hear of each other."""
 
@@ -954,6 +967,7 @@ class Container:
     stopped_by_user: bool | None = None
     pod: str = ""  # Podman's, by the host name that all of it share
     infra: bool = False  # what holds a pod's namespaces
+    sick_time: float = 0.0  # since when its health check fails, as far as its probes tell
 
     @property
     def running(self) -> bool:
@@ -1526,6 +1540,7 @@ class Notice:
     body: str = ""  # a whole message of somebody else's, as JSON, for the channel `place`
     place: str = ""
     drill: bool = False  # somebody has killed it to see whether it is told and healed
+    began_at: float | None = None  # its outage
 
     @property
     def red(self) -> bool:
@@ -1748,7 +1763,19 @@ def container_of(document: JSON) -> Container:
         memory_limit=whole_at(host, "Memory"),
         created_time=unix_time(text_at(document, "Created")),
         image=text_at(document, "Image"),
+        sick_time=sick_time_of(probes),
     )
+
+
+def sick_time_of(probes: list[JSON]) -> float:
+    """Since when the last of these probes have failed, one after the other; 0 where the last one
+    has not."""
+    began_time = 0.0
+    for probe in reversed(probes):
+        if not whole_at(probe, "ExitCode"):
+            break
+        began_time = unix_time(text_at(probe, "Start"))
+    return began_time
 
 
 LONGEST_STOP = 86400.0
@@ -1923,6 +1950,7 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
             warnings.append(f"{container.name}: label {name}: {error}; it is ignored")
             return default
 
+    warnings += unknown_labels(container)
     label("sentinel.watch", boolean, None)
     asked = label("sentinel.restart", boolean, None)
     heal, why_not = settings.restart, "SENTINEL_RESTART is false"
@@ -1948,6 +1976,31 @@ def policy_of(container: Container, settings: Settings, me: str) -> tuple[Policy
         drill=label("sentinel.drill", boolean, False),
     )
     return policy, warnings
+
+
+LABELS = tuple(
+    f"sentinel.{word}"
+    for word in (
+        "watch",
+        "restart",
+        "job",
+        "max-restarts",
+        "settle",
+        "mention",
+        "quiet",
+        "drill",
+    )
+)
+
+
+def unknown_labels(container: Container) -> list[str]:
+    """A warning for each label of Sentinel's that is none, with the nearest name that is one."""
+    warnings: list[str] = []
+    for name in sorted(container.labels):
+        if name.startswith("sentinel.") and name not in LABELS:
+            words = f"label {name}: unknown, ignored{nearest(name, LABELS)}"
+            warnings.append(f"{container.name}: {words}")
+    return warnings
 
 
 def speaks_through(container: Container, host: str) -> bool:
@@ -4489,6 +4542,7 @@ class Outages(Mapping[int, Outage]):
             facts=(*notice.facts, *filter(all, people)),
             open=True,
             flaps=outage.flaps,
+            began_at=incident.began_at if incident else outage.began_at,
         )
 
     def take_on(self, outage: Outage, by: str) -> None:
@@ -4816,7 +4870,7 @@ class Stories:
             story,
             verdict=Verdict.RECOVERED,
             at=back_at,
-            cause=Cause.EXIT,
+            cause=story.cause if story.cause is Cause.UNHEALTHY else Cause.EXIT,
             downtime=downtime,
             exit_code=None,
             uptime=None,
@@ -7598,7 +7652,7 @@ class Fleet:
         return RollCall(
             self.name,
             self._tag,
-            f"{link.facts.kind.command.capitalize()} {link.facts.version}".strip(),
+            engine_name(link.facts.kind, link.facts.version),
             link.is_away,
             len(services),
             len(down),
@@ -8930,18 +8984,20 @@ def outcome_lines(notice: Notice) -> list[tuple[str, str]]:
     recovered = notice.verdict is Verdict.RECOVERED
     over = recovered or notice.recovered is not None
     if notice.deaths > 1 or (notice.deaths and over):
-        died = counted(notice.deaths, "death")
+        sick = notice.cause is Cause.UNHEALTHY
+        died = (
+            f"unhealthy {counted(notice.deaths, 'time')}"
+            if sick
+            else counted(notice.deaths, "death")
+        )
         if notice.attempts:
             died += f", {counted(notice.attempts, 'restart')} by Sentinel"
         lines.append(("Incident", died))
     back = [took.chain[0] for took in notice.consequences if took.back]
-    missing = [took.chain[0] for took in notice.consequences if not took.back]
     if recovered and notice.container:
         lines.append(("Back with it", listed(back)))
     elif recovered and len(notice.consequences) > 1:  # else the title has its name
         lines.append(("Back", listed(back)))
-    if notice.verdict is Verdict.GAVE_UP:
-        lines.append(("Takes with it", listed(missing)))
     return lines
 
 
@@ -8961,6 +9017,7 @@ class Card:
     logs: tuple[str, ...]
     footer: str
     foreign: bool = False  # in the words of others
+    over: str = ""  # how long it lasted, which is read first
 
     def line(self, label: str) -> str:
         """The text of a line, empty where there is none of that label."""
@@ -9001,7 +9058,15 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
         logs=() if notice.verdict is Verdict.RECOVERED else notice.logs,
         footer=one_line(" · ".join(filter(None, footer))),
         foreign=notice.foreign,
+        over=over_words(notice),
     )
+
+
+def over_words(notice: Notice) -> str:
+    """How long it lasted, empty where it goes on."""
+    if notice.recovered is None:
+        return ""
+    return f"Recovered after {span(max(1.0, notice.recovered))}"
 
 
 def colour_of(notice: Notice) -> int:
@@ -9018,11 +9083,7 @@ def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str,
     if notice.flaps and notice.verdict is not Verdict.RECOVERED:
         flapping = f"{notice.flaps} incidents within an hour"
         flapping += "; green comes once it has stayed up for an hour"
-    back = ""
-    if notice.recovered is not None:
-        back = f"Recovered after {span(max(1.0, notice.recovered))}"
     lines = (
-        ("", back),
         ("", status_words(notice, moment)),
         ("Last heard", moment(notice.at) if notice.verdict is Verdict.DARK else ""),
         ("Late", late),
@@ -9135,7 +9196,6 @@ FOREIGN = (  # lines whose text others wrote: no markdown in it
     "Back with it",
     "Back",
     "Not back",
-    "Takes with it",
     "Already down",
     "Was",
     "Down then",
@@ -9186,7 +9246,8 @@ def line_text(label: str, text: str) -> str:
 def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[str, Any]:
     """A Discord embed of at most so many characters in all; `bare` leaves out all that could be
     refused."""
-    parts = [card.headline if card.foreign else as_code(card.headline)]
+    parts = [card.over] if card.over else []
+    parts.append(card.headline if card.foreign else as_code(card.headline))
     parts += [line_text(label, text) for label, text in card.lines]
     parts += consequence_lines(card, min(CONSEQUENCE_ROOM, most // 2))
     if card.commands:
@@ -9397,7 +9458,7 @@ def painted(text: str, colour: int) -> str:
 
 def terminal_card(card: Card, width: int, coloured: bool) -> str:
     """A card drawn as a box in a terminal, its left edge in the card's colour."""
-    body = card.headline.splitlines()
+    body = [*filter(None, [card.over]), *card.headline.splitlines()]
     body += [f"{label}: {text}" if label else text for label, text in card.lines]
     if card.consequences:
         body.append(f"{card.listing}:")
@@ -9476,9 +9537,26 @@ def state_of(service: Watched, watchdog: Watchdog) -> State:
     """How a service stands at one look, and what the engine's recent events tell of its end."""
     container = service.container
     word, severity, why = running_words(container) or ended_words(service, watchdog)
-    lives = container.status in ("running", "paused")
-    since_time = container.started_time if lives else container.finished_time
-    return State(container.title, word, since_time, one_line(why), severity)
+    return State(container.title, word, state_since(container), one_line(why), severity)
+
+
+def state_since(container: Container) -> float:
+    """Since when it has stood so, 0 where nobody says."""
+    if container.sick:
+        return container.sick_time
+    if container.running:
+        return container.started_time
+    if container.status == "paused":
+        return 0.0
+    return container.finished_time or container.created_time
+
+
+def with_mute(state: State, left: float) -> State:
+    """A row with the word that it is muted, for so many seconds more."""
+    if left <= 0:
+        return state
+    why = "; ".join(filter(None, (state.why, f"muted for another {span(left)}")))
+    return replace(state, why=why)
 
 
 def running_words(container: Container) -> tuple[str, int, str] | None:
@@ -9534,7 +9612,17 @@ def state_table(states: list[State], now_time: float, coloured: bool) -> str:
         for index, state in enumerate(states):
             word = painted(state.word, SEVERITY_ANSI[state.severity])
             lines[index] = lines[index].replace(f" {state.word}", f" {word}", 1)
-    return "\n".join([first, *lines])
+    return "\n".join([first, *lines, state_sum(states)])
+
+
+def state_sum(states: list[State]) -> str:
+    """`8 services: 6 ok, 1 warning, 1 critical`."""
+    parts: list[str] = []
+    for severity, word in enumerate(NAGIOS_WORDS):
+        number = sum(state.severity == severity for state in states)
+        if number:
+            parts.append(f"{number} {word.lower()}")
+    return f"{counted(len(states), 'service')}: {', '.join(parts)}"
 
 
 def nagios_text(states: list[State], worst: int, trouble: list[str]) -> str:
@@ -9627,9 +9715,8 @@ def greeting(
 
 def down_words(state: State, now_time: float) -> str:
     """`db (DEAD, exit 1, 3m)`."""
-    if not state.since_time:
-        return f"{state.name} ({state.word})"
-    words = filter(None, (state.word, state.why, span(now_time - state.since_time)))
+    lasted = span(now_time - state.since_time) if state.since_time else ""
+    words = filter(None, (state.word, state.why, lasted))
     return f"{state.name} ({', '.join(words)})"
 
 
@@ -9640,7 +9727,7 @@ def job_words(service: Watched, watchdog: Watchdog) -> str:
         kind = "job" if service.policy.job else "service"
         return f"{kind}: its label sentinel.job says so"
     if container.oneoff:
-        return "job: it was made by `compose run`"
+        return "job: it was made by `compose run`, whose containers are there to end"
     if watchdog.services.is_job(service):
         return "job: something waits for its successful end (service_completed_successfully)"
     return "service: nothing says that it is a job"
@@ -9701,6 +9788,17 @@ def explanation(service: Watched, why: str, watchdog: Watchdog, now: float) -> l
     return [service.container.name, *rows]
 
 
+def now_words(service: Watched, watchdog: Watchdog) -> str:
+    """How it stands, and what Sentinel is at where that is not the same."""
+    state = state_of(service, watchdog)
+    words = [", ".join(filter(None, (state.word.lower(), state.why)))]
+    if service.phase is Phase.GAVE_UP and not service.budget.attempts:
+        words.append("left alone")
+    elif service.phase not in (Phase.UP, Phase.STOPPED):
+        words.append(str(service.phase))
+    return "; ".join(words)
+
+
 def explained_lines(service: Watched, watchdog: Watchdog, now: float) -> list[tuple[str, str]]:
     """Everything that decides what is done about a service: label and text."""
     policy, until = service.policy, watchdog.mutes.until(service, now)
@@ -9711,7 +9809,7 @@ def explained_lines(service: Watched, watchdog: Watchdog, now: float) -> list[tu
     return [
         ("kind", job_words(service, watchdog)),
         ("depends on", needs_words(service, watchdog)),
-        ("now", str(service.phase)),
+        ("now", now_words(service, watchdog)),
         ("at its death", at_its_death),
         (
             "restarts left",
@@ -9857,7 +9955,8 @@ def service_lines(watchdog: Watchdog, figures: Figures) -> list[str]:
         alive[name] = alive.get(name, 0) or int(service.alive)
     lines = [series("sentinel_service_up", name, value) for name, value in alive.items()]
     for what, counts in figures.counts.items():
-        for name, number in counts.items():
+        # each from 0 on: of a series that begins with 1, `increase()` does not see that one
+        for name, number in (dict.fromkeys(alive, 0) | counts).items():
             lines.append(series(f"sentinel_{what}_total", name, number))
     return lines
 
@@ -9977,23 +10076,34 @@ def incidents_of(
             continue
         key = str(notice.incident or f"notice {number}")
         incident = found.setdefault(key, first_words_of(notice))
-        for took in notice.consequences:
-            chain = " ← ".join(took.chain)
-            if chain not in incident["consequences"]:
-                incident["consequences"].append(chain)
-        end = end_of(notice)
-        if end is not None:
-            incident |= {"end": end, "downtime": notice.downtime}
-        incident["deaths"] = max(incident["deaths"], notice.deaths)
-        incident["restarts"] = max(incident["restarts"], notice.attempts)
-        fate = fates.get(str(number), {})
-        asked = dict(notice.facts).get("Asked", "")
-        for words in filter(None, asked.split("; ")):
-            if words not in incident["asked"]:
-                incident["asked"].append(words)
-        told = {"verdict": notice.verdict, "at": notice.at, "delivery": fate}
-        incident["notices"].append(told)
+        add_notice(incident, notice, fates.get(str(number), {}))
+    for incident in found.values():
+        if incident.pop("open"):
+            incident |= {"end": None, "downtime": None}
     return list(found.values())
+
+
+def add_notice(incident: dict[str, JSON], notice: Notice, fate: dict[str, str]) -> None:
+    """What one more notice tells of an incident."""
+    if notice.began_at is not None:
+        incident["start"] = min(incident["start"], notice.began_at)
+    for took in notice.consequences:
+        chain = " ← ".join(took.chain)
+        if chain not in incident["consequences"]:
+            incident["consequences"].append(chain)
+    end = end_of(notice)
+    if end is None:
+        incident["open"] = True
+    elif VERDICTS[notice.verdict].part is Part.ENDS or incident["end"] is None:
+        incident |= {"end": end, "downtime": notice.downtime}
+    incident["deaths"] = max(incident["deaths"], notice.deaths)
+    incident["restarts"] = max(incident["restarts"], notice.attempts)
+    asked = dict(notice.facts).get("Asked", "")
+    for words in filter(None, asked.split("; ")):
+        if words not in incident["asked"]:
+            incident["asked"].append(words)
+    told = {"verdict": notice.verdict, "at": notice.at, "delivery": fate}
+    incident["notices"].append(told)
 
 
 def end_of(notice: Notice) -> float | None:
@@ -10015,38 +10125,69 @@ def first_words_of(notice: Notice) -> dict[str, JSON]:
         "end": None,
         "downtime": None,
         "verdict": notice.verdict,
-        "cause": cause_text(notice),
+        "cause": cause_text(notice) or ENDLESS_CAUSES.get(notice.verdict, ""),
         "exit_code": notice.exit_code,
         "deaths": 0,
         "restarts": 0,
         "consequences": [],
         "drill": notice.drill,
         "asked": [notice.plan] if notice.verdict is Verdict.ASKED else [],
+        "open": False,
         "notices": [],
     }
 
 
-def history_table(incidents: list[JSON]) -> str:
-    """The table of `history`; times in UTC."""
-    rows = [("INCIDENT", "SERVICE", "START", "END", "DOWN", "DEATHS", "RESTARTS", "CAUSE", "TOLD")]
+# of what is no end of a process
+ENDLESS_CAUSES = {
+    Verdict.ENGINE_DOWN: "the engine did not answer",
+    Verdict.DARK: "its Sentinel was not heard",
+    Verdict.CHANNEL_LOST: "Discord refused it",
+}
+HISTORY_MARGIN = 20  # columns that its last column has at least
+
+
+def history_table(incidents: list[JSON], width: int, now_time: float) -> str:
+    """The table of `history`, in local time."""
+    rows = [("#", "START", "END", "DOWN", "SERVICE")]
+    stories = ["WHAT"]
     for incident in incidents:
-        last = incident["notices"][-1]["delivery"]
-        told = ", ".join(f"{channel} {state}" for channel, state in last.items())
         downtime = incident["downtime"]
         rows.append(
             (
                 str(incident["incident"] or "–"),
-                f"{incident['name']} [{told_as(incident)}]",
                 history_time(incident["start"]),
-                history_time(incident["end"]),
+                history_end(incident),
                 span(downtime) if downtime is not None else "–",
-                str(incident["deaths"]),
-                str(incident["restarts"]),
-                history_cause(incident),
-                told,
+                incident["name"],
             )
         )
-    return "\n".join(aligned(rows))
+        stories.append(history_story(incident))
+    lines: list[str] = []
+    columns = aligned(rows)
+    indent = max(map(len, columns)) + 2
+    room = width - indent
+    for row, story in zip(columns, stories, strict=True):
+        if room >= HISTORY_MARGIN:
+            first, *rest = textwrap.wrap(story, room)
+            lines.append(f"{row:{indent}}{first}".rstrip())
+            lines += [" " * indent + line for line in rest]
+        else:
+            lines.append(row)
+            lines += textwrap.wrap(story, width, initial_indent="  ", subsequent_indent="  ")
+    zone = datetime.fromtimestamp(now_time).astimezone().strftime("%Z, UTC%z")
+    return "\n".join([*lines, f"Local time ({zone})."])
+
+
+def history_story(incident: JSON) -> str:
+    """What it was, why, how often, and who was told."""
+    last = incident["notices"][-1]["delivery"]
+    untold = [f"{channel}: {state}" for channel, state in last.items() if state != "sent"]
+    parts = [f"{told_as(incident)}: {history_cause(incident)}".removesuffix(": ")]
+    if incident["deaths"] > 1:
+        parts.append(counted(incident["deaths"], "death"))
+    if incident["restarts"]:
+        parts.append(counted(incident["restarts"], "restart"))
+    return "; ".join([*parts, *untold])
 
 
 def told_as(incident: JSON) -> str:
@@ -10054,17 +10195,23 @@ def told_as(incident: JSON) -> str:
     return f"{incident['verdict']}, drill" if incident["drill"] else str(incident["verdict"])
 
 
-def history_time(time: float | None) -> str:
-    """A moment in the table of `history`."""
-    if time is None:
+def history_end(incident: JSON) -> str:
+    """When an incident ended, with the day where that is another one."""
+    if incident["end"] is None:
         return "open"
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    end, start = history_time(incident["end"]), history_time(incident["start"])
+    return end[11:] if end[:10] == start[:10] else end[5:]
+
+
+def history_time(time: float) -> str:
+    """A moment in the table of `history`."""
+    return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def history_cause(incident: JSON) -> str:
     """Why something fell, and whom it took with it."""
     cause = incident["cause"].partition(":")[0]
-    if not cause and VERDICTS[incident["verdict"]].part is not Part.NONE:
+    if not cause and incident["exit_code"] is not None:
         cause = exit_words(incident["exit_code"])
     took = ", ".join(chain.partition(" ")[0] for chain in incident["consequences"])
     words = "; took ".join(filter(None, (cause, took)))
@@ -11667,6 +11814,7 @@ class Ledger:
         self.alive: dict[Name, Saved] = {}  # what a new file would have to hold
         self.unsaved: dict[Name, Saved | None] = {}  # None: to be deleted
         self.trouble = ""
+        self._said = ""  # of that
         self.retry_at = 0.0
         self.checkpoint_at = 0.0  # 0: the file itself has all that was committed
         self.stamp: tuple[int, ...] = ()  # of the file, as it was left
@@ -11835,11 +11983,13 @@ class Ledger:
         words = self._write_or_renew(before) or touched
         if self.database is None:
             self.retry_at = now + LEDGER_RETRY
-            return "" if before else self.trouble
+            said, self._said = self._said, self.trouble
+            return "" if said else self.trouble
         self.retry_at = 0.0
         self.checkpoint_at = self.checkpoint_at or now + CHECKPOINT_AFTER
+        said, self._said = self._said, ""
         self.trouble = ""
-        if words or before:
+        if words or said:
             return "; ".join(filter(None, (words, f"{self.path} is written again")))
         return ""
 
@@ -12530,6 +12680,8 @@ def error_text(status: int, body: bytes) -> str:
     text = body[:ERROR_LIMIT].decode(errors="replace")
     text = text_at(json_in(body), "message")[:ERROR_LIMIT] or text
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    if "HTTP request to an HTTPS server" in words:  # as Go's servers say it
+        words += " It wants TLS: set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH"
     return clip(words, ERROR_SHOWN) or f"HTTP {status}"
 
 
@@ -12992,6 +13144,13 @@ def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
     own = os.path.exists(authority)
     if verify and name == "DOCKER_CERT_PATH":
         own = True  # else the system's are trusted
+    for path, needed in (
+        (authority, own),
+        (certificate, os.path.exists(key)),
+        (key, os.path.exists(certificate)),
+    ):
+        if needed and not os.path.exists(path):
+            raise SettingError(f"{name}: there is no {path}")
     try:
         context = ssl.create_default_context(cafile=authority if own else None)
         if os.path.exists(certificate) or os.path.exists(key):
@@ -13554,6 +13713,16 @@ class Drop:
         return f"{stamp}-{notice.id:09d}-{ledger}-{word}.json"
 
 
+def terminal_size(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and lines of the terminal on standard output, those of most where it is none."""
+    columns = environment.get("COLUMNS", "")
+    try:
+        width, height = os.get_terminal_size(1)
+    except OSError:
+        width, height = 80, 24
+    return int(columns) if re.fullmatch("[1-9][0-9]{0,3}", columns) else width or 80, height or 24
+
+
 class Terminal:
     """Standard output: a card an alert, coloured where that is a terminal."""
 
@@ -13562,7 +13731,7 @@ class Terminal:
     def __init__(self, environment: Mapping[str, str]) -> None:
         terminal = sys.stdout.isatty()
         self.coloured = terminal and not environment.get("NO_COLOR")
-        self.columns = os.get_terminal_size(1).columns if terminal else 1000
+        self.columns = terminal_size(environment)[0] if terminal else 1000
 
     def send(self, job: Deliver, message: JSON) -> Delivered:
         """Draw each notice as a card."""
@@ -15839,9 +16008,10 @@ class Invocation:
 
     settings: Settings
     names: list[str]
-    form: str  # table, json, nagios
+    form: str  # table, json, nagios, screen
     sure: bool = False  # --yes
     pings: bool = False  # --ping
+    since: float = math.inf  # --since: seconds
 
 
 def watchdog_now(engine: Engine, settings: Settings, containers: Iterable[Container]) -> Watchdog:
@@ -16045,66 +16215,129 @@ def expected_channels(settings: Settings, environment: Mapping[str, str]) -> lis
 
 # ─── Command line ─────────────────────────────────────────────────────────────────────────────────
 
-EPILOGUE = """\
-examples:
-  sentinel.py                                  watch; alerts go to the terminal
-  DISCORD_WEBHOOK_URL=… sentinel.py            watch; alerts go to Discord
-  sentinel.py check shop                       look once at the project shop
-  sentinel.py test                             a red and a green sample through every channel
 
-exit codes: 0 asked to stop, 70 something broke (start it again), 78 settings that make no sense;
-check exits 0 ok, 1 warning, 2 critical, 3 unknown. Secrets come from variables or files, never
-from flags.
-"""
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one look shows: rows, worst first, what could not be found or asked, and how far ahead
+    the engine's clock is."""
+
+    states: list[State]
+    trouble: list[str]
+    ahead: float = 0.0
+
+    @property
+    def worst(self) -> int:
+        """How bad it is, by Nagios's scale."""
+        worst = max((state.severity for state in self.states), default=UNKNOWN)
+        return UNKNOWN if self.trouble and worst != CRITICAL else worst
 
 
-def check(settings: Settings, environment: Mapping[str, str], wanted: list[str], form: str) -> int:
-    """Look once: a table, JSON, or what Nagios reads (`form`); exits 0 ok, 1 warning, 2 critical, 3
-    unknown."""
-    states: list[State] = []
-    ahead = 0.0
-    try:
-        engine = engine_of(settings, environment)
-        states, trouble = states_now(engine, settings, wanted)
-        ahead = engine.ahead
-    except (EngineError, SettingError) as error:
-        trouble = [str(error)]
-    worst = max((state.severity for state in states), default=UNKNOWN)
-    if trouble and worst != CRITICAL:
-        worst = UNKNOWN
-    if form == "nagios":
-        print(nagios_text(states, worst, trouble))
-        return worst
-    for words in trouble:
+def check(call: Invocation) -> int:
+    """Look once: a table, JSON, or what Nagios reads; exits 0 ok, 1 warning, 2 critical, 3
+    unknown. As a screen it is kept current."""
+    if call.form == "screen":
+        return keep_current(call)
+    sight = glance_of_all(call)
+    if call.form == "nagios":
+        print(nagios_text(sight.states, sight.worst, sight.trouble))
+        return sight.worst
+    for words in sight.trouble:
         print(f"UNKNOWN: {words}", file=sys.stderr)
-    if form == "json":
-        print(json.dumps([asdict(state) for state in states], indent=1, ensure_ascii=False))
-    elif states:
-        coloured = sys.stdout.isatty() and not environment.get("NO_COLOR")
-        print(state_table(states, time.time() + ahead, coloured))
-    return worst
+    if call.form == "json":
+        print(json.dumps([asdict(state) for state in sight.states], indent=1, ensure_ascii=False))
+    elif sight.states:
+        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        print(state_table(sight.states, time.time() + sight.ahead, coloured))
+    return sight.worst
 
 
-def states_now(
-    engine: Engine, settings: Settings, wanted: list[str]
-) -> tuple[list[State], list[str]]:
-    """How what is watched stands, worst first, as far as it is wanted by its names; and what could
-    not be found."""
-    watchdog = watchdog_now(engine, settings, engine.containers())
-    services = list(watchdog.services.values())
-    known: set[str] = set()
-    for service in services:
-        known |= service.container.called
-    trouble = [f"no watched service is called {name}" for name in wanted if name not in known]
+def glance_of_all(call: Invocation) -> Glance:
+    """How what is watched stands, as far as it is wanted by its names."""
+    settings, wanted = call.settings, set(call.names)
+    try:
+        engine = engine_of(settings, os.environ)
+        containers = engine.containers()
+        watchdog = watchdog_now(engine, settings, containers)
+    except (EngineError, SettingError) as error:
+        return Glance([], [str(error)])
+    ledger = Ledger.beside(state_folder(settings, os.environ))
+    if ledger:
+        watchdog.mutes.command(ledger.mutes(watchdog.calendar.offset))
+    now = time.monotonic()
     states: list[State] = []
-    for service in services:
-        if not wanted or service.container.called & set(wanted):
-            states.append(state_of(service, watchdog))
+    known: set[str] = set()
+    for service in watchdog.services.values():
+        called = service.container.called
+        known |= called
+        if not wanted or called & wanted:
+            left = watchdog.mutes.until(service, now) - now
+            states.append(with_mute(state_of(service, watchdog), left))
+    me = watchdog.link.facts.me
+    trouble = [
+        unknown_name(name, known, containers, settings, me)
+        for name in call.names
+        if name not in known
+    ]
     if not states and not trouble:
         words = "nothing is watched; compose containers are by default, see SENTINEL_WATCH"
         trouble = [words]
     states.sort(key=lambda state: (-state.severity, state.name))
-    return states, trouble
+    return Glance(states, trouble, engine.ahead)
+
+
+def unknown_name(
+    name: str, known: set[str], containers: Iterable[Container], settings: Settings, me: str
+) -> str:
+    """Why nothing that is watched is called so."""
+    for container in containers:
+        if name in container.called:
+            _, why = scope_of(container, settings, me)
+            return f"{name} is not watched: {why}"
+    if name.lower() in known:
+        return f"no watched service is called {name}; compose writes it {name.lower()}"
+    return f"no watched service is called {name}{nearest(name, known)}"
+
+
+FOLLOW_EVERY, FOLLOW_SHARE = 2.0, 10.0  # seconds between two looks; times that a look took
+SCREEN_ON, SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # another one, no cursor
+HOME, LINE_END, SCREEN_END = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+
+
+def keep_current(call: Invocation) -> int:
+    """The table of `check` on a screen of its own, with open incidents, until somebody interrupts
+    it; the terminal is left as it was."""
+    if not sys.stdout.isatty():
+        print("check --watch: needs a terminal", file=sys.stderr)
+        return UNKNOWN
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print(SCREEN_ON, end="", flush=True)
+    try:
+        while True:
+            began = time.monotonic()
+            width, height = terminal_size(os.environ)
+            lines = [clip(line, width) for line in screen_lines(call, width)][: height - 1]
+            print(HOME + LINE_END.join([*lines, ""]) + SCREEN_END, end="", flush=True)
+            took = time.monotonic() - began
+            time.sleep(max(FOLLOW_EVERY, FOLLOW_SHARE * took))  # a command may
+    except KeyboardInterrupt:
+        return ExitCode.OK
+    finally:
+        print(SCREEN_OFF, end="", flush=True)
+
+
+def screen_lines(call: Invocation, width: int) -> list[str]:
+    """What a screen shows: rows, then what goes on."""
+    sight, now_time = glance_of_all(call), time.time()
+    lines = [datetime.fromtimestamp(now_time).astimezone().strftime("Sentinel, %H:%M:%S"), ""]
+    lines += sight.trouble
+    if sight.states:
+        lines += state_table(sight.states, now_time + sight.ahead, False).splitlines()
+    ledger = Ledger.beside(state_folder(call.settings, os.environ))
+    incidents = incidents_in(ledger) if ledger else []
+    still = [incident for incident in incidents if incident["end"] is None]
+    if still:
+        lines += ["", "Open incidents", *history_table(still, width, now_time).splitlines()]
+    return lines
 
 
 def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -16146,27 +16379,49 @@ def commands_tried(settings: Settings, environment: Mapping[str, str]) -> list[s
     return [f"commands: {works}", *lines]
 
 
-def history(settings: Settings, environment: Mapping[str, str], as_json: bool) -> int:
-    """Past and open incidents, as the ledger has them; it may be read beside the daemon."""
+def history(
+    settings: Settings,
+    environment: Mapping[str, str],
+    as_json: bool,
+    wanted: Collection[str] = (),
+    since: float = math.inf,
+) -> int:
+    """Past and open incidents, as the ledger has them: those of these names, that lasted into the
+    last so many seconds. It may be read beside the daemon."""
     folder = state_folder(settings, environment)
     ledger = Ledger.beside(folder)
     if ledger is None:
         print(f"no history yet: there is no ledger in {folder}", file=sys.stderr)
         print("[]" if as_json else "", end="")
         return 0
-    incidents = incidents_in(ledger)
+    now_time = time.time()
     if ledger.trouble:
         print(ledger.trouble, file=sys.stderr)
+    shown: list[JSON] = []
+    for incident in incidents_in(ledger):
+        named = not wanted or {incident["name"], incident["project"]} & set(wanted)
+        end_time = now_time if incident["end"] is None else incident["end"]
+        if named and end_time >= now_time - since:
+            shown.append(incident)
     if as_json:
-        print(json.dumps(incidents, indent=1, ensure_ascii=False))
+        print(json.dumps(shown, indent=1, ensure_ascii=False))
+    elif shown:
+        print(history_table(shown, terminal_size(environment)[0], now_time))
     else:
-        print(history_table(incidents))
+        of = f" of {listed(wanted)}" if wanted else ""
+        print(f"no incident{of} is known", file=sys.stderr)
     return 0
 
 
 def mute_command(settings: Settings, words: list[str]) -> int:
     """`mute NAME… DURATION`; 1 where it is called otherwise."""
     seconds = 0.0
+    if len(words) > 1 and words[-1].isdecimal():
+        print(
+            f"mute: {words[-1]} what? Write {words[-1]}m, {words[-1]}s or {words[-1]}h",
+            file=sys.stderr,
+        )
+        return 1
     try:
         if len(words) > 1:
             seconds = min(interval(words[-1]), LONGEST_MUTE)
@@ -16217,8 +16472,8 @@ def mute(
 def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
     """LedgerError: a name means nothing, or nothing that is muted."""
     known = known_names(database)
-    rows = database.execute("SELECT key FROM record WHERE kind = 'mute'")
-    muted = {key for (key,) in rows}
+    query = "SELECT key FROM record WHERE kind = 'mute' AND at > ?"
+    muted = {key for (key,) in database.execute(query, (time.time(),))}
     loud = [name for name in wanted if name in known - muted]
     if unmutes and loud and "all" not in wanted:
         others = f"; muted are {listed(sorted(muted))}" if muted else ""
@@ -16273,6 +16528,9 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
         print("settings")
         for line in settings_lines(settings):
             print(f"  {line}")
+        print(f"  engine: {engine.host} ({engine_name(engine.kind, engine.version)})")
+        zone = datetime.now().astimezone().strftime("%Z (UTC%z)")
+        print(f"  local time: {zone}, by {'TZ' if environment.get('TZ') else 'this machine'}")
         print(f"  commands: {commands_words(settings, environment)}")
     return int(bool(missing))
 
@@ -16333,6 +16591,160 @@ def fleet(call: Invocation) -> int:
     return int(failed or dark or not shown)
 
 
+def completion(call: Invocation) -> int:
+    """Print what has bash complete commands and flags."""
+    if call.names != ["bash"]:
+        print("completion: write completion bash", file=sys.stderr)
+        return 2
+    flags = [flag_name(meta["variable"]) for _, meta in options() if not meta["secret"]]
+    print(BASH.format(" ".join(COMMANDS), " ".join([*flags, *FLAGS])))
+    return 0
+
+
+BASH = """\
+# eval "$(sentinel.py completion bash)", or put it into /etc/bash_completion.d/sentinel
+_sentinel() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}}
+    case $word in
+        -*) COMPREPLY=($(compgen -W "{1}" -- "$word")) ;;
+        *) COMPREPLY=($(compgen -W "{0}" -- "$word")) ;;
+    esac
+}}
+complete -F _sentinel sentinel sentinel.py\
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What can be asked on the command line: what does it, how it is written, what it does, and
+    how it exits."""
+
+    run: Callable[[Invocation], int]
+    usage: str
+    does: str
+    exits: str
+
+    @property
+    def takes_names(self) -> bool:
+        """Whether names may follow it."""
+        return "NAME" in self.usage or "bash" in self.usage
+
+
+COMMANDS: Mapping[str, Command] = {
+    "watch": Command(
+        lambda call: Daemon(call.settings, os.environ).run(),
+        "watch",
+        "the daemon, and the default",
+        "0 asked to stop, 70 something broke, 78 settings that make no sense",
+    ),
+    "check": Command(
+        check,
+        "check [--json|--nagios|--watch] [NAME…]",
+        "one look: a table of every watched service; --watch keeps it current",
+        "0 ok, 1 warning, 2 critical, 3 unknown",
+    ),
+    "test": Command(
+        lambda call: test_channels(call.settings, os.environ),
+        "test",
+        "a red and a green sample through every channel, and what to do where one does not arrive",
+        "0 all delivered, 1 not",
+    ),
+    "health": Command(
+        lambda call: health(call.settings, os.environ),
+        "health",
+        "whether the running daemon makes progress; for a health check",
+        "0 yes, 1 no",
+    ),
+    "history": Command(
+        lambda call: history(
+            call.settings, os.environ, call.form == "json", call.names, call.since
+        ),
+        "history [--json] [--since 7d] [NAME…]",
+        "incidents with start, end, downtime, cause, deaths and restarts, in local time",
+        "0",
+    ),
+    "mute": Command(
+        lambda call: mute_command(call.settings, call.names),
+        "mute NAME… DURATION",
+        "neither alerts nor restarts for so long; `all` means all",
+        "0, 1 not done, and why",
+    ),
+    "unmute": Command(
+        lambda call: unmute_command(call.settings, call.names),
+        "unmute NAME…",
+        "ends that",
+        "0, 1 not done, and why",
+    ),
+    "drill": Command(
+        drill,
+        "drill [NAME] [--yes] [--ping]",
+        "kills a service that may be hurt, and shows when that was seen, told, healed, called back",
+        "0 all came, 1 not, 2 refused",
+    ),
+    "fleet": Command(
+        fleet,
+        "fleet [--json]",
+        "the hosts that watch each other, as their roll calls tell",
+        "0 all are heard or at rest, 1 not",
+    ),
+    "explain": Command(
+        lambda call: explain(call.settings, os.environ, call.names),
+        "explain [NAME…]",
+        "what is watched and why, what would be done at its death, and the settings that count",
+        "0, 1 no engine",
+    ),
+    "completion": Command(
+        completion, "completion bash", "what has bash complete commands and flags", "0, 2"
+    ),
+}
+FLAGS = {
+    "--json": "as JSON",
+    "--nagios": "one line, figures, and more lines, as Nagios reads",
+    "--since": "incidents that lasted into so long a time: 7d",
+    "--yes": "the named service may be hurt",
+    "--ping": "ping as a real alert does",
+    "--help": "this, or with a command what that takes",
+    "--version": "Sentinel's and Python's",
+}
+HELP_WIDTH, HELP_INDENT = 78, 6
+HELP_FOOT = (
+    "Secrets come from variables or files (DISCORD_WEBHOOK_URL_FILE=/run/secrets/webhook), never"
+    " from flags. Wrong usage exits with 2 (3 for check), settings that make no sense with 78 (3 for"
+    " check)."
+)
+
+
+def help_text(program: str, name: str = "") -> str:
+    """What `--help` says, of one command where it is asked for that."""
+    command = COMMANDS.get(name)
+    lines = [f"usage: {program} [COMMAND] [FLAG…] [NAME…]", ""]
+    lines += ["Watch containers, tell Discord when one dies, bring it back.", "", "commands"]
+    shown = COMMANDS
+    if command:
+        lines = [f"usage: {program} {command.usage} [FLAG…]"]
+        shown = {name: command}
+    for each in shown.values():
+        words = f"{each.does}; exits {each.exits}"
+        lines += described(each.usage, words)
+    flags = {flag: words for flag, words in FLAGS.items() if not command or flag in command.usage}
+    lines += ["", "flags"] if flags else []
+    for flag, words in flags.items():
+        lines += described(flag, words)
+    lines += ["", "settings, by flag or variable"]
+    for _, meta in options():
+        variable, default = meta["variable"], meta["shown"].replace("`", "") or "–"
+        flag = f"{variable}_FILE" if meta["secret"] else flag_name(variable)
+        words = f"{meta['meaning'].replace('`', '')} [{default}]"
+        lines += described(f"{flag}, {variable}", words)
+    return "\n".join([*lines, "", *textwrap.wrap(HELP_FOOT, HELP_WIDTH)])
+
+
+def described(what: str, words: str) -> list[str]:
+    """Something and what it means, below it."""
+    lines = textwrap.wrap(words, HELP_WIDTH - HELP_INDENT, break_on_hyphens=False)
+    return [f"  {what}", *textwrap.indent("\n".join(lines), " " * HELP_INDENT).splitlines()]
+
+
 class Parser(argparse.ArgumentParser):
     """Usage errors in one line: exit 2, or 3 for `check`, where 2 would read as critical."""
 
@@ -16346,54 +16758,50 @@ class Parser(argparse.ArgumentParser):
 
 def command_line() -> Parser:
     """The commands, and a flag for every setting that is no secret."""
-    parser = Parser(
-        "sentinel.py",
-        description="Watch containers, tell Discord when one dies, bring it back.",
-        epilog=EPILOGUE,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    program = os.path.basename(sys.argv[0]).removesuffix("c") or "sentinel.py"
+    parser = Parser(program, allow_abbrev=False, add_help=False)
     version = f"Sentinel {__version__} (Python {sys.version.split()[0]})"
     parser.add_argument("--version", action="version", version=version)
-    parser.add_argument(
-        "command", nargs="?", default="watch", choices=COMMANDS, help="what to do (watch)"
-    )
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="containers, services or projects: check and explain these alone;"
-        " mute NAME… DURATION, unmute NAME…, where `all` means all; drill [NAME]",
-    )
-    parser.add_argument("--json", action="store_true", help="check, history, fleet: as JSON")
-    parser.add_argument(
-        "--nagios",
-        action="store_true",
-        help="check: one line, figures, and more lines, as Nagios reads",
-    )
-    parser.add_argument("--yes", action="store_true", help="drill: the named service may be hurt")
-    parser.add_argument("--ping", action="store_true", help="drill: ping as a real alert does")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("command", nargs="?", choices=COMMANDS)
+    parser.add_argument("names", nargs="*")
+    for flag in ("--json", "--nagios", "--yes", "--ping"):
+        parser.add_argument(flag, action="store_true")
+    parser.add_argument("--since", default="")
     for name, meta in options():
         if not meta["secret"]:
-            words = f"{meta['meaning'].replace('`', '')} [{meta['variable']}]"
-            parser.add_argument(flag_name(meta["variable"]), dest=name, metavar="…", help=words)
+            # `check --watch` stands alone: it is no setting then
+            alone: dict[str, Any] = {"nargs": "?", "const": ""} if name == "watch" else {}
+            parser.add_argument(flag_name(meta["variable"]), dest=name, **alone)
     return parser
 
 
-Command = Callable[[Invocation], int]
-
-COMMANDS: Mapping[str, Command] = {
-    "watch": lambda call: Daemon(call.settings, os.environ).run(),
-    "check": lambda call: check(call.settings, os.environ, call.names, call.form),
-    "test": lambda call: test_channels(call.settings, os.environ),
-    "health": lambda call: health(call.settings, os.environ),
-    "history": lambda call: history(call.settings, os.environ, call.form == "json"),
-    "mute": lambda call: mute_command(call.settings, call.names),
-    "unmute": lambda call: unmute_command(call.settings, call.names),
-    "explain": lambda call: explain(call.settings, os.environ, call.names),
-    "drill": drill,
-    "fleet": fleet,
-}
+def invocation(parser: Parser, argv: list[str] | None) -> tuple[str, argparse.Namespace]:
+    """The command that is wanted, and what was given with it. Ends the process where that makes no
+    sense."""
+    given = parser.parse_intermixed_args(argv)
+    command = given.command or "watch"
+    if given.help:
+        print(help_text(parser.prog, given.command or ""))
+        parser.exit(0)
+    given.form = "table"
+    if command == "check" and given.watch is not None and given.watch not in WATCH_WORDS:
+        given.form = "screen"
+        given.names += filter(None, [given.watch])  # it was a name
+        given.watch = None
+    elif given.watch == "":
+        parser.error("argument --watch: expected one argument")
+    if given.nagios:
+        given.form = "nagios"
+    elif given.json:
+        given.form = "json"
+    if given.names and not COMMANDS[command].takes_names:
+        parser.error(f"{command} takes no names: {listed(given.names)}")
+    try:
+        given.seconds = interval(given.since) if given.since else math.inf
+    except ValueError as error:
+        parser.error(f"argument --since: {error}")
+    return command, given
 
 
 # such as CET-1CEST, which tells all about itself
@@ -16417,31 +16825,40 @@ def zone_warnings(environment: Mapping[str, str]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command, give its exit code."""
-    arguments = command_line().parse_intermixed_args(argv)
-    command, form = arguments.command, "table"
-    if arguments.nagios:
-        form = "nagios"
-    elif arguments.json:
-        form = "json"
+    try:
+        command, given = invocation(command_line(), argv)
+    except BrokenPipeError:
+        return hung_up()
     settings = Settings()
     try:
-        settings, warnings = load_settings(vars(arguments), os.environ, read_setting_file)
+        settings, warnings = load_settings(vars(given), os.environ, read_setting_file)
         if command == "watch" and __name__ == "__main__":
             run_compiled(settings)
-        for warning in [*warnings, *zone_warnings(os.environ)]:
-            print(f"warning: {warning}", file=sys.stderr)
-        call = Invocation(settings, arguments.names, form, arguments.yes, arguments.ping)
-        return COMMANDS[command](call)
+        warn([*warnings, *zone_warnings(os.environ)])
+        call = Invocation(settings, given.names, given.form, given.yes, given.ping, given.seconds)
+        return COMMANDS[command].run(call)
     except SettingError as error:
-        return refuse_settings(error, command, form)
+        warn([*error.warnings, *zone_warnings(os.environ)])
+        return refuse_settings(error, command, given.form)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # as `check | head` ends it
-        return ExitCode.OK
+        return hung_up()
     except Exception:
         print(redact(mask(traceback.format_exc(), settings)), file=sys.stderr)
         if command == "watch" and settings.heartbeat_url:
             ping(Web(os.environ), fail_url(settings.heartbeat_url.bare))
         return ExitCode.CRASHED
+
+
+def hung_up() -> int:
+    """Nobody reads on, as with `check | head`: that is no fault."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return ExitCode.OK
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Say what is odd."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def refuse_settings(error: SettingError, command: str, form: str) -> int:

@@ -254,7 +254,7 @@ PODMAN = {
     "autoremove": Podman("x DEAD 3"),
     "exit-0": Podman("x DEAD 0"),
     "exit-3": Podman("x DEAD 3", "start"),
-    "health": Podman("x UNHEALTHY, x Recovered", "restart"),
+    "health": Podman("x UNHEALTHY, x Recovered UNHEALTHY", "restart"),
     "kill": Podman("x DEAD 137 API_KILL", "start"),
     "kill-cli": Podman("x DEAD 137 API_KILL", "start"),
     "kill-TERM": STOPPED,

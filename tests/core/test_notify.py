@@ -130,7 +130,7 @@ def test_half_characters_do_not_get_into_the_record() -> None:
     notice = words_of({"title": "a \ud800 b", "message": "c \udfff d"})
     document = insides.notice_record(notice, 0.0)
     incidents = insides.incidents_of({"1": document}, {}, {})
-    sentinel.history_table(incidents).encode()
+    sentinel.history_table(incidents, 80, 1.8e9).encode()
     json.dumps(incidents, ensure_ascii=False).encode()
 
 

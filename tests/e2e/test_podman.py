@@ -88,7 +88,7 @@ class Scene:
 
     def embed_titles(self) -> list[str]:
         """The titles of all that Discord shows now."""
-        return [embed["title"] for message in self.discord.messages for embed in message.embeds]
+        return [embed["title"].removeprefix("✓ ") for message in self.discord.messages for embed in message.embeds]
 
 
 # ------------------------------------------------------------------------------- what happens to a container

@@ -197,11 +197,16 @@ class Alert:
         return block.strip("\n")
 
 
+def title_of(embed: dict[str, Any]) -> str:
+    """The title of an embed, but for the tick of what is over."""
+    return str(embed["title"]).removeprefix("✓ ")
+
+
 def versions(message: Message) -> list[Alert]:
     """A message's embeds, with those that it had before it was edited; each title once."""
     states = [edit.before.get("embeds", []) for edit in message.history] + [message.embeds]
     alerts = {
-        (place, embed["title"]): Alert(embed["title"], embed["color"], embed.get("description", ""), message)
+        (place, title_of(embed)): Alert(title_of(embed), embed["color"], embed.get("description", ""), message)
         for embeds in states for place, embed in enumerate(embeds)
     }  # fmt: skip
     return list(alerts.values())

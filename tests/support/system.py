@@ -34,8 +34,8 @@ def add(engine: FakeEngine, name: str, needs: str = "", **facts: Any) -> Contain
 
 
 def titles(discord: FakeDiscord, channel: str | None = None) -> list[str]:
-    """The title of each embed as it reads now, in order."""
-    return [embed["title"] for message in discord.posts(channel) for embed in message.embeds]
+    """The title of each embed as it reads now, in order, but for the tick of what is over."""
+    return [embed["title"].removeprefix("✓ ") for message in discord.posts(channel) for embed in message.embeds]
 
 
 def until(condition: Callable[[], Any], timeout: float = 20.0, what: object = "") -> Any:

@@ -67,7 +67,8 @@ class Fleet:
     @property
     def told(self) -> list[str]:
         """The titles of all alerts, in order; a red that is over has the green beside it."""
-        return [embed["title"] for message in self.discord.posts(self.alerts.id) for embed in message.embeds]
+        posts = self.discord.posts(self.alerts.id)
+        return [embed["title"].removeprefix("✓ ") for message in posts for embed in message.embeds]
 
     @property
     def roll(self) -> list[Message]:

@@ -287,7 +287,7 @@ def test_one_event_of_the_future_does_not_make_the_next_life_slow(
 def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
     record = json.loads(json.dumps(insides.notice_record(Notice(Verdict.DEAD, "web", when), 0.0)))
     ledger = PaperLedger([["notice", key, 0.0, json.dumps(record)]], str)
-    sentinel.history_table(insides.incidents_of(ledger.records("notice"), {}, {}))
+    sentinel.history_table(insides.incidents_of(ledger.records("notice"), {}, {}), 80, 1.8e9)
 
 
 def test_a_ledger_of_a_format_that_sqlite_does_not_know_is_set_aside(

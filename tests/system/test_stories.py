@@ -137,7 +137,7 @@ def test_a_root_that_is_given_up_is_said_by_an_edit_and_by_no_second_message(
         engine.crash(made["flux"], 1)
         life.run(120)
         (red,) = discord.messages
-        assert "[GAVE UP] genesis" in words(red) and "Takes with it:** `flux`" in words(red)
+        assert "[GAVE UP] genesis" in words(red) and "`flux ← genesis`" in words(red)
         assert "port is already allocated" in words(red)
         assert len(engine.called("POST", made["flux"].id)) <= 1, "it burns no budget against a wall"
 

@@ -422,7 +422,7 @@ def check_history(rows: Any) -> None:
         return
     ledger = PaperLedger(rows, str)
     found = insides.incidents_of(*(ledger.records(kind) for kind in ("notice", "delivery", "outbox")))
-    sentinel.history_table(found)
+    sentinel.history_table(found, 80, 1.8e9)
     assert ledger.database
     sentinel.known_names(ledger.database)
 
