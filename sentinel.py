@@ -2578,6 +2578,7 @@ class Rule(Enum):
     LOOK = auto()  # look at a container
     OOM = auto()  # does a container live on whose child ran out of memory?
     OUTAGE = auto()  # is it over?
+    REMOVALS = auto()  # tell which containers were removed
     ROLL = auto()  # call in a medium, or read what others call
 
 
@@ -5805,6 +5806,43 @@ class Lives:
 SET_ASIDE = re.compile(r"[0-9a-f]{12}_")  # compose puts it before the name of what it replaces
 
 
+REMOVALS_EVERY = 60.0
+
+
+def unnamed(container: Container) -> bool:
+    """Whether it is watched since all are, and not for its own sake."""
+    return not (container.project or container.unit or "sentinel.watch" in container.labels)
+
+
+class Removals:
+    """Removals of containers that nobody has named, such as those of a build server: one notice a
+    minute tells of all."""
+
+    def __init__(self, timers: Timers, outages: Outages) -> None:
+        self.timers, self.outages = timers, outages
+        self.names: tuple[str, ...] = ()  # that wait to be told
+        self._told_at = -math.inf
+
+    def restore(self, names: tuple[str, ...], now: float) -> None:
+        """Take up what the ledger remembers."""
+        for name in names:
+            self.add(name, now)
+
+    def add(self, name: str, now: float) -> None:
+        """One more was removed."""
+        self.names = (*self.names, name)
+        self.timers.sooner(Rule.REMOVALS, "", max(now, self._told_at + REMOVALS_EVERY))
+
+    def tell(self, now: float) -> None:
+        """Tell of all that wait."""
+        names = self.names
+        self.names, self._told_at = (), now
+        title = names[0] if len(names) == 1 else counted(len(names), "container")
+        several = names if len(names) > 1 else ()
+        notice = Notice(Verdict.STOPPED, title, now, cause=Cause.REMOVED, names=several)
+        self.outages.tell(replace(notice, lives_on=bool(several)))
+
+
 class Settling:
     """Ends that somebody may have wanted: a stop, a removal, half of a deploy, once they have had
     their time."""
@@ -5813,6 +5851,7 @@ class Settling:
         self.settings, self.lives = settings, lives
         self.timers, self.services = lives.timers, lives.services
         self.outages, self.stories = lives.outages, lives.stories
+        self.removals = Removals(lives.timers, lives.outages)
 
     def suspect_due(self, service: Watched, now: float) -> None:
         """It has not come back within its time: a death after all, or an end that somebody
@@ -5887,7 +5926,10 @@ class Settling:
             ended = cause is Cause.STOP and container.status not in NOT_THERE
             exit_code = container.exit_code if ended and not container.running else None
             facts = {"exit_code": exit_code, "lives_on": self.lives.healing.others_live(service)}
-            self.outages.tell_apart(service, Verdict.STOPPED, now, cause, **facts)
+            if service.phase in REMOVED and unnamed(container) and not service.muted:
+                self.removals.add(container.title, now)
+            else:
+                self.outages.tell_apart(service, Verdict.STOPPED, now, cause, **facts)
         if service.phase in REMOVED:
             self.lives.be_gone(service, now)
         self.stories.left(service, f"It was {cause}.", now)
@@ -7918,6 +7960,7 @@ class Record:
     host: str = ""
     attached: tuple[str, ...] = ()  # containers that somebody has followed
     rolls: tuple[RollRecord, ...] = ()
+    removed: tuple[str, ...] = ()  # containers of which that is still to be told
 
 
 UNFORESEEN_LOOK = 30.0  # after what nobody thought of
@@ -8047,6 +8090,7 @@ class Watchdog:
             self.lives.runs.attach(container_id)
         self.lives.runs.was_away(self.link.stream.position, self.calendar.engine_time(now))
         self.fleet.restore(record.rolls)
+        self.settling.removals.restore(record.removed, now)
         for service, due in services:
             self._restore_service(service, due, now)
         self.outages.restore(outages.values(), record.numbered, now)
@@ -8088,6 +8132,7 @@ class Watchdog:
             self.link.facts.host,
             self.lives.runs.attached,
             self.fleet.record(),
+            self.settling.removals.names,
         )
 
     # From observation to part
@@ -8164,6 +8209,8 @@ class Watchdog:
             self.orders.look(key)
         elif rule is Rule.OOM:
             self.looks.oom_due(key, now)
+        elif rule is Rule.REMOVALS:
+            self.settling.removals.tell(now)
         elif rule is Rule.ROLL:
             self.fleet.due(key, now)
 
