@@ -2,7 +2,7 @@
 #
 #   docker build -t sentinel .
 #   docker run -d --name sentinel --restart unless-stopped --read-only --cap-drop ALL \
-#     --user "65532:$(stat -c %g /var/run/docker.sock)" -v /var/run/docker.sock:/var/run/docker.sock \
+#     --user "65532:$(stat -L -c %g /var/run/docker.sock)" -v /var/run/docker.sock:/var/run/docker.sock \
 #     -v sentinel-state:/var/lib/sentinel -e DISCORD_WEBHOOK_URL='https://discord.com/api/webhooks/…' sentinel
 #
 # Any base with Python 3.11 or newer will do: --build-arg BASE=python:3.13-slim-bookworm
@@ -32,7 +32,7 @@ RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/sentinel && \
 
 # Not root, and a number, so that Kubernetes and others can see that. The socket belongs to root and to a group
 # whose number differs from host to host: give it with --user 65532:GID or --group-add GID, where GID is what
-# `stat -c %g /var/run/docker.sock` prints (0 on Docker Desktop and for a rootless engine).
+# `stat -L -c %g /var/run/docker.sock` prints (0 on Docker Desktop and for a rootless engine).
 USER 65532:65532
 # SQLite's temporary files, should it ever need any, find a place here although the rest is read-only.
 WORKDIR /var/lib/sentinel

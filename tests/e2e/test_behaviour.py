@@ -1,6 +1,6 @@
 """What Sentinel does, promise by promise: real containers on a real engine, the real program, a strict fake Discord.
 
-Each test is one promise of the README's table. Where a test has to show that nothing happens, it lets a service
+Each test is one promise of tests/README.md. Where a test has to show that nothing happens, it lets a service
 named `clock` be stopped and waits until Sentinel says so: what was not told by then never will be.
 """
 

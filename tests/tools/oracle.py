@@ -3,7 +3,8 @@
 It shares no code with Sentinel.  A `Story` is the raw truth: what chaos did and when (deeds), what the engine's own
 event stream said (events), what Sentinel asked of the engine (calls, seen by a proxy between the two), what Discord's
 channel holds in all its versions (told), and how the containers stand in the end (standing).  `judge()` gives every
-promise of the README that the story breaks.  All times are Unix seconds of the one clock of chaos and the engine.
+promise of the README (and of tests/README.md, which has them in detail) that the story breaks.  All times are Unix
+seconds of the one clock of chaos and the engine.
 
 What is told of a service counts wherever a reader finds it: in a title, as the first of a consequence's chain, in
 a digest's line, among `Back with it`.  A blow is a death that nobody asked for, or an `unhealthy`.
