@@ -13129,9 +13129,15 @@ ROOTFUL_SOCKET = "/var/run/docker.sock"
 
 
 def read_setting_file(path: str) -> str:
-    """A secret's or a setting's file, without the newline at its end."""
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
+    """A secret's or a setting's file, without the newline at its end. OSError: why it can't be had,
+    and what to do about it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except PermissionError as error:
+        user = os.geteuid()
+        words = f"user {user} must be able to read it (chown {user} FILE, chmod 400 FILE)"
+        raise PermissionError(error.errno, words, path) from None
 
 
 def engine_of(settings: Settings, environment: Mapping[str, str]) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 import re
@@ -291,3 +292,68 @@ def test_the_recipes_name_what_is_there() -> None:
     for name in re.findall(r"`(_\w+)`", text):
         assert hasattr(sentinel.Watchdog, name), name
     assert len(text.splitlines()) <= 75, "one page"
+
+
+# ── As a command, and where Python is too old ─────────────────────────────────────────────────────────────────
+
+
+def test_pip_installs_a_command_of_this_version(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for name in ("sentinel.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    install = ["install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    done = subprocess.run([sys.executable, "-m", "pip", *install], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    environment = {"PYTHONPATH": str(target), "PATH": os.environ["PATH"]}
+    told = subprocess.run([str(target / "bin/sentinel"), "--version"], env=environment, capture_output=True, text=True)
+    assert told.stdout.startswith(f"Sentinel {sentinel.__version__} (Python "), told.stderr
+
+
+@pytest.mark.parametrize("version", [(3, 8), (3, 9), (3, 10)])
+def test_an_older_python_is_told_what_is_needed_and_does_not_run_in_a_loop(version: tuple[int, int]) -> None:
+    ast.parse((ROOT / "sentinel.py").read_text(encoding="utf-8"), feature_version=version)
+    pretend = f"import runpy, sys; sys.version_info = {(*version, 5, 'final', 0)!r}; runpy.run_path('sentinel.py')"
+    done = subprocess.run([sys.executable, "-c", pretend], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 78 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "needs Python 3.11 or newer" in line and f"this is {version[0]}.{version[1]}.5" in line and "https://" in line
+    assert "RestartPreventExitStatus=78" in (ROOT / "sentinel.service").read_text(encoding="utf-8")
+
+
+def older_pythons() -> list[str]:
+    """Interpreters of this machine that are too old, if there are any."""
+    found: list[str] = []
+    for minor in (8, 9, 10):
+        path = shutil.which(f"python3.{minor}")
+        if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("python", older_pythons())
+def test_a_real_older_python_says_so(python: str) -> None:
+    done = subprocess.run([python, "sentinel.py", "check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 78 and done.stderr.count("\n") == 1
+
+
+# ── Completion ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [
+    (["ch"], {"check"}), (["--poll"], {"--poll-interval"}), (["check", "--na"], {"--nagios"}),
+    (["mu"], {"mute"}), (["un"], {"unmute"}),
+])  # fmt: skip
+def test_bash_completes_commands_and_flags(typed: list[str], wanted: set[str]) -> None:
+    script = subprocess.run([sys.executable, "sentinel.py", "completion", "bash"], cwd=ROOT, capture_output=True, text=True)
+    assert script.returncode == 0
+    words = " ".join(["sentinel.py", *typed])
+    ask = f"{script.stdout}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed)}; _sentinel; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True)
+    assert set(done.stdout.split()) == wanted, done.stderr
+
+
+def test_bash_alone_is_completed() -> None:
+    done = subprocess.run([sys.executable, "sentinel.py", "completion", "fish"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "completion bash" in done.stderr
