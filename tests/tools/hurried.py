@@ -39,19 +39,21 @@ class Queue(queue.SimpleQueue):
     def get(self, block=True, timeout=None):
         return super().get(block, None if timeout is None else timeout / speed)
 module.time, module.queue = clock, types.SimpleNamespace(SimpleQueue=Queue, Empty=queue.Empty)
-sys.exit(module.main([]))
+sys.exit(module.main(sys.argv[5:]))
 """
 
 
 class FastClock:
-    """The hurried time. What is asked to pass is waited for."""
+    """The hurried time, of a machine that has been up for some seconds of it. What is asked to pass is waited for."""
 
-    def __init__(self) -> None:
-        self.began, self.began_time = time.monotonic(), 1.8e9
+    engine_ahead = 0.0
+
+    def __init__(self, speed: float = SPEED, at: float = 1.8e9, up: float = 0.0) -> None:
+        self.speed, self.began, self.began_time = speed, time.monotonic() - up / speed, at - up
 
     @property
     def now(self) -> float:
-        return (time.monotonic() - self.began) * SPEED
+        return (time.monotonic() - self.began) * self.speed
 
     def time(self) -> float:
         return self.began_time + self.now
@@ -61,7 +63,7 @@ class FastClock:
 
     def run(self, seconds: float) -> None:
         """Let time go by."""
-        time.sleep(max(0.0, seconds) / SPEED)
+        time.sleep(max(0.0, seconds) / self.speed)
 
     def run_until(self, then: float) -> None:
         """Let time go by until this moment."""
