@@ -8964,7 +8964,7 @@ SHOWN_STATUS = dict.fromkeys(("removing", *NOT_THERE), "Removed")
 def status_words(notice: Notice, moment: Moment) -> str:
     """The engine's status line, as `docker ps` words it."""
     container = notice.container
-    if not container or not notice.red:
+    if not container or not notice.red or notice.recovered is not None:
         return ""
     if container.sick:
         return "Up (unhealthy)"
@@ -9078,14 +9078,15 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     manner = VERDICTS[notice.verdict]
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     title, first = f"{kind} {notice.name}", clip(one_line(headline(notice)), HEADLINE_TEXT)
-    if notice.recovered is not None:
+    over = notice.recovered is not None
+    if over:
         title = f"✓ {title}"
     if notice.drill:
         title += " (drill)"
     if notice.foreign:
         title, first = notice.name, clean(notice.plan).strip()
     commands: tuple[str, ...] = ()
-    if notice.container and (notice.red or notice.cause is Cause.UNSEEN):
+    if notice.container and not over and (notice.red or notice.cause is Cause.UNSEEN):
         recreate = notice.recreate or notice.verdict is Verdict.ORPHANED
         commands = recovery_commands(notice.container, recreate, notice.scale)
     footer = [host]
