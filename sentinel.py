@@ -8964,7 +8964,7 @@ SHOWN_STATUS = dict.fromkeys(("removing", *NOT_THERE), "Removed")
 def status_words(notice: Notice, moment: Moment) -> str:
     """The engine's status line, as `docker ps` words it."""
     container = notice.container
-    if not container or not notice.red or notice.recovered is not None:
+    if not container or not notice.red:
         return ""
     if container.sick:
         return "Up (unhealthy)"
@@ -9078,15 +9078,12 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     manner = VERDICTS[notice.verdict]
     kind = f"[{notice.verdict}]" if notice.verdict.isupper() else f"{notice.verdict}:"
     title, first = f"{kind} {notice.name}", clip(one_line(headline(notice)), HEADLINE_TEXT)
-    over = notice.recovered is not None
-    if over:
-        title = f"✓ {title}"
     if notice.drill:
         title += " (drill)"
     if notice.foreign:
         title, first = notice.name, clean(notice.plan).strip()
     commands: tuple[str, ...] = ()
-    if notice.container and not over and (notice.red or notice.cause is Cause.UNSEEN):
+    if notice.container and (notice.red or notice.cause is Cause.UNSEEN):
         recreate = notice.recreate or notice.verdict is Verdict.ORPHANED
         commands = recovery_commands(notice.container, recreate, notice.scale)
     footer = [host]
@@ -9097,7 +9094,7 @@ def card_of(notice: Notice, host: str, moment: Moment, late: str = "") -> Card:
     return Card(
         kind=kind,
         title=clip(one_line(title), EMBED_TITLE),
-        colour=colour_of(notice),
+        colour=manner.colour,
         headline=first,
         lines=tuple(card_lines(notice, moment, late)),
         consequences=tuple(consequences_of(notice, moment)),
@@ -9117,12 +9114,14 @@ def over_words(notice: Notice) -> str:
     return f"Recovered after {span(max(1.0, notice.recovered))}"
 
 
-def colour_of(notice: Notice) -> int:
-    """A card's colour: nobody is to take a red of yesterday for one of now."""
-    if notice.recovered is not None:
-        return DARK_GREEN
-    over = notice.red and notice.over_at is not None
-    return GREY if over else VERDICTS[notice.verdict].colour
+def closed(card: Card, notice: Notice) -> Card:
+    """The card of a red that stands there while it is over: nobody is to take it for one of now."""
+    if not notice.red or (notice.over_at is None and notice.recovered is None):
+        return card
+    if notice.recovered is None:
+        return replace(card, colour=GREY, commands=())
+    title = clip(f"✓ {card.title}", EMBED_TITLE)
+    return replace(card, title=title, colour=DARK_GREEN, commands=())
 
 
 def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str, str]]:
@@ -9404,6 +9403,8 @@ def card_for(notice: Notice, job: Deliver, told_at: float, calendar_offset: floa
 
     late = clip(late_words(notice, told_at, job.why_late), LATE_TEXT)
     card = card_of(notice, job.host, moment, late)
+    if job.message:
+        card = closed(card, notice)
     if job.typed and notice.buttons:
         return replace(card, lines=(*card.lines, ("Or type", typed_words(notice))))
     return card
@@ -10191,7 +10192,8 @@ ENDLESS_CAUSES = {
     Verdict.DARK: "its Sentinel was not heard",
     Verdict.CHANNEL_LOST: "Discord refused it",
 }
-HISTORY_MARGIN = 20  # columns that its last column has at least
+HISTORY_NAME = 22  # columns of a name
+HISTORY_MARGIN = 16  # columns that its last one has at least
 
 
 def history_table(incidents: list[JSON], width: int, now_time: float) -> str:
@@ -10203,10 +10205,10 @@ def history_table(incidents: list[JSON], width: int, now_time: float) -> str:
         rows.append(
             (
                 str(incident["incident"] or "–"),
-                history_time(incident["start"]),
-                history_end(incident),
+                history_time(incident["start"], now_time),
+                history_end(incident, now_time),
                 span(downtime) if downtime is not None else "–",
-                incident["name"],
+                clip(incident["name"], HISTORY_NAME),
             )
         )
         stories.append(history_story(incident))
@@ -10243,17 +10245,19 @@ def told_as(incident: JSON) -> str:
     return f"{incident['verdict']}, drill" if incident["drill"] else str(incident["verdict"])
 
 
-def history_end(incident: JSON) -> str:
+def history_end(incident: JSON, now_time: float) -> str:
     """When an incident ended, with the day where that is another one."""
     if incident["end"] is None:
         return "open"
-    end, start = history_time(incident["end"]), history_time(incident["start"])
-    return end[11:] if end[:10] == start[:10] else end[5:]
+    end = history_time(incident["end"], now_time)
+    same_day = end[:-5] == history_time(incident["start"], now_time)[:-5]
+    return end[-5:] if same_day else end
 
 
-def history_time(time: float) -> str:
-    """A moment in the table of `history`."""
-    return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M")
+def history_time(time: float, now_time: float) -> str:
+    """A moment in the table of `history`, with the year where that is another one."""
+    moment, now = (datetime.fromtimestamp(each).astimezone() for each in (time, now_time))
+    return moment.strftime("%m-%d %H:%M" if moment.year == now.year else "%Y-%m-%d %H:%M")
 
 
 def history_cause(incident: JSON) -> str:
@@ -11862,7 +11866,7 @@ class Ledger:
         self.alive: dict[Name, Saved] = {}  # what a new file would have to hold
         self.unsaved: dict[Name, Saved | None] = {}  # None: to be deleted
         self.trouble = ""
-        self._said = ""  # of that
+        self._stale = False  # it can't take in its log
         self.retry_at = 0.0
         self.checkpoint_at = 0.0  # 0: the file itself has all that was committed
         self.stamp: tuple[int, ...] = ()  # of the file, as it was left
@@ -12031,13 +12035,11 @@ class Ledger:
         words = self._write_or_renew(before) or touched
         if self.database is None:
             self.retry_at = now + LEDGER_RETRY
-            said, self._said = self._said, self.trouble
-            return "" if said else self.trouble
+            return "" if before else self.trouble
         self.retry_at = 0.0
         self.checkpoint_at = self.checkpoint_at or now + CHECKPOINT_AFTER
-        said, self._said = self._said, ""
         self.trouble = ""
-        if words or said:
+        if words or before:
             return "; ".join(filter(None, (words, f"{self.path} is written again")))
         return ""
 
@@ -12066,19 +12068,22 @@ class Ledger:
             return (there.st_ino,)
         return there.st_ino, there.st_size, there.st_mtime_ns
 
-    def checkpoint(self, now: float) -> None:
+    def checkpoint(self, now: float) -> str:
         """Bring what was committed into the file itself, if it is time for that and nobody reads
-        it."""
+        it. Why that can't be, in words, where it is news."""
         if not self.database or not self.checkpoint_at or now < self.checkpoint_at:
-            return
+            return ""
         try:
             row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self.stamp = self._stamp_now()
         except (OSError, sqlite3.Error) as error:
-            self._give_up(error)
-            return
+            self.close()  # what is written next may still find a place
+            news, self._stale = not self._stale, True
+            return f"{self.path} can't take in its log ({error})" if news else ""
         _, logged, done = row
+        self._stale = False
         self.checkpoint_at = 0.0 if logged == done else now + CHECKPOINT_AFTER
+        return ""
 
     def close(self) -> None:
         """Close the file, which is whole then; what is to be written next opens it anew."""
@@ -12199,7 +12204,11 @@ class Ledger:
         none."""
         made = cls(folder)
         place = urllib.parse.quote(made.path)
-        for access in ("mode=ro", "immutable=1"):  # the latter on a disk that takes no log
+        # A log that is not there would be made, to read beside nobody.
+        accesses = (
+            ["mode=ro", "immutable=1"] if os.path.exists(f"{made.path}-wal") else ["immutable=1"]
+        )
+        for access in accesses:
             try:
                 database = sqlite3.connect(f"file:{place}?{access}", uri=True, timeout=2.0)
                 database.execute("PRAGMA schema_version")
@@ -13204,7 +13213,8 @@ def tls_of(folder: str, verify: bool, name: str) -> ssl.SSLContext:
         (key, os.path.exists(certificate)),
     ):
         if needed and not os.path.exists(path):
-            raise SettingError(f"{name}: there is no {path}")
+            words = f"the certificates in {folder} can't be used: there is no {path}"
+            raise SettingError(f"{name}: {words}")
     try:
         context = ssl.create_default_context(cafile=authority if own else None)
         if os.path.exists(certificate) or os.path.exists(key):
@@ -13614,7 +13624,7 @@ class Bot:
         neither can be, with the answer that says why."""
         wanted = re.sub(r"\s+", "-", name.strip().lstrip("#").lower())
         found, answer = self.find_channel(wanted, guild)
-        if found or not answer.ok:
+        if found or not isinstance(answer.document, list):
             return found, answer
         url = f"{self.settings.api_url}/guilds/{guild}/channels"
         made = self.web.ask("POST", url, {"name": wanted, "type": 0}, self.headers)
@@ -14946,6 +14956,12 @@ class Books:
         if words:
             self.journal.log("warning", f"ledger: {words}")
 
+    def checkpoint(self, now: float) -> None:
+        """Bring what is written into the ledger's file itself, from time to time."""
+        words = self.ledger.checkpoint(now)
+        if words:
+            self.journal.log("warning", f"ledger: {words}")
+
     def prune(self, now: float) -> bool:
         """Once a day, forget what is old; whether it was time."""
         if now < self._prune_at:
@@ -15853,7 +15869,7 @@ class Daemon:
         if self.post.take_failures():
             self.pulse.failed()
         self.desk.keep_promises()
-        self.books.ledger.checkpoint(now)
+        self.books.checkpoint(now)
         if self.books.prune(now):
             self.figures.keep(self.watchdog.services.values())
 
@@ -16470,7 +16486,7 @@ def history(
 def mute_command(settings: Settings, words: list[str]) -> int:
     """`mute NAME… DURATION`; 1 where it is called otherwise."""
     seconds = 0.0
-    if len(words) > 1 and words[-1].isdecimal():
+    if len(words) > 1 and words[-1].isdecimal() and int(words[-1]):
         print(
             f"mute: {words[-1]} what? Write {words[-1]}m, {words[-1]}s or {words[-1]}h",
             file=sys.stderr,
@@ -16582,6 +16598,7 @@ def explain(settings: Settings, environment: Mapping[str, str], wanted: list[str
         print("settings")
         for line in settings_lines(settings):
             print(f"  {line}")
+        engine.info()  # which tells its version
         print(f"  engine: {engine.host} ({engine_name(engine.kind, engine.version)})")
         zone = datetime.now().astimezone().strftime("%Z (UTC%z)")
         print(f"  local time: {zone}, by {'TZ' if environment.get('TZ') else 'this machine'}")
@@ -16845,6 +16862,8 @@ def invocation(parser: Parser, argv: list[str] | None) -> tuple[str, argparse.Na
         given.watch = None
     elif given.watch == "":
         parser.error("argument --watch: expected one argument")
+    if given.form == "screen" and (given.nagios or given.json):
+        parser.error("argument --watch: not with --nagios or --json")
     if given.nagios:
         given.form = "nagios"
     elif given.json:

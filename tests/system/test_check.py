@@ -65,7 +65,10 @@ def test_it_looks_at_what_is_wanted_by_name_or_project(
 @pytest.mark.parametrize("name", ["nobody", "bare", "sho", "", "a b", "*"])
 def test_a_name_of_nothing_that_is_watched_is_unknown(engine: FakeEngine, name: str) -> None:
     code, words, _, _ = nagios(name, DOCKER_HOST=engine.host)
-    assert code == 3 and words == f"SENTINEL UNKNOWN: no watched service is called {name}".rstrip()
+    said = {"bare": "bare is not watched: it belongs to no compose project, and SENTINEL_WATCH is `compose`",
+            "sho": "no watched service is called sho; did you mean shop?"}  # fmt: skip
+    assert code == 3
+    assert words == f"SENTINEL UNKNOWN: {said.get(name, f'no watched service is called {name}')}".rstrip()
     assert nagios("web", name, DOCKER_HOST=engine.host)[0] == 3, "a typing error is no good news"
     assert nagios("db", name, DOCKER_HOST=engine.host)[0] == 2, "nor does it hide bad news"
 

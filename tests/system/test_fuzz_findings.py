@@ -221,7 +221,7 @@ def test_check_prints_a_name_with_half_a_character(
 ) -> None:
     with Halves() as engine:
         engine.add("oddHALF", started_ago=60.0)
-        assert sentinel.check(Settings(docker_host=engine.host, watch="all"), {}, [], form) == 0
+        assert sentinel.check(sentinel.Invocation(Settings(docker_host=engine.host, watch="all"), [], form)) == 0
 
 
 def garbled(folder: Path, kind: str, key: str, value: str) -> None:

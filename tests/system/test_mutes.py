@@ -473,7 +473,7 @@ def test_history_has_one_incident_for_an_outage(
     fallen(engine, tmp_path, clock, "genesis", "flux")
     found, table = incidents(tmp_path, capsys)
     assert [(one["name"], one["verdict"], one["end"] is None) for one in found] == [("genesis", "DEAD", False)]
-    assert found[0]["downtime"] > 10 and "genesis [DEAD]" in table and "open" not in table
+    assert found[0]["downtime"] > 10 and "genesis  DEAD: " in table and "open" not in table
 
 
 def test_history_shows_what_goes_on_as_open(

@@ -101,7 +101,8 @@ def test_an_outage_is_one_message_that_is_edited_where_it_stands_and_one_green(
     red, green = discord.messages
     assert green.embeds[0]["title"] == "Recovered: genesis" and "flux and pulse" in words(green)
     assert green.channel_id == red.channel_id
-    assert "Recovered after" in words(red) and "SyntaxError" in words(red) and red.embeds[0]["color"] == RED
+    assert "Recovered after" in words(red) and "SyntaxError" in words(red)
+    assert red.embeds[0]["title"] == "✓ [DEAD] genesis" and red.embeds[0]["color"] == sentinel.DARK_GREEN
     query = {"thread_id": red.channel_id} if kind == "forum" else query
     assert {request.path for request in patches(discord)} == {path + red.id}
     assert all(request.query == query and request.status == 200 for request in patches(discord))
