@@ -7522,10 +7522,14 @@ class Roll:
     def is_mine(self, host: Host, now: float) -> bool:
         """Whether this Sentinel is the first of those who can tell that a host is dark, and nobody
         has."""
+        return not (host.told_by or self._who_tells(host, now))
+
+    def presume_told(self, host: Host, now: float) -> None:
+        """Who is to tell that a host is dark, and has lived on since then, has told it, as far as
+        anybody can say who can't read its words."""
         first = self._who_tells(host, now)
         if first and first.call is None and first.heard_time >= self._dark_since(host):
-            host.told_by.add(first.id)  # as far as anybody can say who can't read its words
-        return not (first or host.told_by)
+            host.told_by.add(first.id)
 
     def _dark_since(self, host: Host) -> float:
         """Since when this Sentinel takes a host for dark."""
@@ -7799,6 +7803,7 @@ class Fleet:
             self.orders.log("warning", f"fleet: {host.name} is not heard any more")
         host.go_dark()
         host.told(roll.hosts.values())
+        roll.presume_told(host, now)
         muted = self.mutes.all_until > now
         if self._outage_of(host) is None and not muted and roll.is_mine(host, now):
             self._tell_dark(host, roll.age(host, now), now)
