@@ -54,7 +54,7 @@ Lives, Settling, Dependants, Roster, Sights, Events, Silences, Roll calls, Fleet
 Cards, Discord's form, Terminal's form, States, Explaining, Figures, History, Drill, Gateway
 session, Interactions, Answers, Commands, (the line of purity), Codec, Ledger, HTTP, Own container,
 Engine, Addresses, Discord, Channels, Rolls, WebSocket, Gateway, Supervision, Lanes, Books, Post,
-Roll desk, Pulse, Front desk, Daemon, Drilling, Command line.
+Roll desk, Pulse, Front desk, Daemon, Drilling, Checking, Other commands, Command line.
 Durations are seconds. A name that is `at` or ends in `_at` is a moment on the monotonic clock; one
 ending in `_time` is calendar time, as the engine writes it (Unix seconds).
 """
@@ -16288,7 +16288,7 @@ def expected_channels(settings: Settings, environment: Mapping[str, str]) -> lis
     return channels[:1] if settings.chain else channels
 
 
-# ─── Command line ─────────────────────────────────────────────────────────────────────────────────
+# ─── Checking ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -16413,6 +16413,9 @@ def screen_lines(call: Invocation, width: int) -> list[str]:
     if still:
         lines += ["", "Open incidents", *history_table(still, width, now_time).splitlines()]
     return lines
+
+
+# ─── Other commands ───────────────────────────────────────────────────────────────────────────────
 
 
 def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -16667,6 +16670,9 @@ def fleet(call: Invocation) -> int:
     return int(failed or dark or not shown)
 
 
+# ─── Command line ─────────────────────────────────────────────────────────────────────────────────
+
+
 def completion(call: Invocation) -> int:
     """Print what has bash complete commands and flags."""
     if call.names != ["bash"]:
@@ -16860,19 +16866,7 @@ def invocation(parser: Parser, argv: list[str] | None) -> tuple[str, argparse.Na
     if given.help:
         print(help_text(parser.prog, given.command or ""))
         parser.exit(0)
-    given.form = "table"
-    if command == "check" and given.watch is not None and given.watch not in WATCH_WORDS:
-        given.form = "screen"
-        given.names += filter(None, [given.watch])  # it was a name
-        given.watch = None
-    elif given.watch == "":
-        parser.error("argument --watch: expected one argument")
-    if given.form == "screen" and (given.nagios or given.json):
-        parser.error("argument --watch: not with --nagios or --json")
-    if given.nagios:
-        given.form = "nagios"
-    elif given.json:
-        given.form = "json"
+    given.form = form_of_output(parser, command, given)
     if given.names and not COMMANDS[command].takes_names:
         parser.error(f"{command} takes no names: {listed(given.names)}")
     try:
@@ -16880,6 +16874,25 @@ def invocation(parser: Parser, argv: list[str] | None) -> tuple[str, argparse.Na
     except ValueError as error:
         parser.error(f"argument --since: {error}")
     return command, given
+
+
+def form_of_output(parser: Parser, command: str, given: argparse.Namespace) -> str:
+    """How a command shows what it has to. `check --watch` is a screen, unless a word follows that
+    the setting of this name takes."""
+    form = "table"
+    if given.json:
+        form = "json"
+    if given.nagios:
+        form = "nagios"
+    if command != "check" or given.watch is None or given.watch in WATCH_WORDS:
+        if given.watch == "":
+            parser.error("argument --watch: expected one argument")
+        return form
+    if form != "table":
+        parser.error("argument --watch: not with --nagios or --json")
+    given.names += filter(None, [given.watch])  # it was a name
+    given.watch = None
+    return "screen"
 
 
 # such as CET-1CEST, which tells all about itself

@@ -20,7 +20,7 @@ PURE = ("Settings", "Vocabulary", "Messages", "Reading", "Text", "Memory", "Time
         "Interactions", "Answers", "Commands")
 IMPURE = ("Codec", "Ledger", "HTTP", "Own container", "Engine", "Addresses", "Discord", "Channels", "Rolls",
           "WebSocket", "Gateway", "Supervision", "Lanes", "Books", "Post", "Roll desk", "Pulse", "Front desk",
-          "Daemon", "Drilling", "Command line")
+          "Daemon", "Drilling", "Checking", "Other commands", "Command line")
 IMPURE_NAMES = {"time", "socket", "threading", "queue", "sqlite3", "http", "os", "sys", "open", "print", "input", "random",
                 "logging", "subprocess", "select", "secrets", "uuid", "tempfile", "shutil", "ssl", "fcntl", "ctypes"}
 IMPURE_CALLS = {"datetime.now", "datetime.today", "datetime.utcnow", "signal.signal", "signal.alarm", "signal.raise_signal"}
