@@ -65,8 +65,8 @@ import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - all below is such that older ones come to here
     print(
-        "Sentinel needs Python 3.11 or newer, and this is {}.{}.{}: install python3.11 (Ubuntu 22.04"
-        " has it: apt install python3.11) or get it from https://www.python.org/downloads/".format(
+        "Sentinel needs Python 3.11 or newer, and this is {}.{}.{}: install python3.11 (Ubuntu"
+        " 22.04: apt install python3.11) or get it from https://www.python.org/downloads/".format(
             *sys.version_info
         ),
         file=sys.stderr,
@@ -16791,8 +16791,7 @@ FLAGS = {
 HELP_WIDTH, HELP_INDENT = 78, 6
 HELP_FOOT = (
     "Secrets come from variables or files (DISCORD_WEBHOOK_URL_FILE=/run/secrets/webhook), never"
-    " from flags. Wrong usage exits with 2 (3 for check), settings that make no sense with 78 (3 for"
-    " check)."
+    " from flags. Wrong usage exits with 2, settings that make no sense with 78 (check: 3 for both)."
 )
 
 

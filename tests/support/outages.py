@@ -18,7 +18,7 @@ from typing import Any
 
 from support.docker import Engine, Project, wait
 from support.fake_discord import FakeDiscord, Message, Webhook
-from support.sentinel import BLUE, GREEN, GREY, LISTED, RED, Stage, stack
+from support.sentinel import BLUE, GREEN, GREY, LISTED, RED, Stage, colour_of, stack, title_of
 
 NEEDS = {"genesis": "", "flux": "genesis", "pulse": "flux", "veil": "pulse", "ember": ""}
 DEPENDANTS = ("flux", "pulse", "veil")
@@ -93,7 +93,7 @@ class Embed:
 def channel(discord: FakeDiscord) -> list[Embed]:
     """All embeds as they stand now, in order."""
     return [
-        Embed(embed.get("title", ""), embed.get("color", -1), embed.get("description", ""),
+        Embed(title_of(embed), colour_of(embed), embed.get("description", ""),
               embed.get("footer", {}).get("text", ""), message)
         for message in discord.messages if not message.deleted for embed in message.embeds
     ]  # fmt: skip

@@ -25,6 +25,7 @@ from support.fake_discord import FakeDiscord, Message, Webhook
 
 PROGRAM = Path(__file__).resolve().parents[2] / "sentinel.py"
 RED, GREEN, GREY, AMBER, BLUE = 0xED4245, 0x57F287, 0x95A5A6, 0xFEE75C, 0x5865F2
+DARK_GREEN = 0x1F8B4C
 
 #: What the log says: the engine has been listed, and a container is watched from now on.
 LISTED = r"the engine .* answers"
@@ -202,11 +203,17 @@ def title_of(embed: dict[str, Any]) -> str:
     return str(embed["title"]).removeprefix("✓ ")
 
 
+def colour_of(embed: dict[str, Any]) -> int:
+    """The colour of an embed as it was told first: a red that is over has another one."""
+    closed = embed["color"] in (DARK_GREEN, GREY) and title_of(embed).startswith("[")
+    return RED if closed else int(embed["color"])
+
+
 def versions(message: Message) -> list[Alert]:
     """A message's embeds, with those that it had before it was edited; each title once."""
     states = [edit.before.get("embeds", []) for edit in message.history] + [message.embeds]
     alerts = {
-        (place, title_of(embed)): Alert(title_of(embed), embed["color"], embed.get("description", ""), message)
+        (place, title_of(embed)): Alert(title_of(embed), colour_of(embed), embed.get("description", ""), message)
         for embeds in states for place, embed in enumerate(embeds)
     }  # fmt: skip
     return list(alerts.values())

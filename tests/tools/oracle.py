@@ -69,7 +69,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-RED, GREEN, GREY = 0xED4245, 0x57F287, 0x95A5A6
+RED, GREEN, GREY, DARK_GREEN = 0xED4245, 0x57F287, 0x95A5A6, 0x1F8B4C
 AFTER, CROSSING = 2.5, 0.5  # how near an operator's deed makes a kill ambiguous, and any other death
 CALL_RACE = 0.5
 FIRST_PROOF, LONGEST_PROOF = 5.0, 600.0
@@ -268,7 +268,9 @@ def given_up(title: str, text: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def told_of(embed: dict[str, Any], at: float, message: str, edit: bool, names: Iterable[str]) -> Told:
     """One embed of one version of a message."""
-    title, text, colour = embed.get("title", ""), embed.get("description", ""), embed.get("color", -1)
+    title, text, colour = embed.get("title", "").removeprefix("✓ "), embed.get("description", ""), embed.get("color", -1)
+    if colour in (DARK_GREEN, GREY) and title.startswith("["):
+        colour = RED  # which is over
     incident = re.search(r"incident (\d+)", embed.get("footer", {}).get("text", ""))
     return Told(at, colour, title, told_names(title, text, colour, names), message, incident[1] if incident else "", edit,
                 over=colour == RED and "Recovered after" in text, flapping="Flapping" in text,
