@@ -501,7 +501,9 @@ def test_twenty_killed_at_once_are_all_told_all_restarted_and_few_messages(
     scene.discord.wait_for(all_told(RED, "{name} is DEAD — exit 137 (SIGKILL)"), 20)
     scene.discord.wait_for(all_told(GREEN, "{name} is back online (was down ~"), 30)
     assert all(engine.state(name)["Running"] for name in names)
-    commands = [line for alert in scene.alerts if alert.colour == RED for line in alert.text.splitlines()
+    first = [message.history[0].before["embeds"] if message.history else message.embeds
+             for message in scene.discord.messages]  # fmt: skip
+    commands = [line for embeds in first for embed in embeds for line in embed["description"].splitlines()
                 if " up -d web" in line or "docker start" in line]  # fmt: skip
     assert len(commands) == 20
     # What comes one after the other is told as it comes, no faster than the webhook's five in two seconds.
