@@ -16384,7 +16384,8 @@ def keep_current(call: Invocation) -> int:
     if not sys.stdout.isatty():
         print("check --watch: needs a terminal", file=sys.stderr)
         return UNKNOWN
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # which a shell may have had ignored
+        signal.signal(number, signal.default_int_handler)
     print(SCREEN_ON, end="", flush=True)
     try:
         while True:
