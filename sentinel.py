@@ -7174,6 +7174,7 @@ class RollCall:
     resting: bool = False
     muted: bool = False  # it tells nothing now
     dark: tuple[str, ...] = ()  # hosts that it has told to be dark
+    runs: tuple[str, ...] = ()  # a Swarm's tasks that run here, and are down elsewhere
 
 
 def called_names(names: Sequence[str]) -> str:
@@ -7204,6 +7205,8 @@ def roll_text(call: RollCall) -> str:
         words.append("muted")
     if call.dark:
         words.append(f"dark: {called_names(call.dark)}")
+    if call.runs:
+        words.append(f"runs now: {called_names(call.runs)}")
     name = as_code(called_name(call.host))
     return PARTS.join([f"{mark} **{name}**", *filter(None, words), as_code(call.tag)])
 
@@ -7237,6 +7240,8 @@ def with_part(call: RollCall, part: str) -> RollCall:
         return replace(call, muted=True)
     if part.startswith("dark: "):
         return replace(call, dark=tuple(CALLED_NAME.findall(part)))
+    if part.startswith("runs now: "):
+        return replace(call, runs=tuple(CALLED_NAME.findall(part)))
     engine = part.removesuffix(" does not answer")
     return replace(call, engine=engine, away=engine != part)
 
@@ -7587,6 +7592,7 @@ NAME_PATIENCE = 30.0  # how long the first roll call waits for the engine's name
 SLOWEST_CALL = 60.0  # between two tries
 FIRST_CALL = 10.0  # in which those who start together begin one after the other
 CALL_SOON = 1.0
+REPLACED_SOON = 20.0  # until others are told that what they miss runs here
 
 
 @dataclass(slots=True)
@@ -7707,7 +7713,48 @@ class Fleet:
             resting,
             self.mutes.all_until > now,
             tuple(notice.name for notice in self._told().values()),
+            self._replacements(),
         )
+
+    # What a Swarm has moved
+
+    def _replacements(self) -> tuple[str, ...]:
+        """Tasks that run here and are down elsewhere: their replacements."""
+        missed: set[str] = set()
+        for duty in self.duties.values():
+            for host in duty.roll.hosts.values():
+                missed.update(host.call.down if host.call else ())
+        alive = [service for service in self.lives.services.values() if service.alive]
+        tasks = [service.container.task for service in alive]
+        return tuple(task for task in tasks if task and called_name(task) in missed)
+
+    def _find_moved(self, roll: Roll, now: float) -> None:
+        """See whether tasks that are down here run elsewhere now."""
+        places: dict[str, str] = {}
+        for host in roll.hosts.values():
+            if host.call and roll.heard(host, now):
+                places |= dict.fromkeys(host.call.runs, host.name)
+        for service in list(self.lives.services.values()):
+            place = places.get(called_name(service.container.task))
+            if place and service.incident and service.phase in FALLEN:
+                self._leave_moved(service, service.incident, place, now)
+
+    def _leave_moved(self, service: Watched, incident: Incident, place: str, now: float) -> None:
+        """A task's replacement runs on another host: that is its green."""
+        green = notice_of(
+            service,
+            Verdict.RECOVERED,
+            now,
+            Cause.EXIT,
+            incident=incident.outage.number,
+            downtime=now - incident.began_at,
+            deaths=incident.deaths,
+            facts=(("Runs on", place),),
+        )
+        if not service.muted:
+            self.outages.tell(green)
+        self.lives.stories.left(service, f"Its replacement runs on {place}.", now)
+        self.lives.rest(service)
 
     # What has come
 
@@ -7750,6 +7797,9 @@ class Fleet:
         for host in list(roll.hosts.values()):
             if roll.hears_itself(now):
                 self._hear(host, roll, now)
+        self._find_moved(roll, now)
+        if self._replacements():
+            duty.call_at = min(duty.call_at, now + REPLACED_SOON)
         silent = [host for host in roll.hosts.values() if self._seems_dark(host, roll, now)]
         if roll.in_touch(now):
             for host in silent:
@@ -8280,6 +8330,10 @@ class Watchdog:
         if back_at is None:
             return
         taken = self.services.roots_first(self.link.toll.taken(self.link.gap, now))
+        for service in taken:
+            if service.container.task:
+                self._leave_to_swarm(service, now)
+        taken = [service for service in taken if not service.container.task]
         falls = {service.key: self._taken_by_engine(service, now) for service in taken}
         audible = [service for service in taken if not service.muted]
         fell_at = min((falls[service.key].death.at for service in audible), default=back_at)
@@ -8291,6 +8345,14 @@ class Watchdog:
         if outage:
             self.outages.drop_empty(outage.current)
         self.stories.engine_back(self.link.toll.undone(self.link.gap), back_at, now)
+
+    def _leave_to_swarm(self, service: Watched, now: float) -> None:
+        """A task that ended with its engine: the Swarm has replaced it, here or on another node."""
+        self._taken_by_engine(service, now)
+        why = "It ended with its engine; the Swarm replaces it, here or elsewhere."
+        self.orders.log("info", f"{service.container.title}: {why}")
+        self.stories.left(service, why, now)
+        self.lives.rest(service)
 
     def _taken_by_engine(self, service: Watched, now: float) -> Fall:
         service.move(Phase.SUSPECT)
@@ -9251,6 +9313,7 @@ FOREIGN = (  # lines whose text others wrote: no markdown in it
     "Already down",
     "Was",
     "Down then",
+    "Runs on",
 )
 
 

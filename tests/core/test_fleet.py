@@ -308,7 +308,7 @@ def test_whatever_happens_each_darkness_has_one_red_and_one_green(seed: int) -> 
 
 def test_a_roll_call_is_read_back_as_it_was_meant() -> None:
     call = RollCall("my__host*", "a1b2c3", "Docker 28.5.2", False, 12, 2, ("db", "api"), 1_800_000_000.0, False, True,
-                    ("web-2", "web-3"))
+                    ("web-2", "web-3"), ("shop_web.1",))
     assert roll_call_in(roll_text(call)) == call
     resting = RollCall("web", "a1b2c3", "Podman 5.4.2", since_time=1_800_000_000.0, resting=True)
     assert roll_call_in(roll_text(resting)) == resting
@@ -338,3 +338,29 @@ def test_the_seats_show_each_host_once() -> None:
     seats = fleet.hosts["a"].watchdog.fleet.seats(fleet.hosts["a"].time)
     assert [(seat.host, seat.state) for seat in seats] == [
         ("a", HostState.HERE), ("b", HostState.DARK), ("c", HostState.RESTING)]  # fmt: skip
+
+
+def task(number: int, **facts: object) -> sentinel.Container:
+    """A container of a Swarm's task."""
+    labels = {"com.docker.swarm.service.name": "shop_web", "com.docker.swarm.task.name": f"shop_web.1.{number:025d}"}
+    return sentinel.Container(f"{number:064d}", f"shop_web.1.{number:025d}", labels, **facts)  # type: ignore[arg-type]
+
+
+def test_a_task_that_the_swarm_has_moved_is_green_where_it_was_told_in_red() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.run(600)
+    here, there = fleet.hosts["a"], fleet.hosts["b"]
+    dead = task(1, status="exited", exit_code=3)
+    policy, _ = sentinel.policy_of(dead, here.settings, "")
+    service = sentinel.Watched(dead.key, dead, policy, sentinel.Phase.UP)
+    here.watchdog.services.enter(service)
+    death = sentinel.Death(0.0, here.time, 3)
+    here.watchdog.lives.fall(service, sentinel.Fall(sentinel.Verdict.DEAD, sentinel.Cause.EXIT, death), here.time)
+    here.take(here.watchdog.tick(here.time))
+    assert fleet.run(300) == ["a: DEAD shop_web.1"], "nobody has it yet"
+    alive = task(2, status="running")
+    there.watchdog.services.enter(sentinel.Watched(alive.key, alive, policy, sentinel.Phase.UP))
+    assert fleet.run(200) == ["a: Recovered shop_web.1", "a: over shop_web.1"]
+    fleet.run(300)
+    assert "runs now" not in fleet.channel.named("b")[0].text and "all up" in fleet.channel.named("a")[0].text
+    assert fleet.run(3600) == []
