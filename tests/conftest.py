@@ -19,13 +19,18 @@ for folder in (str(TESTS), str(TESTS.parent)):
 
 
 #: What takes longest begins first, so that the others go on beside it.
-LONG = ("test_longrun.py", "test_kills.py", "test_after_an_outage_of_hours", "test_no_nonsense_breaks_anything",
-        "test_slow_clients", "test_what_may_not_be_written", "test_walks.py",
+LONG = ("test_swarm_fleet.py", "test_longrun.py", "test_kills.py", "test_after_an_outage_of_hours",
+        "test_no_nonsense_breaks_anything", "test_slow_clients", "test_what_may_not_be_written", "test_walks.py",
         "test_chaos.py", "test_ten_outages", "test_an_engine_that_goes", "test_bench.py", "test_systemd.py", "test_image.py",
         "test_swarm.py", "test_outages.py")
 #: Modules whose tests share what is made once: all of one run in one process, in their order.
+<<<<<<< HEAD
 TOGETHER = ("test_walks.py", "test_longrun.py", "test_image.py", "test_swarm.py", "test_systemd.py", "test_connections.py",
             "test_pictures.py")
+=======
+TOGETHER = ("test_walks.py", "test_longrun.py", "test_image.py", "test_swarm.py", "test_swarm_fleet.py", "test_systemd.py",
+            "test_connections.py")
+>>>>>>> 22b52c9 (Tests: a Swarm of three nodes in network namespaces, a Sentinel a node; what is told wrongly there is marked)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
