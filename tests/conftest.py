@@ -24,13 +24,8 @@ LONG = ("test_swarm_fleet.py", "test_longrun.py", "test_kills.py", "test_after_a
         "test_chaos.py", "test_ten_outages", "test_an_engine_that_goes", "test_bench.py", "test_systemd.py", "test_image.py",
         "test_swarm.py", "test_outages.py")
 #: Modules whose tests share what is made once: all of one run in one process, in their order.
-<<<<<<< HEAD
-TOGETHER = ("test_walks.py", "test_longrun.py", "test_image.py", "test_swarm.py", "test_systemd.py", "test_connections.py",
-            "test_pictures.py")
-=======
 TOGETHER = ("test_walks.py", "test_longrun.py", "test_image.py", "test_swarm.py", "test_swarm_fleet.py", "test_systemd.py",
-            "test_connections.py")
->>>>>>> 22b52c9 (Tests: a Swarm of three nodes in network namespaces, a Sentinel a node; what is told wrongly there is marked)
+            "test_connections.py", "test_pictures.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
