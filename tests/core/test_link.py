@@ -345,8 +345,8 @@ def test_an_engine_that_does_not_say_what_it_remembers_is_the_same_one() -> None
 def test_a_swarms_task_that_ended_with_its_engine_is_the_swarms_to_replace() -> None:
     labels = {"com.docker.swarm.service.name": "shop_web", "com.docker.swarm.task.name": "task.1.abc"}
     world = World(service("task", project="", labels=labels), "web", watch="all")
-    play(world, (0, "goodbye"), (4, "returns", "DEAD web exit 0 not brought back by the engine", "start web", "Recovered web"),
-         (HOUR, ""))
+    play(world, (0, "goodbye"),
+         (4, "returns", "DEAD web exit 0 not brought back by the engine", "start web", "Recovered web"), (HOUR, ""))
 
 
 def test_an_engine_killed_and_back_at_once_is_noticed_by_what_it_ended() -> None:
