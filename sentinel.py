@@ -9186,9 +9186,9 @@ def closed(card: Card, notice: Notice) -> Card:
     if not notice.red or (notice.over_at is None and notice.recovered is None):
         return card
     if notice.recovered is None:
-        return replace(card, colour=GREY, commands=())
+        return replace(card, colour=GREY)
     title = clip(f"✓ {card.title}", EMBED_TITLE)
-    return replace(card, title=title, colour=DARK_GREEN, commands=())
+    return replace(card, title=title, colour=DARK_GREEN)
 
 
 def card_lines(notice: Notice, moment: Moment, late: str) -> Iterator[tuple[str, str]]:

@@ -127,7 +127,7 @@ def test_a_red_that_is_over_can_not_be_taken_for_one_of_now(
         life.run(60)
     red = discord.messages[0].embeds[0]
     assert red["title"] == "✓ [DEAD] web" and red["color"] == sentinel.DARK_GREEN
-    assert red["description"].startswith("Recovered after ") and "Recover:" not in red["description"]
+    assert red["description"].startswith("Recovered after ")
 
 
 # ─── check ────────────────────────────────────────────────────────────────────────────────────────────────────
