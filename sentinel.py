@@ -339,8 +339,11 @@ def snowflake(text: str) -> str:
 
 
 def channel_word(text: str) -> str:
-    """A channel's name or id."""
-    word = re.sub(r"\s+", "-", text.strip().lstrip("#").lower())
+    """A channel's name, as Discord writes it, or its id."""
+    word = re.sub(r"<#(\d+)>", r"\1", text.strip())
+    word = re.sub(r"\s+", "-", word.lstrip("#").lower())
+    if word and not re.fullmatch(r"[\w-]+", word):  # else Discord would make another name of it
+        raise ValueError(f"{word!r} is no channel: a name has letters, digits, - and _")
     if len(word) > CHANNEL_NAME:
         raise ValueError(f"{word!r} is no channel: a name has at most {CHANNEL_NAME} characters")
     return word
@@ -1349,6 +1352,7 @@ class RollRead:
     why: str = ""
     hold: float = 0.0
     everywhere: bool = False
+    buried: bool = False  # Sentinel's own is far behind what others have written
 
 
 @dataclass(frozen=True, slots=True)
@@ -1456,6 +1460,7 @@ class ReadRoll:
 
     medium: Medium
     since: str
+    own: str = ""  # Sentinel's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -7157,6 +7162,7 @@ OWN_STAMP = 1.0  # two readings of one edit's time differ by less
 NAMES_CALLED = 20  # services, or hosts, that a roll call names
 NAME_CALLED = 60  # characters of a name
 PARTS = " · "
+DEAF = "can't tell of others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -7173,6 +7179,7 @@ class RollCall:
     since_time: float = 0.0  # it watches, or is at rest, by its own clock
     resting: bool = False
     muted: bool = False  # it tells nothing now
+    deaf: bool = False  # nor now, since it can't read what others call, or no channel takes alerts
     dark: tuple[str, ...] = ()  # hosts that it has told to be dark
     runs: tuple[str, ...] = ()  # a Swarm's tasks that run here, and are down elsewhere
 
@@ -7189,6 +7196,12 @@ def called_name(name: str) -> str:
     return clip(one_line(name).replace("·", "-"), NAME_CALLED)
 
 
+def fallen_words(call: RollCall) -> str:
+    """What a roll call says is down: `db, api and 30 more`; empty for nothing."""
+    rest = call.fallen - len(call.down)
+    return ", ".join(call.down) + (f" and {rest} more" if rest > 0 else "")
+
+
 def roll_text(call: RollCall) -> str:
     """A roll call as people and other Sentinels read it, on one line."""
     since = f"since <t:{int(call.since_time)}:R>"
@@ -7201,8 +7214,8 @@ def roll_text(call: RollCall) -> str:
     words = [engine, services, f"watching {since}"]
     if call.resting:
         mark, words = "⚪", [f"at rest {since}", call.engine]
-    if call.muted:
-        words.append("muted")
+    words += ["muted"] if call.muted else []
+    words += [DEAF] if call.deaf else []
     if call.dark:
         words.append(f"dark: {called_names(call.dark)}")
     if call.runs:
@@ -7238,6 +7251,8 @@ def with_part(call: RollCall, part: str) -> RollCall:
         return replace(call, services=int(services[1]), fallen=int(services[2] or 0), down=down)
     if part == "muted":
         return replace(call, muted=True)
+    if part == DEAF:
+        return replace(call, deaf=True)
     if part.startswith("dark: "):
         return replace(call, dark=tuple(CALLED_NAME.findall(part)))
     if part.startswith("runs now: "):
@@ -7298,7 +7313,7 @@ class Host:
     @property
     def muted(self) -> bool:
         """Whether it tells nothing now."""
-        return self.call is not None and self.call.muted
+        return self.call is not None and (self.call.muted or self.call.deaf)
 
     def hear(self, posted: Posted, watched: bool) -> None:
         """Its roll call, as it reads now. `watched`: it was read shortly before."""
@@ -7311,6 +7326,12 @@ class Host:
             self.call = roll_call_in(posted.text)
             self.name = self.call.host if self.call else self.name
         self.posted = posted
+
+    def be_called(self, apart: bool) -> None:
+        """It is called by its bot's name, with the end of its roll call's id where others share
+        that."""
+        name = self.posted.author_name
+        self.name = f"{name} ({self.id[-4:]})" if apart else name
 
     def go_dark(self) -> None:
         """It is not heard any more."""
@@ -7342,6 +7363,8 @@ class Host:
             names = other.call.dark if other.call else ()
             if self.name in names and other.heard_time >= self.dark_time + DARK_AFTER:
                 self.told_by.add(other.id)
+            elif other.call and other.call.deaf:  # nobody has heard what it told
+                self.told_by.discard(other.id)
 
 
 def roll_order(roll_call: str) -> tuple[int, str]:
@@ -7373,6 +7396,8 @@ class Roll:
         self._record = record
         self.read_at: float | None = None  # when it was read last in this life of Sentinel's
         self.blind = False  # whether its own edits arrive, and are not read back
+        self.left = ""  # its own roll call that it has left behind
+        self._uprooted = False  # its own was deleted, perhaps with all others
         self._own_time, self._own_at = 0.0, 0.0  # its own last edit
         self._author = ""  # who its own roll call is by
         self._reads = 0  # that have shown the last edit
@@ -7385,10 +7410,16 @@ class Roll:
             self.touch_time = seen.edited_time
         self.own, self._own_time, self._own_at = seen.id, seen.edited_time, now
         self._reads = 0
+        self.left = ""
 
     def forget_own(self) -> None:
         """Its own roll call is not there any more."""
         self.own = ""
+        self._uprooted = True
+
+    def move_on(self) -> None:
+        """Its own roll call is too far behind: another one takes its place."""
+        self.left, self.own = self.own, ""
 
     def read(self, seen: RollRead, now: float) -> list[Host]:
         """Take in what stands there; which hosts' roll calls were deleted."""
@@ -7401,12 +7432,16 @@ class Roll:
             self._read_own(own)
         for each in posted.values():
             self._take(each, watched)
+        self._name_unread()
         gone = [host for host in self.hosts.values() if host.id not in posted]
         if not (own and seen.whole):
             return []
         for host in gone:
             del self.hosts[host.id]
-        return gone
+        uprooted, self._uprooted = self._uprooted, False
+        followed = {host.call.tag for host in self.hosts.values() if host.call}
+        retired = [host for host in gone if not (host.call and host.call.tag in followed)]
+        return [] if uprooted else retired
 
     def _read_own(self, own: Posted) -> None:
         self._author = own.author
@@ -7414,6 +7449,13 @@ class Roll:
             self._own_time = own.edited_time
         if own.edited_time >= self._own_time - OWN_STAMP:
             self._reads += 1
+
+    def _name_unread(self) -> None:
+        """Hosts whose words can't be read are called by their bots; those of one name apart."""
+        unread = [host for host in self.hosts.values() if host.call is None and host.counts]
+        named = Counter(host.posted.author_name for host in unread)
+        for host in unread:
+            host.be_called(named[host.posted.author_name] > 1)
 
     def follow_up(self, host: Host) -> None:
         """See whether a host that is heard is another one that was rebuilt."""
@@ -7432,13 +7474,16 @@ class Roll:
             return
         host = Host(posted, call.host if call else posted.author_name, call)
         host.come_back()
+        before = [
+            each for each in self.hosts.values() if call and each.call and each.call.tag == call.tag
+        ]
         if posted.id in self._record.unread:
             host.edits = 1
         if posted.id in self._record.told:
             host.go_dark()
             host.told_by.add(self._record.told[posted.id])
         if watched:
-            host.steady_time = posted.edited_time
+            host.steady_time = before[0].steady_time if before else posted.edited_time
         self.hosts[posted.id] = host
 
     def record(self) -> RollRecord:
@@ -7498,9 +7543,11 @@ class Roll:
     def replaced(self, host: Host, own_name: str, now: float) -> bool:
         """Whether another roll call of the same name goes on: it was rebuilt, and has another
         ledger."""
+        if host.call is None:
+            return False
         if host.name == own_name:
             return True
-        others = [other for other in self.hosts.values() if other.name == host.name]
+        others = [other for other in self.hosts.values() if other.name == host.name and other.call]
         later = [other for other in others if other.heard_time > host.heard_time]
         return any(self.heard(other, now) for other in later)
 
@@ -7592,6 +7639,8 @@ NAME_PATIENCE = 30.0  # how long the first roll call waits for the engine's name
 SLOWEST_CALL = 60.0  # between two tries
 FIRST_CALL = 10.0  # in which those who start together begin one after the other
 CALL_SOON = 1.0
+SPREAD = 0.6180339887  # multiples of it fall evenly between whole numbers
+LOCKSTEP = 10.0  # seconds over which tries after a failure are spread
 REPLACED_SOON = 20.0  # until others are told that what they miss runs here
 
 
@@ -7631,6 +7680,8 @@ class Fleet:
         self._joined_at = 0.0
         self._records: tuple[RollRecord, ...] = ()
         self._twins: set[str] = set()  # roll calls of which was said that they have this name
+        self._voice = True  # whether any channel takes alerts
+        self._tries = 0
 
     # How it begins and ends
 
@@ -7675,7 +7726,7 @@ class Fleet:
             self.orders.add(self._call(duty, False, now))
         elif now >= duty.read_at:
             duty.asked_at = now
-            self.orders.add(ReadRoll(duty.roll.medium, duty.roll.since()))
+            self.orders.add(ReadRoll(duty.roll.medium, duty.roll.since(), duty.roll.own))
         else:
             self._plan(duty, now)
 
@@ -7686,7 +7737,7 @@ class Fleet:
 
     def _call(self, duty: Duty, resting: bool, now: float) -> CallRoll:
         roll = duty.roll
-        replaces = roll.left_over(self.name, now) if not resting else ""
+        replaces = roll.left or (roll.left_over(self.name, now) if not resting else "")
         nonce = f"{self._tag}-roll-{duty.posts}"
         call = self._roll_call(resting, now)
         return CallRoll(roll.medium, roll_text(call), self._tag, roll.own, resting, nonce, replaces)
@@ -7712,9 +7763,25 @@ class Fleet:
             calendar.time_of(since_at),
             resting,
             self.mutes.all_until > now,
-            tuple(notice.name for notice in self._told().values()),
+            not self._tells(now),
+            tuple(notice.name for notice in self._told().values()) if self._voice else (),
             self._replacements(),
         )
+
+    def be_heard(self, voice: bool) -> None:
+        """Whether any channel takes alerts."""
+        self._voice = voice
+
+    def _tells(self, now: float) -> bool:
+        """Whether this Sentinel could tell of others: alerts are taken, and roll calls are read."""
+        reads = [duty.roll.read_at for duty in self.duties.values() if not duty.roll.blind]
+        return self._voice and any(at is not None and now - at <= IN_TOUCH for at in reads)
+
+    def _spread(self, seconds: float) -> float:
+        """Some part of so many seconds, another one for each Sentinel and each time: those who fail
+        together are not to try again together."""
+        self._tries += 1
+        return seconds * math.modf(int.from_bytes(self._tag.encode()) * self._tries * SPREAD)[0]
 
     # What a Swarm has moved
 
@@ -7791,7 +7858,11 @@ class Fleet:
             return
         roll = duty.roll
         retired = roll.read(seen, now)
-        if roll.blind:
+        if seen.buried and roll.own:
+            roll.move_on()
+            duty.posts += 1
+            duty.call_at = min(duty.call_at, now + self._spread(CALL_EVERY))
+        elif roll.blind:
             words = "its own roll call is not to be read there: is Read Message History missing?"
             self._say(duty, words)
         for host in list(roll.hosts.values()):
@@ -7822,6 +7893,7 @@ class Fleet:
         """It can't be had now: said once."""
         duty.failures += 1
         pause = max(hold, min(SLOWEST_CALL, SUSPICION * 2 ** (duty.failures - 1)))
+        pause += self._spread(LOCKSTEP)
         duty.call_at = max(duty.call_at, now + pause)
         duty.read_at = max(duty.read_at, now + pause)
         self._say(duty, why)
@@ -7855,6 +7927,7 @@ class Fleet:
         host.told(roll.hosts.values())
         roll.presume_told(host, now)
         muted = self.mutes.all_until > now
+        muted = muted or not self._voice
         if self._outage_of(host) is None and not muted and roll.is_mine(host, now):
             self._tell_dark(host, roll.age(host, now), now)
             duty.call_at = now + CALL_SOON  # so that the others know
@@ -7872,8 +7945,9 @@ class Fleet:
         facts: tuple[tuple[str, str], ...] = ()
         call = host.call
         if call:
-            was = f"{call.engine}, {counted(call.services, 'service')}"
-            facts = (("Was", was), ("Down then", listed(call.down) or "nothing"))
+            engine = f"{call.engine} did not answer" if call.away else call.engine
+            was = f"{engine}, {counted(call.services, 'service')}"
+            facts = (("Was", was), ("Down then", fallen_words(call) or "nothing"))
         notice = Notice(
             Verdict.DARK,
             host.name,
@@ -7900,7 +7974,7 @@ class Fleet:
         another medium."""
         for number, notice in self._told().items():
             outage = self.outages[number]
-            if host.id == outage.host or host.name == notice.name:
+            if host.id == outage.host or (host.call and host.name == notice.name):
                 return outage
         return None
 
@@ -7954,6 +8028,10 @@ class Fleet:
             self.orders.log("warning", words)
 
     # What is shown
+
+    def hears(self, now: float) -> bool:
+        """Whether others could be heard."""
+        return any(duty.roll.hears_itself(now) for duty in self.duties.values())
 
     def seats(self, now: float) -> list[Seat]:
         """All hosts, this one first; each once, as the medium shows it that has heard it last."""
@@ -9778,6 +9856,9 @@ def seats_in(seen: RollRead) -> list[Seat]:
     return seats
 
 
+FLEET_DOWN = 60  # characters of what is down on a host
+
+
 def fleet_table(seats: Iterable[Seat], now_time: float) -> str:
     """The table of `fleet`."""
     rows = [("HOST", "STATE", "HEARD", "SERVICES", "DOWN", "ENGINE")]
@@ -9785,8 +9866,9 @@ def fleet_table(seats: Iterable[Seat], now_time: float) -> str:
         call = seat.call or RollCall(seat.host, "")
         heard = f"{span(now_time - seat.heard_time)} ago"
         services = str(call.services) if seat.call and not call.resting else "–"
-        down = ", ".join(call.down) or "–"
-        rows.append((seat.host, str(seat.state), heard, services, down, call.engine or "–"))
+        down = clip(fallen_words(call), FLEET_DOWN) or "–"
+        engine = f"{call.engine} (does not answer)" if call.away else call.engine or "–"
+        rows.append((seat.host, str(seat.state), heard, services, down, engine))
     return "\n".join(aligned(rows))
 
 
@@ -9800,6 +9882,7 @@ def seat_document(seat: Seat) -> JSON:
         "engine": call.engine if call else None,
         "engine_up": not call.away if call else None,
         "services": call.services if call else None,
+        "fallen": call.fallen if call else None,
         "down": list(call.down) if call else None,
         "since": call.since_time if call else None,
     }
@@ -10079,9 +10162,11 @@ def service_lines(watchdog: Watchdog, figures: Figures) -> list[str]:
 
 
 def fleet_lines(watchdog: Watchdog, now: float) -> list[str]:
-    """What Prometheus reads of hosts that watch each other."""
+    """What Prometheus reads of hosts that watch each other: of others only while they can be
+    heard."""
     lines: list[str] = []
-    for seat in watchdog.fleet.seats(now):
+    seats = watchdog.fleet.seats(now)
+    for seat in seats if watchdog.fleet.hears(now) else seats[:1]:
         if seat.state is not HostState.RESTING:
             host, heard = label_text(seat.host), int(seat.state is HostState.HERE)
             lines.append(f'sentinel_fleet_host_up{{host="{host}"}} {heard}')
@@ -13923,6 +14008,7 @@ ROLL_PAGE, ROLL_PAGES = 100, 5  # messages of one answer, and answers that are a
 RESTING_FLAG = 4  # of a message: no embeds; every bot can read flags, whoever wrote the words
 SNOWFLAKE = re.compile(r"[1-9][0-9]{14,18}", re.ASCII)
 ROLL_FILE = 64 * 2**10  # bytes of one that are read
+LAST_TRY = 0.6  # seconds until the last words are tried once more
 
 
 class ChannelRoll:
@@ -13969,7 +14055,8 @@ class ChannelRoll:
             return RollRead(self.medium, why=trouble.why, hold=trouble.hold)
         posted: list[Posted] = []
         before, whole, time_there = "", False, 0.0
-        for _ in range(ROLL_PAGES):
+        buried = bool(job.own)
+        for page in range(ROLL_PAGES):
             answer = self.web.ask(
                 "GET", f"{self.url}?limit={ROLL_PAGE}{before}", headers=self.bot.headers
             )
@@ -13977,6 +14064,8 @@ class ChannelRoll:
             if not isinstance(rows, list):
                 return self.unread(answer)
             posted += filter(None, map(posted_of, rows))
+            if page == 0 and (len(rows) < ROLL_PAGE or job.own in map(id_of, rows)):
+                buried = False
             time_there = http_time(answer.headers.get("Date")) or time.time()
             last = text_at(rows[-1], "id") if rows else ""
             known = bool(job.since) and roll_order(last) <= roll_order(job.since)
@@ -13984,7 +14073,7 @@ class ChannelRoll:
             if whole:
                 break
             before = f"&before={last}"
-        return RollRead(self.medium, tuple(posted), whole, time_there)
+        return RollRead(self.medium, tuple(posted), whole, time_there, buried=buried)
 
     def unread(self, answer: Answer) -> RollRead:
         """Why the channel can't be read."""
@@ -14006,6 +14095,9 @@ class ChannelRoll:
         if job.id:
             url = f"{self.url}/{job.id}"
             answer = self.web.ask("PATCH", url, body, self.bot.headers)
+            if job.resting and not answer.ok and pause_asked(answer, "Discord") <= LAST_TRY:
+                time.sleep(max(LAST_TRY / 2, pause_asked(answer, "Discord")))  # there is no later
+                answer = self.web.ask("PATCH", url, body, self.bot.headers)
             if answer.code == TOO_MANY_EDITS:
                 old, hold = job.id, pause_asked(answer, "Discord")
                 answer = self.post(job)
@@ -14059,6 +14151,11 @@ def posted_of(message: JSON) -> Posted | None:
     )
 
 
+def id_of(message: JSON) -> str:
+    """A message's id."""
+    return text_at(message, "id")
+
+
 def limits_all(answer: Answer) -> bool:
     """Whether an answer asks to be left alone by whatever is sent to Discord from here."""
     return by_the_edge(answer, "Discord") or at(answer.document, "global") is True
@@ -14085,8 +14182,9 @@ class FolderRoll:
         try:
             if make:
                 os.makedirs(self.folder, exist_ok=True)
-            for name in os.listdir(self.folder):
-                posted += filter(None, [self.posted(name)])
+            for entry in os.scandir(self.folder):
+                if entry.is_file(follow_symlinks=False):
+                    posted += filter(None, [self.posted(entry.name)])
         except OSError as error:
             return RollRead(self.medium, why=self.trouble(error))
         return RollRead(self.medium, tuple(posted), whole=True, time=time.time())
@@ -14354,9 +14452,9 @@ def why_of_error(error: OSError) -> str:
 # ─── Gateway ──────────────────────────────────────────────────────────────────────────────────────
 
 MANAGE_CHANNELS, VIEW_CHANNELS, SEND_MESSAGES = 1 << 4, 1 << 10, 1 << 11
-EMBED_LINKS, MENTION_EVERYONE = 1 << 14, 1 << 17
+EMBED_LINKS, READ_HISTORY, MENTION_EVERYONE = 1 << 14, 1 << 16, 1 << 17
 INVITE_PERMISSIONS = (
-    VIEW_CHANNELS | SEND_MESSAGES | EMBED_LINKS | MENTION_EVERYONE | MANAGE_CHANNELS
+    VIEW_CHANNELS | SEND_MESSAGES | EMBED_LINKS | READ_HISTORY | MENTION_EVERYONE | MANAGE_CHANNELS
 )
 INVITE_SCOPES = "bot+applications.commands"
 INVITE = "https://discord.com/oauth2/authorize?client_id={}&scope={}&permissions={}"
@@ -15800,6 +15898,7 @@ class Daemon:
             else:
                 actions += self.observed(seen)
         actions += self.give_up_late()
+        self.watchdog.fleet.be_heard(len(self.post.retired) < len(self.post.outboxes))
         actions += self.watchdog.tick(time.monotonic())
         if stop_asked:
             return self.leave([action for action in actions if isinstance(action, WORDS)])
@@ -16930,6 +17029,9 @@ def invocation(parser: Parser, argv: list[str] | None) -> tuple[str, argparse.Na
         print(help_text(parser.prog, given.command or ""))
         parser.exit(0)
     given.form = form_of_output(parser, command, given)
+    for flag in ("nagios", "json", "yes", "ping", "since"):
+        if vars(given)[flag] and f"--{flag}" not in COMMANDS[command].usage:
+            parser.error(f"{command} takes no --{flag}")
     if given.names and not COMMANDS[command].takes_names:
         parser.error(f"{command} takes no names: {listed(given.names)}")
     try:

@@ -307,7 +307,7 @@ def test_whatever_happens_each_darkness_has_one_red_and_one_green(seed: int) -> 
 
 
 def test_a_roll_call_is_read_back_as_it_was_meant() -> None:
-    call = RollCall("my__host*", "a1b2c3", "Docker 28.5.2", False, 12, 2, ("db", "api"), 1_800_000_000.0, False, True,
+    call = RollCall("my__host*", "a1b2c3", "Docker 28.5.2", False, 12, 2, ("db", "api"), 1_800_000_000.0, False, True, True,
                     ("web-2", "web-3"), ("shop_web.1",))
     assert roll_call_in(roll_text(call)) == call
     resting = RollCall("web", "a1b2c3", "Podman 5.4.2", since_time=1_800_000_000.0, resting=True)
@@ -364,3 +364,52 @@ def test_a_task_that_the_swarm_has_moved_is_green_where_it_was_told_in_red() -> 
     fleet.run(300)
     assert "runs now" not in fleet.channel.named("b")[0].text and "all up" in fleet.channel.named("a")[0].text
     assert fleet.run(3600) == []
+
+
+def test_bots_of_one_name_are_told_apart() -> None:
+    fleet = Fleet("a", "b", "c", bots={"a": "one", "b": "two", "c": "three"})
+    for host in fleet.hosts.values():
+        fleet.names[host.name] = "sentinel-bot"
+    fleet.run(600)
+    fleet.kill("c")
+    (red,) = fleet.run(900)
+    assert "DARK sentinel-bot (" in red
+    fleet.start("c")
+    assert [line.partition(": ")[2].split()[0] for line in fleet.run(900)] == ["Recovered", "over"]
+
+
+def test_two_bots_of_which_one_has_two_hosts_leave_nobody_untold() -> None:
+    fleet = Fleet("a", "b", "d", bots={"a": "one", "b": "two", "d": "two"})
+    fleet.run(600)
+    fleet.kill("d")
+    assert len([line for line in fleet.run(1200) if "DARK" in line]) == 1
+
+
+def test_who_can_not_read_does_not_keep_the_next_one_from_telling() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.run(600)
+    first, second, third = sorted(fleet.hosts, key=lambda name: fleet.hosts[name].watchdog.fleet.record()[0].own)
+    fleet.deaf.add(first)
+    fleet.run(300)
+    fleet.kill(third)
+    assert fleet.run(900) == [f"{second}: DARK {third}"]
+
+
+def test_who_has_no_channel_for_alerts_leaves_it_to_the_next_one() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.run(600)
+    first, second, third = sorted(fleet.hosts, key=lambda name: fleet.hosts[name].watchdog.fleet.record()[0].own)
+    fleet.hosts[first].watchdog.fleet.be_heard(False)
+    fleet.run(120)
+    fleet.kill(third)
+    assert fleet.run(900) == [f"{second}: DARK {third}"]
+
+
+def test_those_who_fail_together_do_not_try_again_together() -> None:
+    fleet = Fleet(*"abcdefgh")
+    fleet.run(600)
+    fleet.channel.away = True
+    fleet.run(300)
+    fleet.channel.away = False
+    moments = {name: host.watchdog.fleet.duties[sentinel.Medium.CHANNEL].call_at for name, host in fleet.hosts.items()}
+    assert len({round(moment) for moment in moments.values()}) >= 4

@@ -26,6 +26,7 @@ class Note:
     text: str
     edited: float
     resting: bool = False
+    host: str = ""
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Channel:
 
     def delete(self, name: str) -> None:
         """A person deletes the roll call of this host."""
-        for key in [key for key, note in self.notes.items() if f"`{name}`" in note.text]:
+        for key in [key for key, note in self.notes.items() if f"**`{name}`**" in note.text]:
             del self.notes[key]
 
     def named(self, name: str) -> list[Note]:
@@ -55,6 +56,8 @@ class Fleet:
                  clocks: dict[str, float] | None = None, channel: Channel | None = None) -> None:
         self.now = 0.0
         self.bots, self.clocks = bots or {}, clocks or {}
+        self.names: dict[str, str] = {}  # of bots, where they are not their ids
+        self.deaf: set[str] = set()  # hosts that can write and not read
         self.channel = channel or Channel(skew)
         self.hosts: dict[str, Host] = {}
         self.told: list[tuple[float, str]] = []
@@ -138,7 +141,7 @@ class Fleet:
         if key and key not in self.channel.notes:
             return RollCalled(job.medium, gone=True)
         key = key or str(next(self.channel.numbers))
-        self.channel.notes[key] = Note(bot, job.text, self.channel_time(), job.resting)
+        self.channel.notes[key] = Note(bot, job.text, self.channel_time(), job.resting, host.name)
         if job.replaces:
             assert self.channel.notes.pop(job.replaces).author == bot
         return RollCalled(job.medium, key, self.channel_time())
@@ -146,13 +149,14 @@ class Fleet:
     def channel_read(self, host: Host, job: ReadRoll) -> RollRead:
         self.count()
         self.channel.reads[int(self.now // 60)] += 1
-        if self.channel.away or host.cut:
+        if self.channel.away or host.cut or host.name in self.deaf:
             return RollRead(job.medium, why="Discord could not be reached")
         bot = self.bots.get(host.name, "bot")
         posted = []
         for key, note in self.channel.notes.items():
             text = note.text if note.author == bot else ""
-            posted.append(Posted(key, note.author, note.author, note.edited, text, note.resting))
+            shown = self.names.get(note.host, note.author)
+            posted.append(Posted(key, note.author, shown, note.edited, text, note.resting))
         return RollRead(job.medium, tuple(posted), True, self.channel_time())
 
 
