@@ -4874,6 +4874,7 @@ class Stories:
         late = now > back_at + LATE_GREEN and not self.link.catching_up
         green = replace(
             story,
+            facts=() if outage.host else story.facts,  # how it was
             verdict=Verdict.RECOVERED,
             at=back_at,
             cause=story.cause if story.cause is Cause.UNHEALTHY else Cause.EXIT,
@@ -7311,9 +7312,9 @@ class Host:
         return roll_order(self.id)
 
     @property
-    def muted(self) -> bool:
-        """Whether it tells nothing now."""
-        return self.call is not None and (self.call.muted or self.call.deaf)
+    def tells(self) -> bool:
+        """Whether it could tell of others now, as far as its words can be read."""
+        return self.call is None or not (self.call.muted or self.call.deaf)
 
     def hear(self, posted: Posted, watched: bool) -> None:
         """Its roll call, as it reads now. `watched`: it was read shortly before."""
@@ -7384,71 +7385,118 @@ class RollRecord:
     told: Mapping[str, str] = field(default_factory=dict)  # dark hosts, and who has told that
 
 
+class OwnCall:
+    """This Sentinel's own roll call in a medium, and since when it is in touch with that: it can't
+    tell others' silence from its own deafness unless its own edits arrive, and are read back."""
+
+    def __init__(self, record: RollRecord) -> None:
+        self.id = record.own
+        self.author = ""  # who it is by
+        self.left = ""  # one that it has left behind, and that is to be deleted
+        self.touch_time = record.touch_time  # since when its edits follow one another
+        self.joined_time = record.touch_time  # since when others could count on it
+        self.blind = False  # whether its edits arrive, and are not read back
+        self._edited_time, self._edited_at = 0.0, 0.0
+        self._rested = False  # it was at rest when this life of Sentinel's began
+        self._reads = 0  # that have shown the last edit
+
+    def edited(self, seen: RollCalled, now: float) -> None:
+        """It was edited, or posted."""
+        lost = seen.edited_time - self._edited_time > IN_TOUCH
+        if lost:
+            self.touch_time = seen.edited_time
+        if lost or self._rested:
+            self.joined_time = seen.edited_time
+        self.id, self._edited_time, self._edited_at = seen.id, seen.edited_time, now
+        self._reads = 0
+        self._rested = False
+        self.left = ""
+
+    def read(self, posted: Posted | None) -> None:
+        """It was read, or is not to be read where the others are."""
+        self.blind = self.known and posted is None
+        if posted is None:
+            return
+        self.author = posted.author
+        if not self.known:  # it was made in another life
+            self._edited_time = posted.edited_time
+            self._rested = posted.resting
+        if posted.edited_time >= self._edited_time - OWN_STAMP:
+            self._reads += 1
+
+    def forget(self) -> None:
+        """It is not there any more."""
+        self.id = ""
+
+    def move_on(self) -> None:
+        """It is too far behind what others have written: another one takes its place."""
+        self.left, self.id = self.id, ""
+
+    @property
+    def known(self) -> bool:
+        """Whether it was edited in this life, so that the medium's time is known."""
+        return self._edited_at > 0.0
+
+    def time(self, now: float) -> float:
+        """Now, by the medium's clock."""
+        return self._edited_time + now - self._edited_at
+
+    def arrives(self, now: float) -> bool:
+        """Whether its edits arrive."""
+        return self.known and now - self._edited_at <= IN_TOUCH
+
+    def in_touch(self, now: float) -> bool:
+        """Whether others may be called dark."""
+        return self.arrives(now) and self._reads >= READS
+
+
 class Roll:
-    """All roll calls in one medium, and since when this Sentinel is in touch with it: it can't tell
-    others' silence from its own deafness unless its own edits arrive, and are read back."""
+    """All roll calls in one medium: its own, and those of other hosts."""
 
     def __init__(self, record: RollRecord) -> None:
         self.medium = record.medium
+        self.own = OwnCall(record)
         self.hosts: dict[str, Host] = {}
-        self.own = record.own  # its own roll call
-        self.touch_time = record.touch_time  # since when its own edits follow one another
-        self._record = record
         self.read_at: float | None = None  # when it was read last in this life of Sentinel's
-        self.blind = False  # whether its own edits arrive, and are not read back
-        self.left = ""  # its own roll call that it has left behind
+        self._record = record
         self._uprooted = False  # its own was deleted, perhaps with all others
-        self._own_time, self._own_at = 0.0, 0.0  # its own last edit
-        self._author = ""  # who its own roll call is by
-        self._reads = 0  # that have shown the last edit
 
     # What comes in
 
-    def called(self, seen: RollCalled, now: float) -> None:
-        """Its own roll call was edited, or posted."""
-        if seen.edited_time - self._own_time > IN_TOUCH:
-            self.touch_time = seen.edited_time
-        self.own, self._own_time, self._own_at = seen.id, seen.edited_time, now
-        self._reads = 0
-        self.left = ""
-
-    def forget_own(self) -> None:
-        """Its own roll call is not there any more."""
-        self.own = ""
+    def uproot(self) -> None:
+        """Its own roll call was deleted."""
+        self.own.forget()
         self._uprooted = True
-
-    def move_on(self) -> None:
-        """Its own roll call is too far behind: another one takes its place."""
-        self.left, self.own = self.own, ""
 
     def read(self, seen: RollRead, now: float) -> list[Host]:
         """Take in what stands there; which hosts' roll calls were deleted."""
         watched = self.read_at is not None and now - self.read_at <= IN_TOUCH
         self.read_at = now
         posted = {each.id: each for each in seen.posted}
-        own = posted.pop(self.own, None)
-        self.blind = self.calls and own is None
-        if own:
-            self._read_own(own)
+        own = posted.pop(self.own.id, None)
+        self.own.read(own)
         for each in posted.values():
             self._take(each, watched)
         self._name_unread()
+        return self._retired(posted) if own and seen.whole else []
+
+    def _retired(self, posted: Collection[str]) -> list[Host]:
+        """Hosts whose roll calls somebody has deleted; those that were moved, or went with the
+        whole channel, are only forgotten."""
         gone = [host for host in self.hosts.values() if host.id not in posted]
-        if not (own and seen.whole):
-            return []
         for host in gone:
             del self.hosts[host.id]
-        uprooted, self._uprooted = self._uprooted, False
-        followed = {host.call.tag for host in self.hosts.values() if host.call}
-        retired = [host for host in gone if not (host.call and host.call.tag in followed)]
-        return [] if uprooted else retired
+        if self._uprooted:
+            self._uprooted = False
+            return []
+        return [host for host in gone if self._moved_from(host.call) is None]
 
-    def _read_own(self, own: Posted) -> None:
-        self._author = own.author
-        if not self.calls:  # it was made in another life
-            self._own_time = own.edited_time
-        if own.edited_time >= self._own_time - OWN_STAMP:
-            self._reads += 1
+    def _moved_from(self, call: RollCall | None) -> Host | None:
+        """The host whose roll call this was, or is now: of the same ledger."""
+        for host in self.hosts.values():
+            if call and host.call and host.call.tag == call.tag:
+                return host
+        return None
 
     def _name_unread(self) -> None:
         """Hosts whose words can't be read are called by their bots; those of one name apart."""
@@ -7474,65 +7522,46 @@ class Roll:
             return
         host = Host(posted, call.host if call else posted.author_name, call)
         host.come_back()
-        before = [
-            each for each in self.hosts.values() if call and each.call and each.call.tag == call.tag
-        ]
         if posted.id in self._record.unread:
             host.edits = 1
         if posted.id in self._record.told:
             host.go_dark()
             host.told_by.add(self._record.told[posted.id])
         if watched:
-            host.steady_time = before[0].steady_time if before else posted.edited_time
+            before = self._moved_from(call)
+            host.steady_time = before.steady_time if before else posted.edited_time
         self.hosts[posted.id] = host
 
     def record(self) -> RollRecord:
         """What is to be remembered."""
-        hosts = self.hosts.values()
+        hosts, own = self.hosts.values(), self.own
         unread = {host.id for host in hosts if host.call is None and host.counts}
         told = {host.id: min(host.told_by) for host in hosts if host.told_by}
-        return RollRecord(self.medium, self.own, self.touch_time, tuple(sorted(unread)), told)
+        return RollRecord(self.medium, own.id, own.touch_time, tuple(sorted(unread)), told)
 
     # What it shows
 
-    @property
-    def calls(self) -> bool:
-        """Whether its own roll call was edited in this life, so that the medium's time is known."""
-        return self._own_at > 0.0
-
-    def time(self, now: float) -> float:
-        """Now, by the medium's clock."""
-        return self._own_time + now - self._own_at
-
     def since(self) -> str:
         """The first of the roll calls that are known."""
-        known = [*self.hosts, *filter(None, [self.own])]
+        known = [*self.hosts, *filter(None, [self.own.id])]
         return min(known, key=roll_order, default="")
 
     def age(self, host: Host, now: float) -> float:
         """For how long a host was not heard."""
-        return self.time(now) - host.heard_time
+        return self.own.time(now) - host.heard_time
 
     def silence(self, host: Host, now: float) -> float:
         """For how long it was not heard while this Sentinel could have heard it."""
-        return self.time(now) - max(host.heard_time, self.touch_time)
+        return self.own.time(now) - max(host.heard_time, self.own.touch_time)
 
     def heard(self, host: Host, now: float) -> bool:
         """Whether a host was heard lately."""
-        return self.calls and self.age(host, now) < DARK_AFTER
+        return self.own.known and self.age(host, now) < DARK_AFTER
 
     def silent(self, host: Host, now: float) -> bool:
         """Whether a host that should be heard is not."""
         waits = host.counts and host.state is not HostState.RESTING
-        return self.calls and waits and self.silence(host, now) >= DARK_AFTER
-
-    def hears_itself(self, now: float) -> bool:
-        """Whether its own edits arrive."""
-        return self.calls and now - self._own_at <= IN_TOUCH
-
-    def in_touch(self, now: float) -> bool:
-        """Whether it may call others dark."""
-        return self.hears_itself(now) and self._reads >= READS
+        return self.own.known and waits and self.silence(host, now) >= DARK_AFTER
 
     def overdue_at(self, now: float) -> float:
         """When the next host is dark, unless it is heard."""
@@ -7554,10 +7583,10 @@ class Roll:
     def left_over(self, own_name: str, now: float) -> str:
         """A roll call of this Sentinel's name and bot that is nobody's any more, empty for none."""
         for host in self.hosts.values():
-            ours = host.call is not None and host.posted.author == self._author
+            ours = host.call is not None and host.posted.author == self.own.author
             ours = ours and host.name == own_name
             over = host.state is HostState.RESTING or not self.heard(host, now)
-            if ours and over and self.hears_itself(now):
+            if ours and over and self.own.arrives(now):
                 return host.id
         return ""
 
@@ -7585,35 +7614,35 @@ class Roll:
 
     def _dark_since(self, host: Host) -> float:
         """Since when this Sentinel takes a host for dark."""
-        return max(host.heard_time, self.touch_time) + DARK_AFTER
+        return max(host.heard_time, self.own.touch_time) + DARK_AFTER
 
     def _who_tells(self, host: Host, now: float) -> Host | None:
         """Who is to tell that a host is dark, None for this Sentinel."""
         went_time, since_time = host.heard_time + DARK_AFTER, self._dark_since(host)
-        late = self.time(now) >= since_time + HAND_ON
+        late = self.own.time(now) >= since_time + HAND_ON
         for other in self._others(host, now):
             was_there = other.steady_time <= since_time - DARK_AFTER + HAND_ON
             # which has told it before, if it was there
-            unread = other.call is None and other.steady_time < went_time <= self.touch_time
-            first = other.order < roll_order(self.own) or unread
+            unread = other.call is None and other.steady_time < went_time <= self.own.touch_time
+            first = other.order < roll_order(self.own.id) or unread
             shown = other.heard_time >= since_time or not late
-            if was_there and first and shown and not other.muted:
+            if was_there and first and shown and other.tells:
                 return other
         return None
 
     def tells_return(self, host: Host, now: float) -> bool:
         """Whether this Sentinel is to tell that a host is back: those who told that it was dark are
         gone, and it is the first of those who live on."""
-        shown = [other for other in self._others(host, now) if not other.muted]
+        shown = [other for other in self._others(host, now) if other.tells]
         if self.is_late(host, now):
             shown = [other for other in shown if other.heard_time >= host.back_time]
         holders = [other for other in shown if other.id in host.told_by]
-        first = all(roll_order(self.own) < other.order for other in shown)
+        first = all(roll_order(self.own.id) < other.order for other in shown)
         return first and not holders
 
     def is_late(self, host: Host, now: float) -> bool:
         """Whether whoever is to tell that a host is back has had the time for it."""
-        return self.time(now) >= host.back_time + HAND_ON
+        return self.own.time(now) >= host.back_time + HAND_ON
 
     def _others(self, host: Host, now: float) -> list[Host]:
         """All hosts but this one that are heard."""
@@ -7623,12 +7652,13 @@ class Roll:
         ]
 
     def others_were_there(self, host: Host, now: float) -> bool:
-        """Whether others were in touch before this Sentinel was, and a host was back by then: they
+        """Whether others were there before this Sentinel was, and a host was back by then: they
         have told that."""
-        if host.steady_time > self.touch_time:
+        joined_time = self.own.joined_time
+        if host.steady_time > joined_time:
             return False
         others = self._others(host, now)
-        return any(other.steady_time <= self.touch_time for other in others)
+        return any(other.steady_time <= joined_time for other in others)
 
 
 # ─── Fleet ────────────────────────────────────────────────────────────────────────────────────────
@@ -7639,22 +7669,53 @@ NAME_PATIENCE = 30.0  # how long the first roll call waits for the engine's name
 SLOWEST_CALL = 60.0  # between two tries
 FIRST_CALL = 10.0  # in which those who start together begin one after the other
 CALL_SOON = 1.0
+BLIND = "its own roll call is not to be read there: is Read Message History missing?"
 SPREAD = 0.6180339887  # multiples of it fall evenly between whole numbers
 LOCKSTEP = 10.0  # seconds over which tries after a failure are spread
 REPLACED_SOON = 20.0  # until others are told that what they miss runs here
 
 
 @dataclass(slots=True)
+class Chore:
+    """What is done again and again with a roll: calling in it, or reading it."""
+
+    due_at: float
+    failures: int = 0
+    why: str = ""  # it can't be done
+
+    def set(self, when: float) -> None:
+        """Do it next at this moment."""
+        self.due_at = when
+
+    def sooner(self, when: float) -> None:
+        """Do it next at this moment at the latest."""
+        self.due_at = min(self.due_at, when)
+
+    def later(self, when: float) -> None:
+        """Do it next at this moment at the earliest."""
+        self.due_at = max(self.due_at, when)
+
+    def fail(self) -> float:
+        """It could not be done: in how many seconds to try again at the earliest."""
+        self.failures += 1
+        return float(min(SLOWEST_CALL, SUSPICION * 2 ** (self.failures - 1)))
+
+    def note(self, why: str) -> None:
+        """Why it can't be done; empty where it was done."""
+        self.why = why
+        if not why:
+            self.failures = 0
+
+
+@dataclass(slots=True)
 class Duty:
-    """When this Sentinel reads a roll, and calls in it."""
+    """What this Sentinel does with a roll."""
 
     roll: Roll
-    call_at: float
-    read_at: float
+    call: Chore
+    read: Chore
     asked_at: float | None = None  # since when something of it is under way
     posts: int = 0  # of roll calls: each is another message
-    failures: int = 0
-    why: str = ""  # it can't be had
 
 
 @dataclass(frozen=True, slots=True)
@@ -7696,7 +7757,7 @@ class Fleet:
         first_at = now + FIRST_CALL * int.from_bytes(tag.encode()[-1:]) / 256
         for medium in media:
             roll = Roll(known.get(medium, RollRecord(medium)))
-            self.duties[medium] = Duty(roll, first_at, first_at)
+            self.duties[medium] = Duty(roll, Chore(first_at), Chore(first_at))
             self.timers.set(Rule.ROLL, medium, first_at)
         if not media:
             for number in self._told():
@@ -7710,7 +7771,7 @@ class Fleet:
 
     def rest(self, now: float) -> list[Action]:
         """Sentinel ends on purpose: nobody is to miss it."""
-        return [self._call(duty, True, now) for duty in self.duties.values() if duty.roll.own]
+        return [self._call(duty, True, now) for duty in self.duties.values() if duty.roll.own.id]
 
     # What is due
 
@@ -7721,26 +7782,32 @@ class Fleet:
             return
         if not self.lives.link.listed.done and now < self._joined_at + NAME_PATIENCE:
             self.timers.set(Rule.ROLL, medium, now + CALL_SOON)
-        elif duty.roll.read_at is not None and now >= duty.call_at:
+        elif duty.roll.read_at is not None and now >= duty.call.due_at:
             duty.asked_at = now
             self.orders.add(self._call(duty, False, now))
-        elif now >= duty.read_at:
+        elif now >= duty.read.due_at:
             duty.asked_at = now
-            self.orders.add(ReadRoll(duty.roll.medium, duty.roll.since(), duty.roll.own))
+            self.orders.add(ReadRoll(duty.roll.medium, duty.roll.since(), duty.roll.own.id))
         else:
             self._plan(duty, now)
 
     def _plan(self, duty: Duty, now: float) -> None:
         """Have the next thing done when it is due."""
-        due = min(duty.call_at, duty.read_at) if duty.roll.read_at is not None else duty.read_at
+        due = (
+            min(duty.call.due_at, duty.read.due_at)
+            if duty.roll.read_at is not None
+            else duty.read.due_at
+        )
         self.timers.set(Rule.ROLL, duty.roll.medium, max(due, now + INSTANT))
 
     def _call(self, duty: Duty, resting: bool, now: float) -> CallRoll:
         roll = duty.roll
-        replaces = roll.left or (roll.left_over(self.name, now) if not resting else "")
+        replaces = roll.own.left or (roll.left_over(self.name, now) if not resting else "")
         nonce = f"{self._tag}-roll-{duty.posts}"
         call = self._roll_call(resting, now)
-        return CallRoll(roll.medium, roll_text(call), self._tag, roll.own, resting, nonce, replaces)
+        return CallRoll(
+            roll.medium, roll_text(call), self._tag, roll.own.id, resting, nonce, replaces
+        )
 
     @property
     def name(self) -> str:
@@ -7774,7 +7841,7 @@ class Fleet:
 
     def _tells(self, now: float) -> bool:
         """Whether this Sentinel could tell of others: alerts are taken, and roll calls are read."""
-        reads = [duty.roll.read_at for duty in self.duties.values() if not duty.roll.blind]
+        reads = [duty.roll.read_at for duty in self.duties.values() if not duty.roll.own.blind]
         return self._voice and any(at is not None and now - at <= IN_TOUCH for at in reads)
 
     def _spread(self, seconds: float) -> float:
@@ -7836,16 +7903,16 @@ class Fleet:
         duty = self.duties[seen.medium]
         duty.asked_at = None
         if seen.gone:
-            duty.roll.forget_own()
+            duty.roll.uproot()
             duty.posts += 1
-            duty.call_at = now + CALL_SOON
+            duty.call.set(now + CALL_SOON)
         if seen.why:
-            self._fail(duty, seen.why, seen.hold, now)
+            self._fail(duty, duty.call, seen, now)
         elif not seen.gone:
-            self._arrive(duty)
-            duty.roll.called(seen, now)
-            duty.call_at = now + max(CALL_EVERY, seen.hold)
-            duty.read_at = min(duty.read_at, now + CALL_EVERY / 2)
+            self._say(duty, duty.call, "")
+            duty.roll.own.edited(seen, now)
+            duty.call.set(now + max(CALL_EVERY, seen.hold))
+            duty.read.sooner(now + CALL_EVERY / 2)
         self._plan(duty, now)
 
     def read(self, seen: RollRead, now: float) -> None:
@@ -7853,62 +7920,67 @@ class Fleet:
         duty = self.duties[seen.medium]
         duty.asked_at = None
         if seen.why:
-            self._fail(duty, seen.why, seen.hold, now)
-            self._plan(duty, now)
-            return
-        roll = duty.roll
-        retired = roll.read(seen, now)
-        if seen.buried and roll.own:
-            roll.move_on()
+            self._fail(duty, duty.read, seen, now)
+        else:
+            retired = duty.roll.read(seen, now)
+            self._mind_own(duty, seen.buried, now)
+            silent = self._mind_others(duty, now)
+            for host in retired:
+                self._retire(host, now)
+            duty.read.set(self._next_read_at(duty.roll, silent, now))
+        self._plan(duty, now)
+
+    def _mind_own(self, duty: Duty, buried: bool, now: float) -> None:
+        """See whether its own roll call can be read, and where it stands."""
+        own = duty.roll.own
+        if buried and own.id:
+            own.move_on()
             duty.posts += 1
-            duty.call_at = min(duty.call_at, now + self._spread(CALL_EVERY))
-        elif roll.blind:
-            words = "its own roll call is not to be read there: is Read Message History missing?"
-            self._say(duty, words)
+            duty.call.sooner(now + self._spread(CALL_EVERY))
+        self._say(duty, duty.read, BLIND if own.blind and not buried else "")
+        self._mind_twin(duty.roll, now)
+
+    def _mind_others(self, duty: Duty, now: float) -> list[Host]:
+        """See who is back, what has moved, and who is dark: those that are not heard."""
+        roll = duty.roll
         for host in list(roll.hosts.values()):
-            if roll.hears_itself(now):
-                self._hear(host, roll, now)
+            if roll.own.arrives(now):
+                self._hear(host, duty, now)
         self._find_moved(roll, now)
         if self._replacements():
-            duty.call_at = min(duty.call_at, now + REPLACED_SOON)
+            duty.call.sooner(now + REPLACED_SOON)
         silent = [host for host in roll.hosts.values() if self._seems_dark(host, roll, now)]
-        if roll.in_touch(now):
+        if roll.own.in_touch(now):
             for host in silent:
                 self._go_dark(host, duty, now)
-        for host in retired:
-            self._retire(host, now)
-        self._mind_twin(roll, now)
-        duty.read_at = self._next_read_at(roll, silent, now)
-        self._plan(duty, now)
+        return silent
 
     def _next_read_at(self, roll: Roll, silent: list[Host], now: float) -> float:
         """Sooner while somebody seems to be dark, or is."""
-        if roll.hears_itself(now) and any(host.state is HostState.HERE for host in silent):
+        if roll.own.arrives(now) and any(host.state is HostState.HERE for host in silent):
             return now + SUSPICION
         returns = any(host.back_time for host in roll.hosts.values())
         every = DARK_READ_EVERY if silent or returns else READ_EVERY
         return min(now + every, roll.overdue_at(now) + CALL_SOON)
 
-    def _fail(self, duty: Duty, why: str, hold: float, now: float) -> None:
-        """It can't be had now: said once."""
-        duty.failures += 1
-        pause = max(hold, min(SLOWEST_CALL, SUSPICION * 2 ** (duty.failures - 1)))
-        pause += self._spread(LOCKSTEP)
-        duty.call_at = max(duty.call_at, now + pause)
-        duty.read_at = max(duty.read_at, now + pause)
-        self._say(duty, why)
+    def _fail(self, duty: Duty, chore: Chore, seen: RollCalled | RollRead, now: float) -> None:
+        """It can't be done now: once more later, and what else is done there waits, too, where that
+        is asked for."""
+        chore.set(now + max(seen.hold, chore.fail()) + self._spread(LOCKSTEP))
+        for each in (duty.call, duty.read):
+            each.later(now + seen.hold)
+        self._say(duty, chore, seen.why)
 
-    def _say(self, duty: Duty, why: str) -> None:
-        if why != duty.why:
-            words = f"fleet: {why}; nobody is called dark by the {duty.roll.medium} meanwhile"
+    def _say(self, duty: Duty, chore: Chore, why: str) -> None:
+        """Say why something can't be done, once; and when all can be done again."""
+        before = {duty.call.why, duty.read.why}
+        chore.note(why)
+        place = f"the {duty.roll.medium}"
+        if why and why not in before:
+            words = f"fleet: {why}; nobody is called dark by {place} meanwhile"
             self.orders.log("warning", words)
-        duty.why = why
-
-    def _arrive(self, duty: Duty) -> None:
-        if duty.failures and duty.why:
-            self.orders.log("info", f"fleet: the roll call in the {duty.roll.medium} goes on")
-            duty.why = ""
-        duty.failures = 0
+        elif before != {""} and not (duty.call.why or duty.read.why):
+            self.orders.log("info", f"fleet: the roll call in {place} goes on")
 
     # Who is dark, and who is back
 
@@ -7930,7 +8002,7 @@ class Fleet:
         muted = muted or not self._voice
         if self._outage_of(host) is None and not muted and roll.is_mine(host, now):
             self._tell_dark(host, roll.age(host, now), now)
-            duty.call_at = now + CALL_SOON  # so that the others know
+            duty.call.set(now + CALL_SOON)  # so that the others know
 
     def _heard_elsewhere(self, host: Host, roll: Roll, now: float) -> bool:
         """Whether a host is heard in another medium."""
@@ -7978,18 +8050,21 @@ class Fleet:
                 return outage
         return None
 
-    def _hear(self, host: Host, roll: Roll, now: float) -> None:
+    def _hear(self, host: Host, duty: Duty, now: float) -> None:
         """See whether a host is heard: then it is back where it was dark."""
-        outage = self._outage_of(host)
+        roll, outage = duty.roll, self._outage_of(host)
         own_outage = outage is not None and outage.host == host.id
         rests = host.resting and (outage is None or own_outage)
         if not host.counts or not (rests or roll.heard(host, now)):
             return
+        if host.state is HostState.DARK:
+            self.orders.log("info", f"fleet: {host.name} is heard again")
         host.come_back()
         roll.follow_up(host)
         if outage:
             host.settle_return()
             self._end(outage, host, roll, now)
+            duty.call.set(now + CALL_SOON)  # so that the others know
         elif host.back_time:
             self._mind_return(host, roll, now)
 
@@ -7999,7 +8074,10 @@ class Fleet:
         if roll.others_were_there(host, now):
             late = True
         elif roll.tells_return(host, now):
-            down, back_at = host.back_time - host.dark_time, now - roll.time(now) + host.back_time
+            down, back_at = (
+                host.back_time - host.dark_time,
+                now - roll.own.time(now) + host.back_time,
+            )
             self.outages.tell(Notice(Verdict.RECOVERED, host.name, back_at, downtime=down))
             late = True
         if late:
@@ -8007,7 +8085,7 @@ class Fleet:
 
     def _end(self, outage: Outage, host: Host, roll: Roll, now: float) -> None:
         told_at = outage.notice.decided_at if outage.notice else None
-        away = told_at is not None and roll.touch_time > roll.time(told_at)
+        away = told_at is not None and roll.own.joined_time > roll.own.time(told_at)
         if away and roll.others_were_there(host, now):
             self.outages.close(outage, "It is heard again, as others have told.", now)
             return
@@ -8031,7 +8109,7 @@ class Fleet:
 
     def hears(self, now: float) -> bool:
         """Whether others could be heard."""
-        return any(duty.roll.hears_itself(now) for duty in self.duties.values())
+        return any(duty.roll.own.arrives(now) for duty in self.duties.values())
 
     def seats(self, now: float) -> list[Seat]:
         """All hosts, this one first; each once, as the medium shows it that has heard it last."""
@@ -16954,7 +17032,7 @@ FLAGS = {
 HELP_WIDTH, HELP_INDENT = 78, 6
 HELP_FOOT = (
     "Secrets come from variables or files (DISCORD_WEBHOOK_URL_FILE=/run/secrets/webhook), never"
-    " from flags. Wrong usage exits with 2, settings that make no sense with 78 (check: 3 for both)."
+    " from flags. Wrong usage exits with 2, settings that make no sense with 78 (check: 3)."
 )
 
 

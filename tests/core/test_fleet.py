@@ -228,8 +228,8 @@ def test_nobody_is_called_dark_before_the_roll_was_read_twice_since_the_last_own
     host = fleet.hosts["a"].watchdog.fleet
     while not fleet.run(0.5):
         roll = host.duties[sentinel.Medium.CHANNEL].roll
-        if roll._own_at != edited:
-            edited, reads = roll._own_at, sum(fleet.channel.reads.values())
+        if roll.own._edited_at != edited:
+            edited, reads = roll.own._edited_at, sum(fleet.channel.reads.values())
     assert sum(fleet.channel.reads.values()) - reads >= 2
 
 
@@ -411,5 +411,46 @@ def test_those_who_fail_together_do_not_try_again_together() -> None:
     fleet.channel.away = True
     fleet.run(300)
     fleet.channel.away = False
-    moments = {name: host.watchdog.fleet.duties[sentinel.Medium.CHANNEL].call_at for name, host in fleet.hosts.items()}
+    moments = {name: host.watchdog.fleet.duties[sentinel.Medium.CHANNEL].call.due_at for name, host in fleet.hosts.items()}
     assert len({round(moment) for moment in moments.values()}) >= 4
+
+
+def test_a_teller_that_was_at_rest_for_a_moment_tells_no_second_green() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.run(600)
+    fleet.kill("c")
+    (red,) = fleet.run(900)
+    teller = red.partition(":")[0]
+    fleet.rest(teller)
+    fleet.run(5)
+    fleet.start("c")
+    (green,) = fleet.run(100)
+    assert green.endswith(": Recovered c") and not green.startswith(teller)
+    fleet.start(teller)
+    assert fleet.run(900) == [f"{teller}: over c"]
+
+
+def test_a_teller_that_dies_right_after_its_green_has_told_it() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.run(600)
+    fleet.kill("c")
+    (red,) = fleet.run(900)
+    teller = red.partition(":")[0]
+    fleet.start("c")
+    while not fleet.run(1):
+        pass
+    fleet.run(3)
+    fleet.kill(teller)
+    assert [line.partition(": ")[2] for line in fleet.run(900)] == [f"DARK {teller}"]
+
+
+def test_reads_that_fail_while_edits_arrive_are_said_once() -> None:
+    fleet = Fleet("a", "b")
+    fleet.run(600)
+    fleet.deaf.add("a")
+    fleet.run(3600)
+    fleet.deaf.clear()
+    fleet.run(600)
+    log = [line for line in fleet.hosts["a"].log if line.startswith("fleet:")]
+    assert log == ["fleet: Discord could not be reached; nobody is called dark by the channel meanwhile",
+                   "fleet: the roll call in the channel goes on"]  # fmt: skip
