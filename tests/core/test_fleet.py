@@ -405,6 +405,18 @@ def test_who_has_no_channel_for_alerts_leaves_it_to_the_next_one() -> None:
     assert fleet.run(900) == [f"{second}: DARK {third}"]
 
 
+def test_who_told_where_nobody_heard_it_is_followed_by_the_next_one() -> None:
+    fleet = Fleet("a", "b", "c")
+    fleet.run(600)
+    first, second, third = sorted(fleet.hosts, key=lambda name: fleet.hosts[name].watchdog.fleet.record()[0].own)
+    fleet.kill(third)
+    while not fleet.run(1):
+        pass
+    fleet.run(30)
+    fleet.hosts[first].watchdog.fleet.be_heard(False)  # that red was refused
+    assert fleet.run(900) == [f"{second}: DARK {third}"]
+
+
 def test_those_who_fail_together_do_not_try_again_together() -> None:
     fleet = Fleet(*"abcdefgh")
     fleet.run(600)
@@ -430,11 +442,12 @@ def test_a_teller_that_was_at_rest_for_a_moment_tells_no_second_green() -> None:
     assert fleet.run(900) == [f"{teller}: over c"]
 
 
-def test_a_teller_that_dies_right_after_its_green_has_told_it() -> None:
+@pytest.mark.parametrize("moment", range(0, 60, 6))
+def test_a_teller_that_dies_right_after_its_green_has_told_it(moment: int) -> None:
     fleet = Fleet("a", "b", "c")
     fleet.run(600)
     fleet.kill("c")
-    (red,) = fleet.run(900)
+    (red,) = fleet.run(900 + moment)
     teller = red.partition(":")[0]
     fleet.start("c")
     while not fleet.run(1):
