@@ -6169,7 +6169,7 @@ class Roster:
             self.orders.log("warning", warning)
         key = container.key
         if container.id == self.link.facts.me:
-            self._own_key = key
+            self._know_self(key, now)
         if not policy.watch or key == self._own_key:  # or what is about to take Sentinel's place
             self.link.listed.ignored.add(container.id)
             self.runs.drop(container.id)
@@ -6194,6 +6194,14 @@ class Roster:
         self._mind_mutes(service, now)
         self.orders.log("info", f"watching {container.name} ({container.status})")
         return service
+
+    def _know_self(self, key: str, now: float) -> None:
+        """Sentinel's own key: what was watched by that, such as an earlier task of a Swarm's, is no
+        service either."""
+        self._own_key = key
+        earlier = self.services.get(key)
+        if earlier:
+            self._leave_alone(earlier, "It is an earlier Sentinel.", now)
 
     def adopt_all(self, containers: Iterable[Container], now: float) -> None:
         """Take containers as they are, to answer questions about them."""
@@ -13037,6 +13045,7 @@ class Engine:
         self.host, self.tls, self.heals = host, tls, heals
         self.libpod: tuple[int, ...] = ()  # Podman's version, which it says in every answer
         self.version = ""
+        self.reticent = False  # it could not say what it is, and may next time
         self.rootless = False
         self.clock = time.time
         self.ahead = 0.0  # its clock is, of Sentinel's
@@ -13183,6 +13192,8 @@ class Engine:
         except EngineError as error:
             return ListFailed(str(error))
         me, host, engine = self.identity
+        if self.reticent:
+            self.identity = None  # it may say next time what it is
         seen = tuple(row for row in map(row_of, rows) if row.id)
         return Listed(seen, me, host, engine, self.kind, self.tell_only, self.ahead, self.version)
 
@@ -13208,8 +13219,10 @@ class Engine:
         asked_time = self.clock()
         try:
             info = self.read("/info")
-        except EngineError:
+        except EngineError as error:
+            self.reticent = error.status not in FORBIDDEN
             return None
+        self.reticent = False
         self.rootless = "name=rootless" in items_at(info, "SecurityOptions")
         self.version = text_at(info, "ServerVersion")
         system_time = unix_time(text_at(info, "SystemTime"))
@@ -14086,7 +14099,6 @@ ROLL_PAGE, ROLL_PAGES = 100, 5  # messages of one answer, and answers that are a
 RESTING_FLAG = 4  # of a message: no embeds; every bot can read flags, whoever wrote the words
 SNOWFLAKE = re.compile(r"[1-9][0-9]{14,18}", re.ASCII)
 ROLL_FILE = 64 * 2**10  # bytes of one that are read
-LAST_TRY = 0.6  # seconds until the last words are tried once more
 
 
 class ChannelRoll:
@@ -14173,9 +14185,6 @@ class ChannelRoll:
         if job.id:
             url = f"{self.url}/{job.id}"
             answer = self.web.ask("PATCH", url, body, self.bot.headers)
-            if job.resting and not answer.ok and pause_asked(answer, "Discord") <= LAST_TRY:
-                time.sleep(max(LAST_TRY / 2, pause_asked(answer, "Discord")))  # there is no later
-                answer = self.web.ask("PATCH", url, body, self.bot.headers)
             if answer.code == TOO_MANY_EDITS:
                 old, hold = job.id, pause_asked(answer, "Discord")
                 answer = self.post(job)
@@ -15533,6 +15542,7 @@ class Post:
 # ─── Roll desk ────────────────────────────────────────────────────────────────────────────────────
 
 ROLL_LIMIT = 90.0  # seconds that a roll call may take
+LAST_TRY, LAST_WAIT = 0.5, 1.3  # seconds until the last words are tried again, and at most
 
 
 class RollDesk:
@@ -15541,6 +15551,8 @@ class RollDesk:
     def __init__(self, rolls: Iterable[AnyRoll], lanes: Lanes, post: Post) -> None:
         self.rolls = {roll.medium: roll for roll in rolls}
         self.lanes, self.post = lanes, post
+        self._last: dict[Medium, CallRoll] = {}  # words, once Sentinel ends
+        self._again_at: dict[Medium, float] = {}  # when those that were not taken are said again
 
     @property
     def media(self) -> list[Medium]:
@@ -15571,19 +15583,34 @@ class RollDesk:
 
     def leave(self, jobs: Iterable[Action]) -> None:
         """Sentinel ends: have it said that it is at rest."""
-        for job in jobs:
-            if isinstance(job, CallRoll):
-                self.lanes.put(f"roll {job.medium}", job, ROLL_LIMIT)
+        self._last = {job.medium: job for job in jobs if isinstance(job, CallRoll)}
+        for medium, job in self._last.items():
+            self.lanes.put(f"roll {medium}", job, ROLL_LIMIT)
 
     @property
     def underway(self) -> bool:
-        """Whether something is being said or read."""
-        return any(self.lanes.at_work(f"roll {medium}") for medium in self.rolls)
+        """Whether something is being said or read, or is to be said again."""
+        at_work = any(self.lanes.at_work(f"roll {medium}") for medium in self.rolls)
+        return at_work or bool(self._again_at)
 
     def done(self, seen: RollRead | RollCalled, now: float) -> None:
         """Something of it was done, or was not."""
         if seen.everywhere:
             self.post.be_limited(Bot.name, now + seen.hold)
+        untaken = isinstance(seen, RollCalled) and bool(seen.why) and seen.hold <= LAST_WAIT
+        if untaken and seen.medium in self._last:
+            self._again_at[seen.medium] = now + max(LAST_TRY, seen.hold)
+
+    def next_at(self) -> float:
+        """When last words are to be said again."""
+        return min(self._again_at.values(), default=math.inf)
+
+    def say_again(self, now: float) -> None:
+        """Say again what was not taken, if it is time for that."""
+        for medium, when in list(self._again_at.items()):
+            if when <= now:
+                del self._again_at[medium]
+                self.lanes.put(f"roll {medium}", self._last[medium], ROLL_LIMIT)
 
 
 # ─── Pulse ────────────────────────────────────────────────────────────────────────────────────────
@@ -16231,7 +16258,8 @@ class Daemon:
         self.engine.close_stream()
         until = time.monotonic() + LAST_MESSAGES
         while (self.post.underway or self.rolls.underway) and time.monotonic() < until:
-            self.hear(until, (Delivered, *ROLLS), once=True)
+            self.hear(min(until, self.rolls.next_at()), (Delivered, *ROLLS), once=True)
+            self.rolls.say_again(time.monotonic())
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
         self.books.ledger.close()
         if self.gateway:
@@ -16676,6 +16704,10 @@ def test_channels(settings: Settings, environment: Mapping[str, str]) -> int:
     if settings.bot_token:
         for line in commands_tried(settings, environment):
             print(mask(line, settings))
+    for roll in rolls_of(settings, environment):
+        read = roll.read(ReadRoll(roll.medium, ""), make=False)
+        hosts = counted(len(seats_in(read)), "roll call")
+        print(mask(f"fleet, {roll.medium}: {read.why or f'{hosts} can be read'}", settings))
     return int(failed)
 
 
@@ -16882,6 +16914,9 @@ def explained(
     return [container.name, f"  {'watched:':{LABEL_WIDTH}}no: {why}"]
 
 
+SHORT_LIMIT = 10.0  # seconds of a rate limit that a command waits for
+
+
 def fleet(call: Invocation) -> int:
     """The hosts that watch each other, as their roll calls tell: 0 where all are heard or at rest,
     1 where one is dark or nothing can be read."""
@@ -16893,6 +16928,9 @@ def fleet(call: Invocation) -> int:
     failed = False
     for roll in rolls:
         seen = roll.read(ReadRoll(roll.medium, ""), make=False)
+        if 0.0 < seen.hold <= SHORT_LIMIT:
+            time.sleep(seen.hold)  # a command may
+            seen = roll.read(ReadRoll(roll.medium, ""), make=False)
         if seen.why:
             failed = True
             print(redact(mask(seen.why, call.settings)), file=sys.stderr)

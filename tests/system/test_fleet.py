@@ -324,6 +324,24 @@ def test_a_program_calls_within_its_time_is_at_rest_when_asked_to_end_and_fleet_
     assert code == 0 and host["state"] == "at rest" and host["host"] == "web-1"
 
 
+@pytest.mark.parametrize("fault", [{"fault": "status", "status": 500}, {"fault": "429", "retry_after": 0.2},
+                                   {"fault": "reset_before"}])  # fmt: skip
+def test_the_last_words_are_said_again_where_they_were_not_taken(
+    engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    discord.add_bot(TOKEN)
+    add(engine, "web")
+    with program(tmp_path, engine.host, **settings_for(discord, SENTINEL_HOST="web-1")) as process:
+        until(lambda: discord.posts(None, "web-1"), 75.0)
+        until(lambda: "sentinel" in (tmp_path / "log").read_text().lower())
+        discord.arm(method="PATCH", **fault)
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(5) == 0 and time.monotonic() - began < 4.0
+    (message,) = discord.posts(None, "web-1")
+    assert "at rest" in message.content
+
+
 @pytest.mark.parametrize(("settings", "said"), [
     ({}, "SENTINEL_FLEET: needs DISCORD_BOT_TOKEN, or a SENTINEL_DROP_DIR"),
     ({"DISCORD_BOT_TOKEN": TOKEN, "DISCORD_CHANNEL_ID": "1000000000000000001", "SENTINEL_FLEET": "1000000000000000001"},
