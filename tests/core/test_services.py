@@ -414,3 +414,16 @@ def test_sentinels_own_container_is_no_service_though_the_ledger_says_so() -> No
     world.me = "sentinel-1"
     world.advance(START + 60)
     assert list(world.watchdog.services) == ["shop/web/1"] and world.done == []
+
+
+def test_an_earlier_task_of_sentinels_own_is_no_service_whichever_is_seen_first() -> None:
+    def task(number: int) -> Container:
+        name = f"sentinel.node.{number}"
+        labels = {"com.docker.swarm.service.name": "sentinel", "com.docker.swarm.task.name": name}
+        return Container(f"{number}" * 64, name, labels, status="exited")
+
+    for first, second in ((1, 2), (2, 1)):
+        watchdog = sentinel.Watchdog(sentinel.Settings(watch="all"))
+        watchdog.link.introduce(task(2).id, sentinel.EngineKind.DOCKER, False)
+        watchdog.roster.adopt_all([task(first), task(second)], 1.0)
+        assert not watchdog.services

@@ -425,17 +425,6 @@ def test_an_engine_that_is_too_slow_to_say_what_it_is_is_asked_again(engine: Fak
         assert len(engine.called("GET", "/info")) == asked, "it is known now"
 
 
-def test_an_earlier_task_of_sentinels_own_is_no_service(engine: FakeEngine) -> None:
-    labels = {"com.docker.swarm.service.name": "sentinel", "com.docker.swarm.task.name": "sentinel.node1.aaa"}
-    engine.crash(engine.add("sentinel.node1.aaa", labels=labels, started_ago=60.0), 0)
-    own = engine.add("sentinel.node1.bbb", labels=labels | {"com.docker.swarm.task.name": "sentinel.node1.bbb"},
-                     started_ago=5.0)  # fmt: skip
-    with Clocked(engine, watch="all", settle=1.0) as watch:
-        watch.engine.identity = own.id, "fakehost", "an engine"
-        watch.run(120)
-        assert watch.told() == [] and not watch.watchdog.services
-
-
 def test_a_proxy_that_refuses_all_is_said_and_not_called_an_engine(engine: FakeEngine) -> None:
     with Front(engine, denies=lambda method, path: 403) as front:
         code, out, err = command("check", DOCKER_HOST=front.host)
