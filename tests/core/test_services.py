@@ -417,10 +417,10 @@ def test_sentinels_own_container_is_no_service_though_the_ledger_says_so() -> No
 
 
 def test_an_earlier_task_of_sentinels_own_is_no_service_whichever_is_seen_first() -> None:
-    def task(number: int) -> Container:
+    def task(number: int) -> sentinel.Container:
         name = f"sentinel.node.{number}"
         labels = {"com.docker.swarm.service.name": "sentinel", "com.docker.swarm.task.name": name}
-        return Container(f"{number}" * 64, name, labels, status="exited")
+        return sentinel.Container(f"{number}" * 64, name, labels, status="exited")
 
     for first, second in ((1, 2), (2, 1)):
         watchdog = sentinel.Watchdog(sentinel.Settings(watch="all"))
