@@ -6207,7 +6207,8 @@ class Roster:
         """Take containers as they are, to answer questions about them."""
         for container in containers:
             service = self.services.get(container.key)
-            if service is None or self._lives_beside(container, service):
+            own = container.id == self.link.facts.me
+            if own or service is None or self._lives_beside(container, service):
                 service = self.adopt(container, now)
             if service:
                 self.services.show(service, container)
