@@ -4990,7 +4990,7 @@ class Stories:
         lines: list[tuple[str, float]] = []
         for outage in self.outages.values():
             if outage.host and outage.notice and not outage.taken_by:
-                lines.append((outage.notice.name, outage.began_at))
+                lines.append((f"host {outage.notice.name}", outage.began_at))
         return lines
 
     def _still_down(self, lines: list[tuple[str, float]], now: float) -> Notice:
@@ -7678,7 +7678,7 @@ NAME_PATIENCE = 30.0  # how long the first roll call waits for the engine's name
 SLOWEST_CALL = 60.0  # between two tries
 FIRST_CALL = 10.0  # in which those who start together begin one after the other
 CALL_SOON = 1.0
-BLIND = "its own roll call is not to be read there: is Read Message History missing?"
+BLIND = "its own roll call can't be read there (deleted? Read Message History missing?)"
 SPREAD = 0.6180339887  # multiples of it fall evenly between whole numbers
 LOCKSTEP = 10.0  # seconds over which tries after a failure are spread
 REPLACED_SOON = 20.0  # until others are told that what they miss runs here
@@ -16753,7 +16753,8 @@ def history(
     for incident in incidents_in(ledger):
         named = not wanted or {incident["name"], incident["project"]} & set(wanted)
         end_time = now_time if incident["end"] is None else incident["end"]
-        if named and end_time >= now_time - since:
+        greets = incident["verdict"] == Verdict.WATCHING and not as_json
+        if named and not greets and end_time >= now_time - since:
             shown.append(incident)
     if as_json:
         print(json.dumps(shown, indent=1, ensure_ascii=False))

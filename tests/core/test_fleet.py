@@ -467,3 +467,11 @@ def test_reads_that_fail_while_edits_arrive_are_said_once() -> None:
     log = [line for line in fleet.hosts["a"].log if line.startswith("fleet:")]
     assert log == ["fleet: Discord could not be reached; nobody is called dark by the channel meanwhile",
                    "fleet: the roll call in the channel goes on"]  # fmt: skip
+
+
+def test_a_reminder_says_that_it_is_a_host() -> None:
+    fleet = Fleet("a", "b")
+    fleet.run(600)
+    fleet.kill("b")
+    fleet.run(900)
+    assert fleet.run(4 * 3600) == ["a: STILL DOWN host b"], "by default every four hours"

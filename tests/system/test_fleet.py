@@ -184,7 +184,7 @@ def test_who_may_not_read_the_channel_says_so_and_calls_nobody_dark(fleet: Ask, 
     hosts.kill("b")
     hosts.run(1200)
     assert hosts.told == [] and len(hosts.roll) == 2
-    assert hosts.lives["a"].said.count("is Read Message History missing?") == 1
+    assert hosts.lives["a"].said.count("Read Message History missing?") == 1
 
 
 def test_a_channel_that_somebody_deletes_is_made_anew(fleet: Ask, discord: FakeDiscord) -> None:
