@@ -175,25 +175,29 @@ def test_a_screen_is_kept_current_and_left_as_it_was(engine: FakeEngine, home: d
 
 
 @pytest.fixture
-def past(engine: FakeEngine, clock: Clock, tmp_path: Path) -> Iterator[Path]:
-    """A folder with a ledger: web has died thrice and is back, db is down."""
+def past(engine: FakeEngine, clock: Clock, tmp_path: Path) -> Iterator[tuple[Path, float]]:
+    """A folder with a ledger, and when web died first, which has died twice and is back; db is down."""
     web, db = add(engine, "web-with-a-name-that-is-quite-long"), add(engine, "db")
     with Whole(engine, tmp_path / "state", clock, drop_dir=str(tmp_path / "drop")) as life:
         life.run(1)
+        died = clock.at
         engine.crash(web, 3)
         life.run(3)
         engine.crash(web, 3)
         life.run(120)
         engine.crash(db, 4)
         life.run(0.5)
-    yield tmp_path / "state"
+    yield tmp_path / "state", died
 
 
-def test_history_fits_a_terminal_and_tells_the_first_death(past: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = sentinel.Settings(state=str(past))
+def test_history_fits_a_terminal_and_tells_the_first_death(
+    past: tuple[Path, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, died = past
+    settings = sentinel.Settings(state=str(folder))
     assert sentinel.history(settings, {}, True) == 0
     web, db = [each for each in json.loads(capsys.readouterr().out) if each["verdict"] == "DEAD"]
-    assert web["start"] == min(notice["at"] for notice in web["notices"]) or web["start"] < web["notices"][0]["at"]
+    assert web["start"] == pytest.approx(died, abs=0.5) and web["notices"][0]["at"] > died + 2, "its red is of the second"
     assert web["end"] > web["start"] and db["end"] is None and db["downtime"] is None
     assert sentinel.history(settings, {}, False) == 0
     table = capsys.readouterr().out.splitlines()
@@ -202,8 +206,10 @@ def test_history_fits_a_terminal_and_tells_the_first_death(past: Path, capsys: p
     assert any(" open " in line and " db " in line for line in table)
 
 
-def test_history_of_one_and_of_lately(past: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = sentinel.Settings(state=str(past))
+def test_history_of_one_and_of_lately(
+    past: tuple[Path, float], clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = sentinel.Settings(state=str(past[0]))
     sentinel.history(settings, {}, True, ["db"])
     assert {each["name"] for each in json.loads(capsys.readouterr().out)} == {"db"}
     clock.at += 86400 * 9
