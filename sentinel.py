@@ -304,6 +304,17 @@ def address(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def needed(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """A parser of what can't be turned off."""
+
+    def read(text: str) -> str:
+        if not text.strip():
+            raise ValueError("is empty; leave it out for its default")
+        return parse(text)
+
+    return read
+
+
 def secret_address(text: str) -> Secret:
     """An address that is a key to what it leads to."""
     with contextlib.suppress(ValueError):  # which quotes it
@@ -444,7 +455,7 @@ class Settings:
         "DISCORD_CHANNEL",
         "sentinel-alerts",
         "The bot's or bridge's channel by its name.",
-        str.strip,
+        needed(str.strip),
     )
     bridge_url: str = option(
         "DISCORD_BRIDGE_URL", "", "A bot service that posts for others.", address
@@ -453,7 +464,10 @@ class Settings:
         "DISCORD_BRIDGE_TOKEN", "", "Sent to the bridge as a bearer token.", token
     )
     api_url: str = option(
-        "DISCORD_API_URL", "https://discord.com/api/v10", "For the bot: a proxy's address.", address
+        "DISCORD_API_URL",
+        "https://discord.com/api/v10",
+        "For the bot: a proxy's address.",
+        needed(address),
     )
     mention: str = option(
         "DISCORD_MENTION", "", "Pinged on red only: `<@USER>`, `<@&ROLE>`, `@here`.", mention

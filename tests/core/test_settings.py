@@ -133,6 +133,19 @@ def test_a_flag_that_was_not_given_does_not_count() -> None:
     assert load({"SENTINEL_STOPS": "alert"}, {"stops": None})[0].stops == "alert"
 
 
+@pytest.mark.parametrize("name", [name for name, meta in sentinel.options() if meta["default"]])
+def test_an_empty_flag_turns_nothing_off_that_has_a_default(name: str) -> None:
+    (line,) = errors_of({}, {name: ""})
+    assert line.startswith(sentinel.flag_name(dict(sentinel.options())[name]["variable"]) + ": ")
+
+
+@pytest.mark.parametrize("name", ["mention", "webhook_url"])
+def test_an_empty_flag_turns_off_what_a_variable_sets(name: str) -> None:
+    variable = {"mention": "DISCORD_MENTION", "webhook_url": "DISCORD_WEBHOOK_URL"}[name]
+    value = {"mention": "@here", "webhook_url": HOOK}[name]
+    assert getattr(load({variable: value}, {name: ""})[0], name) == ""
+
+
 # ─── What people are told ─────────────────────────────────────────────────────────────────────────────────────
 
 
