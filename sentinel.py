@@ -12087,6 +12087,9 @@ LOG_KEPT = 64 * 2**10  # bytes of SQLite's log that is not cut again
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite's, beside the file
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
 OUTSIDE_KINDS = ("mute", "drill")  # what commands write and delete, beside the daemon
+SOUND = "typeof(key) = 'text' AND typeof(at) = 'real' AND typeof(value) = 'text'"  # a record
+# What sqlite3 raises: the second where SQLite's own words quote bytes of a damaged file.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class LedgerError(Exception):
@@ -12096,6 +12099,23 @@ class LedgerError(Exception):
 def not_finite(text: str) -> NoReturn:
     """Refuse NaN and Infinity, which JSON does not have and Python reads."""
     raise ValueError(f"{text} is no number")
+
+
+def sqlite_words(error: Exception) -> str:
+    """What went wrong, in SQLite's words."""
+    if isinstance(error, UnicodeDecodeError):
+        return bytes(error.object).decode("utf-8", "replace")
+    return str(error)
+
+
+def database_of(path: str, access: str, timeout: float) -> sqlite3.Connection:
+    """An SQLite file, open (https://sqlite.org/uri.html); `timeout`: seconds that it may be locked.
+    A byte of a text that is damaged is read as U+FFFD, so that it costs no other record.
+    SQLITE_ERRORS: it can't be opened."""
+    place = f"file:{urllib.parse.quote(path)}?{access}"
+    database = sqlite3.connect(place, uri=True, isolation_level=None, timeout=timeout)
+    database.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+    return database
 
 
 Name = tuple[str, str]  # kind and key
@@ -12144,7 +12164,7 @@ class Ledger:
         try:
             warning = self._connect_anew() or warning
             self.stamp = self._stamp_now()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *SQLITE_ERRORS) as error:
             self._give_up(error)
         return self.trouble or warning
 
@@ -12152,13 +12172,13 @@ class Ledger:
         """Open the file, or set it aside and make another: then in words why."""
         try:
             self.database = self._connect()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             out_of_reach = isinstance(error, sqlite3.OperationalError)
             if out_of_reach and "unsupported file format" not in str(error):
                 raise  # which says nothing of what is in it
             aside = self._set_aside()
             self.database = self._connect()
-            return f"{self.path} could not be used ({error}); it was set aside as {aside}"
+            return f"{self.path} could not be used ({sqlite_words(error)}); it was set aside as {aside}"
         return ""
 
     def _set_aside(self) -> str:
@@ -12203,11 +12223,10 @@ class Ledger:
             return self._connection("immutable=1")
 
     def _connection(self, access: str) -> sqlite3.Connection:
-        place = f"file:{urllib.parse.quote(self.path)}?{access}"
-        database = sqlite3.connect(place, uri=True, isolation_level=None, timeout=1.0)
+        database = database_of(self.path, access, 1.0)
         try:
             self._migrate(database)
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             database.close()
             raise
         return database
@@ -12241,7 +12260,8 @@ class Ledger:
             raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
 
     def _give_up(self, error: Exception) -> None:
-        self.trouble = f"{self.path} can't be used ({error}); remembering in memory until it can"
+        words = sqlite_words(error)
+        self.trouble = f"{self.path} can't be used ({words}); remembering in memory until it can"
         self.close()
 
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
@@ -12259,7 +12279,7 @@ class Ledger:
         if not self.database:
             return False
         before = self.version
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*SQLITE_ERRORS):
             (self.version,) = self.database.execute("PRAGMA data_version").fetchone()
         return before != self.version
 
@@ -12330,10 +12350,10 @@ class Ledger:
         try:
             row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self.stamp = self._stamp_now()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *SQLITE_ERRORS) as error:
             self.close()  # what is written next may still find a place
             news, self._stale = not self._stale, True
-            return f"{self.path} can't take in its log ({error})" if news else ""
+            return f"{self.path} can't take in its log ({sqlite_words(error)})" if news else ""
         _, logged, done = row
         self._stale = False
         self.checkpoint_at = 0.0 if logged == done else now + CHECKPOINT_AFTER
@@ -12342,7 +12362,7 @@ class Ledger:
     def close(self) -> None:
         """Close the file, which is whole then; what is to be written next opens it anew."""
         if self.database:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*SQLITE_ERRORS):
                 self.database.close()
         self.database = None
         self.checkpoint_at = 0.0
@@ -12378,14 +12398,14 @@ class Ledger:
             database.execute("COMMIT")
             self.stamp = self._stamp_now()
             self.unsaved.clear()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *SQLITE_ERRORS) as error:
             self._give_up(error)
 
     def since(self, kind: str, time: float) -> dict[str, tuple[float, JSON]]:
         """The records of a kind that are of this time or later, each with its own."""
         found: dict[str, tuple[float, JSON]] = {}
         if self.database:
-            query = "SELECT key, at, value FROM record WHERE kind = ? AND at >= ?"
+            query = f"SELECT key, at, value FROM record WHERE kind = ? AND at >= ? AND {SOUND}"
             for key, at_time, text in self.database.execute(query, (kind, time)):
                 found[key] = at_time, json_in(text)
         return found
@@ -12401,7 +12421,7 @@ class Ledger:
             self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
             self.database.execute("COMMIT")
             self.stamp = self._stamp_now()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *SQLITE_ERRORS) as error:
             self._give_up(error)
             return
         for name in old:
@@ -12455,22 +12475,29 @@ class Ledger:
     @classmethod
     def beside(cls, folder: str) -> Ledger | None:
         """The ledger of a folder, to be read beside the daemon that writes it; None where there is
-        none."""
+        none. One that can't be read has no records, and says why in `trouble`."""
         made = cls(folder)
-        place = urllib.parse.quote(made.path)
-        # A log that is not there would be made, to read beside nobody.
-        accesses = (
-            ["mode=ro", "immutable=1"] if os.path.exists(f"{made.path}-wal") else ["immutable=1"]
-        )
-        for access in accesses:
-            try:
-                database = sqlite3.connect(f"file:{place}?{access}", uri=True, timeout=2.0)
-                database.execute("PRAGMA schema_version")
-            except sqlite3.OperationalError:
-                continue
-            made.database = database
+        try:
+            empty = os.path.getsize(made.path) == 0
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            made.be_unreadable(str(error.strerror))
             return made
-        return None
+        if empty:
+            return None
+        # A log that is not there would be made, to read beside nobody.
+        logged = os.path.exists(f"{made.path}-wal")
+        for access in ("mode=ro", "immutable=1") if logged else ("immutable=1",):
+            try:
+                made.database = database_of(made.path, access, 2.0)
+                made.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
+            except SQLITE_ERRORS as error:
+                made.be_unreadable(sqlite_words(error))
+                continue
+            made.trouble = ""
+            break
+        return made
 
     def records(self, kind: str) -> dict[str, JSON]:
         """All records of a kind; one that can't be read is left out, and named in `odd`."""
@@ -12494,15 +12521,19 @@ class Ledger:
         query = "SELECT key, at, value FROM record WHERE kind = ?"
         try:
             return self.database.execute(query, (kind,)).fetchall()
-        except sqlite3.Error as error:
-            self._give_up(error)
+        except SQLITE_ERRORS as error:
+            self.be_unreadable(sqlite_words(error))
             return []
+
+    def be_unreadable(self, why: str) -> None:
+        """Let go of the file, and keep why in words."""
+        self.trouble = f"{self.path} can't be read ({why})"
+        self.close()
 
 
 def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
-    """The daemon's ledger, to be written by another process. sqlite3.Error: it can't be."""
-    place = f"file:{urllib.parse.quote(path)}?mode=rw"
-    return contextlib.closing(sqlite3.connect(place, uri=True, timeout=5.0, isolation_level=None))
+    """The daemon's ledger, to be written by another process. SQLITE_ERRORS: it can't be."""
+    return contextlib.closing(database_of(path, "mode=rw", 5.0))
 
 
 def write_outside(
@@ -14565,7 +14596,6 @@ SERVER_ERROR = 500  # and above
 FIRST_PATIENCE = 5.0  # seconds for a first answer, which Discord takes for three
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
 FEW_MESSAGES, BREATH = 50, 0.05  # at once, and the pause after more: who floods is read slowly
-GOODBYE = 0.5  # seconds that closing may take
 
 
 class Application:
@@ -15296,8 +15326,10 @@ def incidents_in(ledger: Ledger) -> list[JSON]:
     reader = Reader(0.0)  # moments stay Unix seconds
     notices: dict[int, Notice] = {}
     for key, document in ledger.records("notice").items():
-        with contextlib.suppress(ValueError, TypeError):
+        try:
             notices[int(key)] = reader.value(Notice, document)
+        except (ValueError, TypeError):
+            ledger.odd.append(f"notice {key}")
     deliveries, outboxes = ledger.records("delivery"), ledger.records("outbox")
     return incidents_of(notices, deliveries, outboxes)
 
@@ -15923,7 +15955,7 @@ LOOK_LIMIT, LIST_LIMIT, RESTART_LIMIT = 90.0, 150.0, 120.0
 COURIER_LIMIT = 150.0  # how long a message may take
 RESPOND_LIMIT = 60.0
 # how long Sentinel listens, and sends, when it is asked to end
-LAST_WORDS, LAST_MESSAGES = 0.3, 1.5
+LAST_WORDS, LEAVING = 0.3, 1.8  # seconds from the wish to stop until all is heard, and sent
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 GREETING_PATIENCE = 120.0  # the longest that the greeting waits until all has been looked at
 CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
@@ -16263,22 +16295,23 @@ class Daemon:
     def leave(self, actions: list[Action]) -> int:
         """End within two seconds, what waits sent if the channels are quick; the ledger keeps the
         rest."""
+        began = time.monotonic()
         self.journal.log("info", "asked to stop")
         self.pulse.manager.say("STOPPING=1")
         if self.gateway:
             self.gateway.leave()
-        self.rolls.leave(self.watchdog.fleet.rest(time.monotonic()))
+        self.rolls.leave(self.watchdog.fleet.rest(began))
         self.decided(actions)
-        self.hear(time.monotonic() + LAST_WORDS, (Heard, Delivered, *ROLLS))
+        self.hear(began + LAST_WORDS, (Heard, Delivered, *ROLLS))
         self.engine.close_stream()
-        until = time.monotonic() + LAST_MESSAGES
+        until = began + LEAVING
         while (self.post.underway or self.rolls.underway) and time.monotonic() < until:
             self.hear(min(until, self.rolls.next_at()), (Delivered, *ROLLS), once=True)
             self.rolls.say_again(time.monotonic())
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
         self.books.ledger.close()
         if self.gateway:
-            self.gateway.wait_for_end(GOODBYE)
+            self.gateway.wait_for_end(max(until - time.monotonic(), 0.0))
         waiting = self.post.waiting
         if waiting:
             words = f"{counted(waiting, 'alert')} not delivered yet; kept for the next start"
@@ -16392,6 +16425,8 @@ def recall(watchdog: Watchdog, settings: Settings, environment: Mapping[str, str
     ledger = Ledger.beside(state_folder(settings, environment))
     if ledger is None:
         return
+    if ledger.trouble:
+        print(f"{ledger.trouble}: what the daemon knows is left out", file=sys.stderr)
     reader = Reader(watchdog.calendar.offset)
     for key, document in ledger.records("service").items():
         with contextlib.suppress(ValueError, TypeError):
@@ -16535,8 +16570,8 @@ def drill(call: Invocation) -> int:
     drilling = Drilling(engine, ledger, service.container, channels)
     try:
         drilling.run(call.pings)
-    except (EngineError, sqlite3.Error) as error:
-        print(f"{name} could not be killed: {error}", file=sys.stderr)
+    except (EngineError, *SQLITE_ERRORS) as error:
+        print(f"{name} could not be killed: {sqlite_words(error)}", file=sys.stderr)
         return 1
     print(drill_table(name, drilling.milestones))
     return int(not drilling.done)
@@ -16694,6 +16729,8 @@ def screen_lines(call: Invocation, width: int) -> list[str]:
     ledger = Ledger.beside(state_folder(call.settings, os.environ))
     incidents = incidents_in(ledger) if ledger else []
     still = [incident for incident in incidents if incident["end"] is None]
+    if ledger and ledger.trouble:
+        lines += ["", ledger.trouble]
     if still:
         lines += ["", "Open incidents", *history_table(still, width, now_time).splitlines()]
     return lines
@@ -16753,7 +16790,7 @@ def history(
     since: float = math.inf,
 ) -> int:
     """Past and open incidents, as the ledger has them: those of these names, that lasted into the
-    last so many seconds. It may be read beside the daemon."""
+    last so many seconds. It may be read beside the daemon; 1 where it can't be read."""
     folder = state_folder(settings, environment)
     ledger = Ledger.beside(folder)
     if ledger is None:
@@ -16761,8 +16798,6 @@ def history(
         print("[]" if as_json else "", end="")
         return 0
     now_time = time.time()
-    if ledger.trouble:
-        print(ledger.trouble, file=sys.stderr)
     shown: list[JSON] = []
     for incident in incidents_in(ledger):
         named = not wanted or {incident["name"], incident["project"]} & set(wanted)
@@ -16774,10 +16809,14 @@ def history(
         print(json.dumps(shown, indent=1, ensure_ascii=False))
     elif shown:
         print(history_table(shown, terminal_size(environment)[0], now_time))
-    else:
+    elif not ledger.trouble:
         of = f" of {listed(wanted)}" if wanted else ""
         print(f"no incident{of} is known", file=sys.stderr)
-    return 0
+    if odd := ledger.take_odd():
+        print(f"left out, since they can't be read: {listed(odd)}", file=sys.stderr)
+    if ledger.trouble:
+        print(ledger.trouble, file=sys.stderr)
+    return int(bool(ledger.trouble))
 
 
 def mute_command(settings: Settings, words: list[str]) -> int:
@@ -16824,9 +16863,9 @@ def mute(
     except LedgerError as error:
         print(error, file=sys.stderr)
         return 1
-    except sqlite3.Error as error:
-        words = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
-        print(words, file=sys.stderr)
+    except SQLITE_ERRORS as error:
+        words = f"the ledger {path} can't be used ({sqlite_words(error)})"
+        print(f"{words}; is this the daemon's SENTINEL_STATE?", file=sys.stderr)
         return 1
     if not seconds:
         print(f"{listed(wanted)}: watched again")
@@ -16839,7 +16878,7 @@ def mute(
 def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
     """LedgerError: a name means nothing, or nothing that is muted."""
     known = known_names(database)
-    query = "SELECT key FROM record WHERE kind = 'mute' AND at > ?"
+    query = f"SELECT key FROM record WHERE kind = 'mute' AND at > ? AND {SOUND}"
     muted = {key for (key,) in database.execute(query, (time.time(),))}
     loud = [name for name in wanted if name in known - muted]
     if unmutes and loud and "all" not in wanted:
@@ -16865,7 +16904,7 @@ def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: flo
 def known_names(database: sqlite3.Connection) -> set[str]:
     """Every name by which the services of a ledger can be meant."""
     known = {"all"}
-    query = "SELECT key, value FROM record WHERE kind IN ('service', 'mute')"
+    query = f"SELECT key, value FROM record WHERE kind IN ('service', 'mute') AND {SOUND}"
     for key, text in database.execute(query):
         made = at(json_in(text), "container")
         container = Container("", text_at(made, "name"), labels_at(made, "labels"))

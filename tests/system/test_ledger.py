@@ -29,7 +29,7 @@ from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
 from support.lives import Clock, Life
-from support.system import PROGRAM, add, command, program, titles, until
+from support.system import PROGRAM, add, command, end, program, titles, until
 
 import sentinel
 from sentinel import Cause, Container, Health, Incident, Ledger, Notice, Outbox, Phase, Settings, Verdict, Watched
@@ -576,10 +576,19 @@ def garble(path: Path, start: int, size: int) -> None:
         file.write(random.Random(7).randbytes(size))
 
 
+def swap(path: Path, old: bytes, new: bytes) -> None:
+    """Bytes of the file itself, which are there."""
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
 SPOILS: dict[str, Callable[[Path], object]] = {
     "garbled at its head": lambda path: garble(path, 0, 100),
     "garbled in its schema": lambda path: garble(path, 100, 500),
     "garbled inside": lambda path: garble(path, 4096, path.stat().st_size - 4096),
+    "of a name that is no text": lambda path: swap(path, b"tablerecordrecord", b"tablerec\xf4rdrecord"),
+    "of words that are no text": lambda path: swap(path, b"CREATE TABLE record", b"CREATE T\xf4BLE record"),
+    "of a column that is no text": lambda path: swap(path, b"value TEXT", b"val\xf4e TEXT"),
     "empty": lambda path: path.write_bytes(b""),
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "a page and a bit": lambda path: path.write_bytes(path.read_bytes()[:5000]),
@@ -614,6 +623,49 @@ def test_a_file_that_is_no_ledger_is_set_aside_and_a_fresh_one_begun(
         assert set(third.daemon.books.ledger.records("notice")) >= {"1", "2"}
         assert third.watchdog.services["shop/web/1"].phase is Phase.UP
         assert not [line for line in third.lines if "WARNING" in line]
+
+
+@pytest.mark.parametrize("spoil", [*SPOILS, "out of reach"])
+def test_a_command_beside_a_file_that_is_no_ledger_says_so(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, spoil: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = filled(engine, clock, tmp_path)
+    if spoil == "out of reach":
+        path.unlink()
+        path.mkdir()
+    else:
+        SPOILS[spoil](path)
+    settings = Settings(state=str(tmp_path), docker_host=f"unix://{engine.path}")
+    capsys.readouterr()
+    readable = spoil in ("of a newer Sentinel", *CLEAN)
+    assert sentinel.history(settings, {}, False) == (0 if readable else 1)
+    out, err = capsys.readouterr()
+    assert readable or (out == "" and err.startswith(f"{path} can't be read (") and err.count("\n") == 1)
+    for seconds in (60.0, 0.0):
+        code = sentinel.mute(settings, {}, ["web"], seconds)
+        out, err = capsys.readouterr()
+        if spoil == "of a newer Sentinel":
+            assert code == 0
+        else:
+            assert code == 1 and err.startswith(f"the ledger {path} can't be used (") and err.count("\n") == 1
+    assert sentinel.explain(settings, {}, ["web"]) == 0, "the engine knows enough to explain"
+    assert readable or f"{path} can't be read (" in capsys.readouterr().err
+
+
+def test_a_byte_that_is_no_text_costs_its_record_alone(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = filled(engine, clock, tmp_path)
+    sql(path, "INSERT INTO record VALUES ('service', 'shop/odd/1', 1, '{\"spoilt')",
+        "INSERT INTO record VALUES ('notice', '77', 1, '{\"spoilt')")  # fmt: skip
+    swap(path, b'{"spoilt', b'{"spo\xf4lt')
+    assert sentinel.history(Settings(state=str(tmp_path)), {}, False) == 0
+    out, err = capsys.readouterr()
+    assert "DEAD" in out and err == "left out, since they can't be read: notice 77\n"
+    with Life(engine, tmp_path, clock) as second:
+        assert second.watchdog.services["shop/web/1"].phase is Phase.UP
+        assert second.daemon.books.ledger.database and "set aside" not in second.said
+        assert [line for line in second.lines if "shop/odd/1" in line], "it is said what is left out"
 
 
 NONSENSE = ["null", "17", "[]", "{}", '"text"', "{", '{"phase": "up", "waiting": 5}', '{"batch": "x", "waiting": [1]}',
@@ -1126,8 +1178,7 @@ def test_a_second_daemon_on_one_ledger_is_refused_and_the_first_goes_on(tmp_path
         first.wait()
         with program(tmp_path, engine.host, log="third") as third:
             until(lambda: "answers" in (tmp_path / "third").read_text())
-            third.terminate()
-            assert third.wait(5) == 0, "a lock does not outlive its owner"
+            assert end(third) == 0, "a lock does not outlive its owner"
 
 
 def test_nothing_spins_while_alerts_wait_for_the_catch_up(tmp_path: Path) -> None:
@@ -1173,8 +1224,7 @@ def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: s
         web = add(engine, "web")
         with program(tmp_path, engine.host) as process:
             until(lambda: "watching web" in log.read_text())
-            process.terminate()
-            process.wait(5)
+            assert end(process) == 0
         if what != "nobody's":
             for path in (state, *state.iterdir()):
                 os.chown(path, 65534, 65534)
@@ -1193,8 +1243,7 @@ def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: s
             assert "Traceback" not in log.read_text()
             assert "WARNING" in log.read_text() and "memory" in log.read_text()
         finally:
-            process.terminate()
-            assert process.wait(5) == 0
+            assert end(process) == 0
 
 
 def test_what_changes_nothing_is_not_written(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import json
 import random
 import sqlite3
@@ -280,11 +281,11 @@ def check_growth(case: Any) -> None:
 
 
 @contextlib.contextmanager
-def staged(engine: Callable[[], FakeEngine], data: bytes = b"", away: float = 0.0) -> Iterator[tuple[Any, ...]]:
+def staged(engine: Callable[[], FakeEngine], data: bytes | None = None, away: float = 0.0) -> Iterator[tuple[Any, ...]]:
     """A life with an engine, a strict Discord and a ledger, which may be there already, `away` seconds old."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sentinel-fuzz-")))
-        if data:
+        if data is not None:
             (folder / "sentinel.db").write_bytes(data)
         clock, served = stack.enter_context(one_clock()), stack.enter_context(engine())
         clock.at += away
@@ -429,6 +430,20 @@ def check_history(rows: Any) -> None:
 
 def made_ledger(mangler: Mangler) -> bytes:
     return mangler.spoil_bytes(full_ledger(), mangler.dice.choice((1, 1, 3, 20)))
+
+
+@target(made_ledger)
+def check_beside(data: Any) -> None:
+    """`history`, `mute` and `unmute` beside a ledger whose bytes were garbled: they work, or say why not."""
+    with tempfile.TemporaryDirectory(prefix="sentinel-fuzz-") as folder:
+        (Path(folder) / "sentinel.db").write_bytes(data)
+        settings, words = Settings(state=folder), io.StringIO()
+        with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
+            for as_json in (False, True):
+                assert sentinel.history(settings, {}, as_json) in (0, 1)
+            for seconds in (60.0, 0.0):
+                assert sentinel.mute(settings, {}, ["canary"], seconds) in (0, 1)
+        assert words.getvalue()
 
 
 def on_canary(life: Life, engine: FakeEngine, discord: FakeDiscord) -> None:
