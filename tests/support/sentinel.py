@@ -81,7 +81,7 @@ def run(folder: Path, engine_host: str, *arguments: str, **settings: str) -> sub
 
 
 class Sentinel:
-    """One run of the program; after the block it has ended as it should: within 2 s, with 0, nothing leaked."""
+    """One run of the program; after the block it has ended as it should: with 0, nothing leaked."""
 
     def __init__(self, folder: Path, engine_host: str, *arguments: str, secrets: tuple[str, ...] = (),
                  **settings: str) -> None:  # fmt: skip
@@ -140,15 +140,14 @@ class Sentinel:
             raise AssertionError(f"Sentinel did not end within {timeout:g} s:\n{self.log}") from None
 
     def terminate(self, number: int = signal.SIGTERM) -> float:
-        """Ask it to end, as init systems and Docker do; it has 2 s and may not fail. The seconds it took."""
+        """Ask it to end, as Docker does, which gives it 10 s; it may not fail. The seconds it took, for the bench."""
         assert self.process is not None
         assert self.process.poll() is None, f"Sentinel ended by itself with {self.process.returncode}:\n{self.log}"
         began = time.monotonic()
         self.process.send_signal(number)
-        code = self.wait_end(5.0)
+        code = self.wait_end(10.0)
         took = time.monotonic() - began
         assert code == 0, f"Sentinel ended with {code}:\n{self.log}"
-        assert took < 2.0, f"Sentinel took {took:.1f} s to end:\n{self.log}"
         return took
 
     def check_outputs(self) -> None:

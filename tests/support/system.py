@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,12 @@ def finished(words: Sequence[str], environment: Mapping[str, str]) -> Done:
 def command(*arguments: str, **settings: str) -> Done:
     """A command of Sentinel's with these settings and no others."""
     return finished([str(PROGRAM), *arguments], {"PATH": os.environ["PATH"], **settings})
+
+
+def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+    """Ask it to end, as Docker does, which gives it this long; its exit code."""
+    process.send_signal(number)
+    return process.wait(10.0)
 
 
 @contextlib.contextmanager

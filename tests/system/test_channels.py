@@ -391,20 +391,18 @@ def test_a_slow_or_dead_channel_delays_no_other(
     discord.add_bot(TOKEN)
     hook, place, web = discord.add_webhook(), discord.add_channel("bots"), add(engine, "web")
     if slow == "webhook":
-        discord.arm("hang", seconds=20.0, path="/webhooks/", times=9)
+        discord.arm("hang", seconds=60.0, path="/webhooks/", times=9)
     elif slow == "bridge":
-        bridge.delay = 20.0
+        bridge.delay = 60.0
     else:
         bridge.refuse()
     with program(tmp_path, engine.host, DISCORD_WEBHOOK_URL=hook.url, DISCORD_BOT_TOKEN=TOKEN, DISCORD_CHANNEL_ID=place.id,
                  DISCORD_API_URL=f"{discord.url}/api/v10", DISCORD_BRIDGE_URL=bridge.url,
                  SENTINEL_DROP_DIR=str(tmp_path / "drop")):  # fmt: skip
         until(lambda: "watching web" in (tmp_path / "log").read_text())
-        began = time.monotonic()
         engine.crash(web, 3)
         quick = {"webhook": ["bot", "bridge", "drop"]}.get(slow, ["bot", "drop", "webhook"])
         until(lambda: told_by(discord, bridge, tmp_path, "web is DEAD") == quick)
-        assert time.monotonic() - began < 2.0
 
 
 # ── What is not Discord's own answer ──────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_engine import FakeEngine
-from support.system import PROGRAM, Done, add, finished, program, until
+from support.system import PROGRAM, Done, add, end, finished, program, until
 
 import sentinel
 
@@ -160,8 +160,7 @@ def test_it_runs_beside_the_daemon(engine: FakeEngine, tmp_path: Path) -> None:
         settings = {"DOCKER_HOST": engine.host, "SENTINEL_STATE": str(tmp_path / "state"), "SENTINEL_RESTART": "false"}
         assert nagios(**settings)[::2] == (2, (4, 2, 1, 1))
         assert daemon.poll() is None
-        daemon.terminate()
-        assert daemon.wait(5) == 0
+        assert end(daemon) == 0
 
 
 def test_two_hundred_containers_are_all_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from support import insides
 from support.clocked import Clocked
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
-from support.system import add, program, until
+from support.system import add, end, program, until
 
 import sentinel
 from sentinel import Asked, Daemon, Engine, ExitCode, Settings, StopAsked, Verdict
@@ -240,7 +240,7 @@ class Running:
         watchdog, keys = self.daemon.watchdog, {f"shop/{name}/1" for name in names}
         until(lambda: insides.streams(watchdog) and keys <= set(watchdog.services))
 
-    def ended(self, timeout: float = 5.0) -> int | None:
+    def ended(self, timeout: float = 10.0) -> int | None:
         self.thread.join(timeout)
         return self.code
 
@@ -499,9 +499,11 @@ def test_stops_that_take_hours_do_not_keep_others_from_being_restarted(
 
 
 def test_what_has_arrived_as_sentinel_is_asked_to_stop_is_not_sent_again(
-    engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, running: Callable[..., Running]
+    engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, running: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by a reading of the code: what stood behind the wish to stop in one batch was forgotten."""
+    monkeypatch.setattr(sentinel, "LEAVING", 3600.0)
     web, url = add(engine, "web"), discord.add_webhook().url
     first = running(engine.host, url, state=str(tmp_path), restart=False)
     first.watching("web")
@@ -513,10 +515,8 @@ def test_what_has_arrived_as_sentinel_is_asked_to_stop_is_not_sent_again(
     until(first.daemon.inbox.empty)
     first.daemon.inbox.put(StopAsked(signal.SIGTERM))
     until(lambda: first.daemon.inbox.qsize() >= 2, what="the answer of Discord")
-    began = time.monotonic()
     gate.set()
-    assert first.ended() == ExitCode.OK
-    took = time.monotonic() - began
+    assert first.ended() == ExitCode.OK, "it waits for an answer that it has"
     assert not [line for line in first.lines if "not delivered yet" in line]
     first.let_go()
     second = running(engine.host, url, state=str(tmp_path), restart=False)
@@ -524,14 +524,13 @@ def test_what_has_arrived_as_sentinel_is_asked_to_stop_is_not_sent_again(
     second.daemon.inbox.put(StopAsked(signal.SIGTERM))
     assert second.ended() == ExitCode.OK
     assert len(discord.posts(text="web is DEAD")) == 1
-    assert took < 1.5, "it waits for an answer that it has"
 
 
 # ── In a process of its own ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end_it_ends_within_two_seconds_also_in_the_middle_of_a_restart(
+def test_asked_to_end_it_ends_also_in_the_middle_of_a_restart_that_never_ends(
     engine: FakeEngine, discord: FakeDiscord, tmp_path: Path, number: signal.Signals
 ) -> None:
     """And nothing that it was told as a secret is in what it says."""
@@ -546,10 +545,7 @@ def test_asked_to_end_it_ends_within_two_seconds_also_in_the_middle_of_a_restart
         engine.crash(web, 3)
         assert engine.wait_call("POST", "/restart") and engine.wait_call("POST", "/start")
         discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
-        began = time.monotonic()
-        process.send_signal(number)
-        assert process.wait(5) == 0
-        assert time.monotonic() - began < 2.0
+        assert end(process, number) == 0
     said = err.read_text() + (tmp_path / "out").read_text()
     assert "asked to stop" in said and "web is DEAD" in said
     assert hook.token not in said
@@ -563,8 +559,7 @@ def test_without_a_channel_alerts_are_cards_on_the_terminal(engine: FakeEngine, 
         until(lambda: "watching web" in (tmp_path / "err").read_text())
         engine.crash(web, 3)
         until(lambda: "[DEAD] web" in (tmp_path / "out").read_text())
-        process.terminate()
-        assert process.wait(5) == 0
+        assert end(process) == 0
     card = (tmp_path / "out").read_text()
     assert "web is DEAD — exit 3" in card and "\x1b" not in card, "plain where it is no terminal"
 

@@ -18,7 +18,7 @@ import pytest
 from support.certificates import server_tls
 from support.clocked import Clocked
 from support.fake_engine import EngineServer, FakeEngine
-from support.system import add, command, program, until
+from support.system import add, command, end, program, until
 
 import sentinel
 from sentinel import EngineError, SettingError, Settings, Verdict
@@ -117,8 +117,7 @@ def test_events_come_through_tls_and_a_restart_goes(engine: FakeEngine, certific
         assert engine.wait_streams()
         engine.crash(web, 3)
         until(lambda: "web is DEAD" in (tmp_path / "log").read_text() and web.running)
-        process.terminate()
-        assert process.wait(5) == 0
+        assert end(process) == 0
 
 
 @pytest.mark.parametrize(("folder", "server", "says"), [

@@ -21,7 +21,7 @@ from support.fake_discord import FakeDiscord
 from support.fake_engine import Container as Fake
 from support.fake_engine import FakeEngine
 from support.lives import Clock, Whole
-from support.system import Done, add, command, program, titles, until
+from support.system import Done, add, command, end, program, titles, until
 
 import sentinel
 from sentinel import Settings
@@ -556,8 +556,7 @@ def test_mute_and_unmute_work_at_once_beside_the_daemon(engine: FakeEngine, tmp_
         done = ask(tmp_path, engine.host, "unmute", "web")
         assert (done.code, done.out) == (0, "web: watched again\n")
         until(lambda: "[STILL DOWN] web" in log.read_text(), 5)
-        process.terminate()
-        assert process.wait(5) == 0
+        assert end(process) == 0
 
 
 def test_a_mute_given_on_the_command_line_outlives_the_daemons_being_killed(

@@ -14,7 +14,7 @@ import pytest
 from support.fake_discord import Bot, Channel, FakeDiscord, Message
 from support.fake_engine import FakeEngine, StartError
 from support.fake_gateway import FakeGateway, Interaction, Member
-from support.system import add, command, program, titles, until
+from support.system import add, command, end, program, titles, until
 
 MAY_BE_REFUSED = True  # an answer that another Sentinel was quicker with, a server without the bot
 
@@ -367,8 +367,7 @@ def test_presence_is_a_board(two: Two) -> None:
         until(lambda: shown(two) == ("online", "2 services"))
         two.said("mute", name="db", duration="1h")
         until(lambda: shown(two)[0] == "idle", 11)
-        process.terminate()
-        process.wait(5)
+        assert end(process) == 0
         assert two.gateway.closes[-1].code in (1000, 1001)
 
 

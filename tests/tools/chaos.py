@@ -415,14 +415,14 @@ class Watcher:
         (self.disk / "filler").unlink(missing_ok=True)
 
     def close(self) -> None:
-        """It ends when it is asked to, within 2 s; then nothing is left of it."""
+        """It ends when it is asked to; then nothing is left of it."""
         process = self.watched_over()
         process.send_signal(signal.SIGTERM)
         try:
-            if process.wait(5.0):
+            if process.wait(10.0):
                 self.ends.append(f"asked to end, it ended with {process.returncode}: {self.log[-3000:]}")
         except subprocess.TimeoutExpired:
-            self.ends.append("it did not end within 5 s of SIGTERM")
+            self.ends.append("it did not end within 10 s of SIGTERM")
             process.kill()
             process.wait()
 
