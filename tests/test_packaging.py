@@ -106,7 +106,7 @@ def test_the_words_for_a_missing_variable_are_understood_by_a_swarm_too() -> Non
 def test_every_setting_that_the_files_name_exists() -> None:
     known = {meta["variable"] for _, meta in sentinel.options()}
     known |= {f"{meta['variable']}_FILE" for _, meta in sentinel.options() if meta["secret"]}
-    mine = {"SENTINEL_IMAGE", "DISCORD_WEBHOOK_FILE", "SENTINEL_TEST_BASE"}
+    mine = {"SENTINEL_IMAGE", "DISCORD_WEBHOOK_FILE", "SENTINEL_TEST_BASE", "SENTINEL_TEST_SEED", "SENTINEL_FUZZ_SECONDS"}
     for path in SHIPPED:
         named = set(re.findall(r"\b(?:SENTINEL|DISCORD)_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
         assert named - mine <= known, path
