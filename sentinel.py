@@ -12026,7 +12026,10 @@ def number_of_json(item: JSON) -> float:
     """A number. ValueError: it is none."""
     if isinstance(item, bool) or not isinstance(item, int | float) or abs(item) >= MOST:
         raise ValueError("it is no number")
-    return float(item)
+    number = float(item)
+    if abs(number) >= MOST:  # rounded up to that
+        raise ValueError("it is no number")
+    return number
 
 
 def labels_in(item: JSON) -> dict[str, str]:

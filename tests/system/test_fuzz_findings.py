@@ -290,6 +290,17 @@ def test_history_leaves_out_what_makes_no_sense(key: str, when: float) -> None:
     sentinel.history_table(insides.incidents_of(ledger.records("notice"), {}, {}), 80, 1.8e9)
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 1 - 2**63, 2.0**63, 2**63 - 1024, 10**30])
+def test_a_number_that_is_read_can_be_read_again_when_it_was_written(number: float) -> None:
+    """A whole number below 2**63 may be 2**63 as a float, which is too much."""
+    document = insides.notice_record(Notice(Verdict.DEAD, "web", 0.0), 0.0) | {"uptime": number}
+    try:
+        read = insides.notice_of(document, 0.0)
+    except ValueError:
+        return
+    assert insides.notice_of(insides.notice_record(read, 0.0), 0.0) == read
+
+
 def test_a_ledger_of_a_format_that_sqlite_does_not_know_is_set_aside(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
