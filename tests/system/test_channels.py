@@ -641,7 +641,7 @@ def test_half_a_minute_of_patience_for_real(engine: FakeEngine, discord: FakeDis
         began = time.monotonic()
         engine.crash(web, 3)
         until(lambda: files(tmp_path / "drop"))
-        assert 1.0 <= time.monotonic() - began < 4.0
+        assert time.monotonic() - began >= 1.0
         discord.accept()
         discord.wait_for(lambda fake: fake.posts(text="web is DEAD"), 10)
 

@@ -275,10 +275,8 @@ def test_a_death_is_red_and_its_proven_recovery_green(
     engine.log(web, "starting", "out of cheese")
     running(engine.host, discord.add_webhook().url).watching("web")
     engine.log(web, "boom")
-    began = time.monotonic()
     engine.crash(web, 3)
     discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
-    assert time.monotonic() - began < 1.0
     discord.wait_for(lambda fake: fake.posts(text="web is back online"))
     red, green = discord.messages
     assert "exit 3" in red.text and "boom" in red.text and "docker compose -p shop" in red.text

@@ -662,15 +662,18 @@ def test_a_client_that_drips_is_hung_up_on(engine: FakeEngine, tmp_path: Path) -
     with Local(tmp_path, engine.host, quick=IMPATIENT) as local, \
             socket.create_connection(("127.0.0.1", local.port), 10) as sock:  # fmt: skip
         sock.settimeout(0.4)
-        began = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            sock.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
-            while time.monotonic() < began + 4 * IMPATIENT["HTTP_PATIENCE"]:
+        sock.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
+
+        def hung_up() -> bool:
+            try:
                 sock.sendall(b"x")
-                with contextlib.suppress(TimeoutError):
-                    if not sock.recv(10):
-                        break
-        assert time.monotonic() - began < 3 * IMPATIENT["HTTP_PATIENCE"]
+                return sock.recv(10) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        until(hung_up)
 
 
 def test_it_listens_on_this_machine_only_unless_told_otherwise(local: Local) -> None:
@@ -815,9 +818,7 @@ def lying_lengths(local: Local) -> None:
     assert re.match(rb"HTTP/1.0 4(00|11)", local.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked))
     assert local.raw(HEAD + b"Content-Length: 20\r\n\r\n" + BODY).startswith(b"HTTP/1.0 400")
     assert local.raw(HEAD + b"Content-Length: 500\r\n\r\n" + BODY).startswith((b"HTTP/1.0 400", b"HTTP/1.0 202"))
-    began = time.monotonic()
     assert local.raw(HEAD + b"Content-Length: 500\r\n\r\n{", half_close=False).startswith(b"HTTP/1.0 400")
-    assert time.monotonic() - began < IMPATIENT["HTTP_PATIENCE"] + 2.0
 
 
 @pytest.mark.xfail(strict=True, reason="the answer comes before the body is read: who sends a long one sees a broken pipe")
