@@ -17080,7 +17080,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         "history [--json] [--since 7d] [NAME…]",
         "incidents with start, end, downtime, cause, deaths and restarts, in local time",
-        "0",
+        "0; 1 where the ledger can't be read",
     ),
     "mute": Command(
         lambda call: mute_command(call.settings, call.names),
