@@ -14598,6 +14598,7 @@ NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
 SERVER_ERROR = 500  # and above
 FIRST_PATIENCE = 5.0  # seconds for a first answer, which Discord takes for three
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
+GOODBYE = 0.5  # seconds that closing may take
 FEW_MESSAGES, BREATH = 50, 0.05  # at once, and the pause after more: who floods is read slowly
 
 
@@ -16314,7 +16315,7 @@ class Daemon:
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
         self.books.ledger.close()
         if self.gateway:
-            self.gateway.wait_for_end(max(until - time.monotonic(), 0.0))
+            self.gateway.wait_for_end(min(GOODBYE, max(until - time.monotonic(), 0.0)))
         waiting = self.post.waiting
         if waiting:
             words = f"{counted(waiting, 'alert')} not delivered yet; kept for the next start"
