@@ -510,6 +510,15 @@ def command_line(pid: int) -> list[str]:
     return raw.decode(errors="replace").split("\0")[:-1]
 
 
+def frozen(pid: int) -> bool:
+    """Whether every thread of the process is stopped, or gone."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            if thread.read_text().rpartition(")")[2].split()[0] not in ("T", "t", "Z", "X"):
+                return False
+    return True
+
+
 def send(pid: int, number: int) -> None:
     """Signal one process, which may be gone already."""
     with contextlib.suppress(ProcessLookupError):
@@ -781,6 +790,8 @@ class PrivateEngine:
         """Make the daemon hang: its socket accepts connections, but nobody answers."""
         if self.pid is not None:
             send(self.pid, signal.SIGSTOP)
+            pid = self.pid
+            wait_until(lambda: frozen(pid), 10.0)  # its threads stop one after the other
 
     def thaw(self) -> None:
         """Undo freeze()."""

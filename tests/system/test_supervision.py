@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.engines import frozen, wait_until
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
 from support.system import PROGRAM, Done, add, end, finished, until
@@ -137,9 +138,11 @@ def test_a_note_of_the_daemons_is_too_old_after_thirty_seconds(
     with Process(tmp_path, engine.host) as daemon:
         until(lambda: (tmp_path / "state" / "health").exists() and (tmp_path / "state" / "health").read_text())
         daemon.signal(signal.SIGSTOP)
+        assert wait_until(lambda: frozen(daemon.process.pid), 10.0)
+        moved = float((tmp_path / "state" / "health").read_text().split()[0])
 
         class Later:
-            monotonic = staticmethod(lambda: time.monotonic() + age)
+            monotonic = staticmethod(lambda: moved + age)
 
         monkeypatch.setattr(sentinel, "time", Later)
         assert sentinel.health(sentinel.Settings(state=str(tmp_path / "state")), {}) == code
