@@ -12179,9 +12179,9 @@ class Ledger:
             out_of_reach = isinstance(error, sqlite3.OperationalError)
             if out_of_reach and "unsupported file format" not in str(error):
                 raise  # which says nothing of what is in it
-            aside = self._set_aside()
+            aside, words = self._set_aside(), sqlite_words(error)
             self.database = self._connect()
-            return f"{self.path} could not be used ({sqlite_words(error)}); it was set aside as {aside}"
+            return f"{self.path} could not be used ({words}); it was set aside as {aside}"
         return ""
 
     def _set_aside(self) -> str:
@@ -16802,17 +16802,11 @@ def history(
         print("[]" if as_json else "", end="")
         return 0
     now_time = time.time()
-    shown: list[JSON] = []
-    for incident in incidents_in(ledger):
-        named = not wanted or {incident["name"], incident["project"]} & set(wanted)
-        end_time = now_time if incident["end"] is None else incident["end"]
-        greets = incident["verdict"] == Verdict.WATCHING and not as_json
-        if named and not greets and end_time >= now_time - since:
-            shown.append(incident)
+    shown = incidents_lasting(incidents_in(ledger), wanted, now_time - since)
     if as_json:
         print(json.dumps(shown, indent=1, ensure_ascii=False))
-    elif shown:
-        print(history_table(shown, terminal_size(environment)[0], now_time))
+    elif greetless := [each for each in shown if each["verdict"] != Verdict.WATCHING]:
+        print(history_table(greetless, terminal_size(environment)[0], now_time))
     elif not ledger.trouble:
         of = f" of {listed(wanted)}" if wanted else ""
         print(f"no incident{of} is known", file=sys.stderr)
@@ -16821,6 +16815,18 @@ def history(
     if ledger.trouble:
         print(ledger.trouble, file=sys.stderr)
     return int(bool(ledger.trouble))
+
+
+def incidents_lasting(
+    incidents: list[JSON], wanted: Collection[str], since_time: float
+) -> list[JSON]:
+    """Those of these services or projects, or all, that had not ended by then."""
+    found: list[JSON] = []
+    for incident in incidents:
+        named = not wanted or {incident["name"], incident["project"]} & set(wanted)
+        if named and (incident["end"] is None or incident["end"] >= since_time):
+            found.append(incident)
+    return found
 
 
 def mute_command(settings: Settings, words: list[str]) -> int:
