@@ -15633,10 +15633,11 @@ class RollDesk:
         return self.post.keeps_waiting(Bot.name, now) if medium is Medium.CHANNEL else 0.0
 
     def leave(self, jobs: Iterable[Action]) -> None:
-        """Sentinel ends: have it said that it is at rest."""
-        self._last = {job.medium: job for job in jobs if isinstance(job, CallRoll)}
-        for medium, job in self._last.items():
-            self.lanes.put(f"roll {medium}", job, ROLL_LIMIT)
+        """Sentinel ends: have it said that it is at rest, where that was not asked for before."""
+        for job in jobs:
+            if isinstance(job, CallRoll) and job.medium not in self._last:
+                self._last[job.medium] = job
+                self.lanes.put(f"roll {job.medium}", job, ROLL_LIMIT)
 
     @property
     def underway(self) -> bool:
@@ -16304,13 +16305,15 @@ class Daemon:
         self.pulse.manager.say("STOPPING=1")
         if self.gateway:
             self.gateway.leave()
-        self.rolls.leave(self.watchdog.fleet.rest(began))
+        self.be_at_rest()
         self.decided(actions)
         self.hear(began + LAST_WORDS, (Heard, Delivered, *ROLLS))
         self.engine.close_stream()
+        self.be_at_rest()
         until = began + LEAVING
         while (self.post.underway or self.rolls.underway) and time.monotonic() < until:
             self.hear(min(until, self.rolls.next_at()), (Delivered, *ROLLS), once=True)
+            self.be_at_rest()
             self.rolls.say_again(time.monotonic())
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
         self.books.ledger.close()
@@ -16321,6 +16324,10 @@ class Daemon:
             words = f"{counted(waiting, 'alert')} not delivered yet; kept for the next start"
             self.journal.log("info", words)
         return ExitCode.OK
+
+    def be_at_rest(self) -> None:
+        """Tell the other hosts; a first roll call that is being made has to be made before."""
+        self.rolls.leave(self.watchdog.fleet.rest(time.monotonic()))
 
     def hear(self, until: float, kinds: tuple[type[Any], ...], once: bool = False) -> None:
         """A last look at the inbox: an engine that shuts down stops Sentinel's own container with
