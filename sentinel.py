@@ -2304,6 +2304,10 @@ class Run:
         """It began at this time of the engine's: what was before says nothing of it."""
         self.started_time = time
         self.kills = [kill for kill in self.kills if kill.time >= time - SAME_START]
+        if self.restart_time < time:
+            self.restart_time = 0.0
+        if self.wish_time < time:
+            self.wish_time = 0.0
 
     def told_of_restart(self, time: float) -> None:
         """Podman: it is restarted, by its own policy where it has just ended, else by an

@@ -3,12 +3,14 @@ each timeline an example of it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.cast import BOTH_ENGINES, HOUR, KEPT
 from support.scenario import EPOCH, START, World, play, service
 
 import sentinel
-from sentinel import Cause, Verdict
+from sentinel import Cause, Container, EngineKind, Heard, Intent, Verdict
 
 # ─── Deaths that nobody asked for ─────────────────────────────────────────────────────────────────────────────
 
@@ -214,6 +216,29 @@ def test_an_obeyed_signal_is_a_wish(number: int, code: int) -> None:
 
 def test_evidence_of_one_run_says_nothing_of_the_next() -> None:
     play(World("web"), (0, "restart web"), (1, "web exits 1", "DEAD web exit 1", "start web"))
+
+
+@pytest.mark.parametrize(("stopped", "intent"), [(True, Intent.OPERATOR), (False, Intent.NOBODY)])
+def test_a_restart_whose_new_run_is_seen_before_it_is_told_says_nothing_of_that_run(stopped: bool, intent: Intent) -> None:
+    """Podman; found by a busy machine: the run before had lasted less than a second, and a look came first."""
+    runs = sentinel.Runs(sentinel.Calendar())
+    seen = Container("web-1", "web", kind=EngineKind.PODMAN, status="running", started_time=EPOCH)
+    runs.of(seen)
+    if stopped:
+        runs.heard(Heard("restart", "web-1", int((EPOCH + 0.4) * 1e9)))
+    else:
+        runs.of(seen).be_stopped(EPOCH + 0.4)
+    runs.of(replace(seen, started_time=EPOCH + 0.9))
+    for action, time in (("die", 0.6), ("start", 0.9), ("die", 15.0)):
+        event = Heard(action, "web-1", int((EPOCH + time) * 1e9), exit_code=0 if action == "die" else None)
+        runs.heard(event)
+        if action == "die":
+            runs.ended(event, EPOCH + time)
+    ended = replace(seen, started_time=EPOCH + 0.9, finished_time=EPOCH + 15.0, status="exited", exit_code=0,
+                    stopped_by_user=stopped)  # fmt: skip
+    run = runs.of(ended)
+    assert run.end
+    assert sentinel.intent_of(run, run.end, ended, final=True) is intent
 
 
 def test_a_kill_of_another_container_says_nothing_of_this_one() -> None:
