@@ -2304,10 +2304,10 @@ class Run:
         """It began at this time of the engine's: what was before says nothing of it."""
         self.started_time = time
         self.kills = [kill for kill in self.kills if kill.time >= time - SAME_START]
-        if self.restart_time < time:
-            self.restart_time = 0.0
-        if self.wish_time < time:
-            self.wish_time = 0.0
+        told = (self.stop_time, self.oom_time, self.wish_time, self.restart_time)
+        self.stop_time, self.oom_time, self.wish_time, self.restart_time = (
+            each if each >= time else 0.0 for each in told
+        )
 
     def told_of_restart(self, time: float) -> None:
         """Podman: it is restarted, by its own policy where it has just ended, else by an
@@ -2459,6 +2459,7 @@ class Call:
     container: str
     until_at: float | None = None
     by: str = ""  # who has asked for it
+    started_time: float = 0.0  # of the run that it is to end, or to follow
 
 
 class Hush(StrEnum):
@@ -3451,6 +3452,14 @@ class Runs:
         if container.started_time > run.started_time:
             run.begin(container.started_time)
         return run
+
+    def begun(self, container: Container) -> Container:
+        """A container that a look has shown as it was made, in the run whose start was told
+        since."""
+        run = self.newest(container.id)
+        if container.status != "created" or not run.started_time:
+            return container
+        return replace(container, status="running", started_time=run.started_time)
 
     def missed_start(self, container: Container) -> bool:
         """Whether a container is seen in a run of whose start no event told."""
@@ -5660,7 +5669,7 @@ class Lives:
 
     def _call(self, service: Watched, by: str = "") -> None:
         container = service.container
-        service.call = Call(container.id, by=by)
+        service.call = Call(container.id, by=by, started_time=container.started_time)
         self.orders.add(
             Restart(
                 service.key,
@@ -5715,7 +5724,7 @@ class Lives:
         if service.call is None or service.call.container != seen.id:
             return
         self.services.changed(service)
-        by = service.call.by
+        call, by = service.call, service.call.by
         if by and seen.outcome not in (Outcome.DONE, Outcome.OVERTAKEN):
             self._tell_not_done(service, by, seen, now)
         service.call = None
@@ -5731,9 +5740,11 @@ class Lives:
             self.wait(service, now)
         elif seen.outcome is Outcome.REFUSED:
             self._refused(service, service.container.error or seen.why, now)
-        elif seen.outcome is Outcome.OVERTAKEN and by and service.container.status == "exited":
-            self._call(service, by)  # it has ended since: it is wanted all the same
+        elif seen.outcome is Outcome.OVERTAKEN and by and has_ended(seen.container):
+            self._call(service, by)  # since then: it is wanted all the same
         else:
+            if seen.outcome is Outcome.UNKNOWN:
+                service.call = replace(call, until_at=now + UNKNOWN_PATIENCE)
             self._called(service, seen, now)
 
     def _tell_not_done(self, service: Watched, by: str, seen: Restarted, now: float) -> None:
@@ -5762,8 +5773,6 @@ class Lives:
         self.wait(service, now)
 
     def _called(self, service: Watched, seen: Restarted, now: float) -> None:
-        if seen.outcome is Outcome.UNKNOWN:
-            service.call = Call(seen.id, now + UNKNOWN_PATIENCE)
         self.came_back(service, now, ours=True)
         ended = service.run.pending is not None  # it has died since
         if ended:
@@ -5789,6 +5798,8 @@ class Lives:
             service.known_error = ""
             service.make_hope()
         run = service.run = self.runs.of(container)
+        if service.call and run.started_time > service.call.started_time + SAME_START:
+            service.call = None  # it has done its work: whoever ends this run, it is not that call
         if incident and not service.is_back and incident.notice.verdict is not Verdict.RESTARTED:
             run.follows_death = True
         service.deploy = None
@@ -6499,6 +6510,11 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     return sight_of_down(believed, seen)
 
 
+def has_ended(container: Container | None) -> bool:
+    """Whether a container is there, and its process has ended."""
+    return container is not None and container.status == "exited"
+
+
 def has_unjudged_end(believed: Watched) -> bool:
     """Whether an event has told of an end of what was alive, and no look has judged it; or whether
     Podman's policy has shown that what was taken for a stop is none."""
@@ -6581,14 +6597,18 @@ class Looks:
 
     def looked(self, seen: Looked, now: float) -> None:
         """Reconcile a service with its container as it really is. A look that something overtook is
-        repeated."""
+        repeated; whose a container is that nobody knew, it tells all the same: the next look may
+        find that gone."""
         service = self.roster.owner(seen)
+        asked = self.orders.looking(seen.id)
         waiting = service or self.services.last_of(seen.id)
         if waiting:
             self.timers.release(Rule.PHASE, waiting.key)
         if self.orders.looked(seen.id):
             if service or seen.container:
                 self.orders.look(seen.id)
+            if asked and service is None and seen.container:
+                self._find(self.runs.begun(seen.container), seen.logs, now)
         elif seen.why:
             self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
             if seen.unanswered:
@@ -6597,10 +6617,15 @@ class Looks:
             self.timers.set(Rule.LOOK, seen.id, now + REPLAY_TIME)
         elif seen.container is None:
             self.roster.gone(seen.id, now)
+        elif service:
+            self._see(service, seen.container, seen.logs, now)
         else:
-            service = service or self.roster.adopt(seen.container, now)
-            if service:
-                self._see(service, seen.container, seen.logs, now)
+            self._find(seen.container, seen.logs, now)
+
+    def _find(self, seen: Container, logs: tuple[str, ...], now: float) -> None:
+        service = self.roster.adopt(seen, now)
+        if service:
+            self._see(service, seen, logs, now)
 
     def _see(self, service: Watched, seen: Container, logs: tuple[str, ...], now: float) -> None:
         before = service.container
@@ -7043,7 +7068,11 @@ class Events:
             self.lives.assess(service, run, now)
 
     def destroyed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
-        """Its container is no more."""
+        """Its container is no more. Where nobody knew whose it was, the look that is on its way may
+        still tell, and the next one finds it gone."""
+        if service is None and self.orders.looking(event.id):
+            self.orders.look(event.id)
+            return
         self.orders.looked(event.id)
         self.roster.gone(event.id, now)
 
@@ -12095,8 +12124,6 @@ SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite's, beside the file
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
 OUTSIDE_KINDS = ("mute", "drill")  # what commands write and delete, beside the daemon
 SOUND = "typeof(key) = 'text' AND typeof(at) = 'real' AND typeof(value) = 'text'"  # a record
-# What sqlite3 raises: the second where SQLite's own words quote bytes of a damaged file.
-SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class LedgerError(Exception):
@@ -12108,21 +12135,24 @@ def not_finite(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def sqlite_words(error: Exception) -> str:
-    """What went wrong, in SQLite's words."""
-    if isinstance(error, UnicodeDecodeError):
-        return bytes(error.object).decode("utf-8", "replace")
-    return str(error)
+class Database(sqlite3.Connection):
+    """An SQLite file that may be damaged (https://sqlite.org/uri.html). A byte that is no text is
+    read as U+FFFD, so that it costs no other record; where SQLite quotes one in what it says is
+    wrong, that is a DatabaseError as well, though Python would raise UnicodeDecodeError."""
 
+    def __init__(self, path: str, access: str, timeout: float) -> None:
+        """`access`: of its URI; `timeout`: seconds that it may be locked."""
+        place = f"file:{urllib.parse.quote(path)}?{access}"
+        super().__init__(place, uri=True, isolation_level=None, timeout=timeout)
+        self.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
 
-def database_of(path: str, access: str, timeout: float) -> sqlite3.Connection:
-    """An SQLite file, open (https://sqlite.org/uri.html); `timeout`: seconds that it may be locked.
-    A byte of a text that is damaged is read as U+FFFD, so that it costs no other record.
-    SQLITE_ERRORS: it can't be opened."""
-    place = f"file:{urllib.parse.quote(path)}?{access}"
-    database = sqlite3.connect(place, uri=True, isolation_level=None, timeout=timeout)
-    database.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
-    return database
+    def execute(self, *statement: Any) -> sqlite3.Cursor:
+        """Do it, or say in SQLite's words why not."""
+        try:
+            return super().execute(*statement)
+        except UnicodeDecodeError as error:
+            words = bytes(error.object).decode("utf-8", "replace")
+            raise sqlite3.DatabaseError(words) from None
 
 
 Name = tuple[str, str]  # kind and key
@@ -12171,7 +12201,7 @@ class Ledger:
         try:
             warning = self._connect_anew() or warning
             self.stamp = self._stamp_now()
-        except (OSError, *SQLITE_ERRORS) as error:
+        except (OSError, sqlite3.Error) as error:
             self._give_up(error)
         return self.trouble or warning
 
@@ -12179,13 +12209,13 @@ class Ledger:
         """Open the file, or set it aside and make another: then in words why."""
         try:
             self.database = self._connect()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except sqlite3.DatabaseError as error:
             out_of_reach = isinstance(error, sqlite3.OperationalError)
             if out_of_reach and "unsupported file format" not in str(error):
                 raise  # which says nothing of what is in it
-            aside, words = self._set_aside(), sqlite_words(error)
+            aside = self._set_aside()
             self.database = self._connect()
-            return f"{self.path} could not be used ({words}); it was set aside as {aside}"
+            return f"{self.path} could not be used ({error}); it was set aside as {aside}"
         return ""
 
     def _set_aside(self) -> str:
@@ -12230,10 +12260,10 @@ class Ledger:
             return self._connection("immutable=1")
 
     def _connection(self, access: str) -> sqlite3.Connection:
-        database = database_of(self.path, access, 1.0)
+        database = Database(self.path, access, 1.0)
         try:
             self._migrate(database)
-        except SQLITE_ERRORS:
+        except sqlite3.Error:
             database.close()
             raise
         return database
@@ -12267,8 +12297,7 @@ class Ledger:
             raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
 
     def _give_up(self, error: Exception) -> None:
-        words = sqlite_words(error)
-        self.trouble = f"{self.path} can't be used ({words}); remembering in memory until it can"
+        self.trouble = f"{self.path} can't be used ({error}); remembering in memory until it can"
         self.close()
 
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
@@ -12286,7 +12315,7 @@ class Ledger:
         if not self.database:
             return False
         before = self.version
-        with contextlib.suppress(*SQLITE_ERRORS):
+        with contextlib.suppress(sqlite3.Error):
             (self.version,) = self.database.execute("PRAGMA data_version").fetchone()
         return before != self.version
 
@@ -12357,10 +12386,10 @@ class Ledger:
         try:
             row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self.stamp = self._stamp_now()
-        except (OSError, *SQLITE_ERRORS) as error:
+        except (OSError, sqlite3.Error) as error:
             self.close()  # what is written next may still find a place
             news, self._stale = not self._stale, True
-            return f"{self.path} can't take in its log ({sqlite_words(error)})" if news else ""
+            return f"{self.path} can't take in its log ({error})" if news else ""
         _, logged, done = row
         self._stale = False
         self.checkpoint_at = 0.0 if logged == done else now + CHECKPOINT_AFTER
@@ -12369,7 +12398,7 @@ class Ledger:
     def close(self) -> None:
         """Close the file, which is whole then; what is to be written next opens it anew."""
         if self.database:
-            with contextlib.suppress(*SQLITE_ERRORS):
+            with contextlib.suppress(sqlite3.Error):
                 self.database.close()
         self.database = None
         self.checkpoint_at = 0.0
@@ -12405,7 +12434,7 @@ class Ledger:
             database.execute("COMMIT")
             self.stamp = self._stamp_now()
             self.unsaved.clear()
-        except (OSError, *SQLITE_ERRORS) as error:
+        except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
     def since(self, kind: str, time: float) -> dict[str, tuple[float, JSON]]:
@@ -12428,7 +12457,7 @@ class Ledger:
             self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
             self.database.execute("COMMIT")
             self.stamp = self._stamp_now()
-        except (OSError, *SQLITE_ERRORS) as error:
+        except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return
         for name in old:
@@ -12496,14 +12525,13 @@ class Ledger:
         # A log that is not there would be made, to read beside nobody.
         logged = os.path.exists(f"{made.path}-wal")
         for access in ("mode=ro", "immutable=1") if logged else ("immutable=1",):
-            try:
-                made.database = database_of(made.path, access, 2.0)
-                made.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
-            except SQLITE_ERRORS as error:
-                made.be_unreadable(sqlite_words(error))
-                continue
             made.trouble = ""
-            break
+            try:
+                made.database = Database(made.path, access, 2.0)
+                made.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
+                return made
+            except sqlite3.Error as error:
+                made.be_unreadable(str(error))
         return made
 
     def records(self, kind: str) -> dict[str, JSON]:
@@ -12528,8 +12556,8 @@ class Ledger:
         query = "SELECT key, at, value FROM record WHERE kind = ?"
         try:
             return self.database.execute(query, (kind,)).fetchall()
-        except SQLITE_ERRORS as error:
-            self.be_unreadable(sqlite_words(error))
+        except sqlite3.Error as error:
+            self.be_unreadable(str(error))
             return []
 
     def be_unreadable(self, why: str) -> None:
@@ -12539,8 +12567,8 @@ class Ledger:
 
 
 def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
-    """The daemon's ledger, to be written by another process. SQLITE_ERRORS: it can't be."""
-    return contextlib.closing(database_of(path, "mode=rw", 5.0))
+    """The daemon's ledger, to be written by another process. sqlite3.Error: it can't be."""
+    return contextlib.closing(Database(path, "mode=rw", 5.0))
 
 
 def write_outside(
@@ -14602,8 +14630,8 @@ NO_ACCESS = (50001, 10004)  # Discord's codes of what a bot was not let into
 SERVER_ERROR = 500  # and above
 FIRST_PATIENCE = 5.0  # seconds for a first answer, which Discord takes for three
 REGISTER_AGAIN = 600.0  # seconds until it is tried again
-GOODBYE = 0.5  # seconds that closing may take
 FEW_MESSAGES, BREATH = 50, 0.05  # at once, and the pause after more: who floods is read slowly
+GOODBYE = 0.5  # seconds that closing may take
 
 
 class Application:
@@ -15963,8 +15991,8 @@ NOT_DURABLE: Reply = (503, PLAIN_TEXT, "the ledger can't be written, so nothing 
 LOOK_LIMIT, LIST_LIMIT, RESTART_LIMIT = 90.0, 150.0, 120.0
 COURIER_LIMIT = 150.0  # how long a message may take
 RESPOND_LIMIT = 60.0
-# how long Sentinel listens, and sends, when it is asked to end
-LAST_WORDS, LEAVING = 0.3, 1.8  # seconds from the wish to stop until all is heard, and sent
+# how long Sentinel listens, and sends, from when it is asked to end
+LAST_WORDS, LEAVING = 0.3, 1.8
 CATCH_UP = 10.0  # the longest that alerts wait for company at the start
 GREETING_PATIENCE = 120.0  # the longest that the greeting waits until all has been looked at
 CHAIN_STEP = 1.0  # how often a chain of fallbacks is looked at
@@ -16585,8 +16613,8 @@ def drill(call: Invocation) -> int:
     drilling = Drilling(engine, ledger, service.container, channels)
     try:
         drilling.run(call.pings)
-    except (EngineError, *SQLITE_ERRORS) as error:
-        print(f"{name} could not be killed: {sqlite_words(error)}", file=sys.stderr)
+    except (EngineError, sqlite3.Error) as error:
+        print(f"{name} could not be killed: {error}", file=sys.stderr)
         return 1
     print(drill_table(name, drilling.milestones))
     return int(not drilling.done)
@@ -16884,9 +16912,9 @@ def mute(
     except LedgerError as error:
         print(error, file=sys.stderr)
         return 1
-    except SQLITE_ERRORS as error:
-        words = f"the ledger {path} can't be used ({sqlite_words(error)})"
-        print(f"{words}; is this the daemon's SENTINEL_STATE?", file=sys.stderr)
+    except sqlite3.Error as error:
+        words = f"the ledger {path} can't be used ({error}); is this the daemon's SENTINEL_STATE?"
+        print(words, file=sys.stderr)
         return 1
     if not seconds:
         print(f"{listed(wanted)}: watched again")

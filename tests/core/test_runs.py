@@ -117,6 +117,23 @@ def test_a_container_that_removes_itself_before_anybody_could_look_is_told() -> 
     play(World(service("web", auto_remove=True)), (0, gone_at_once, "DEAD web exit 6"), (HOUR, ""))
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("age", [0.05, 0.1, 0.2, 0.3, 0.4, 5.0])
+def test_a_one_off_that_fails_is_told_though_each_look_at_it_is_overtaken(age: float, times: int) -> None:
+    """Found by a busy machine: `compose run --rm`, again by the same name, while the engine answers slowly."""
+    once = service("once", labels={"com.docker.compose.oneoff": "True"}, auto_remove=True)
+    world = play(World("web"), (0, ""))
+    world.look_age = age
+    for code in (0, 7)[-times:]:
+        made, began = world.create("once", like=once), world.now
+        world.advance(began + 0.15)
+        world.run(made.id)
+        world.advance(began + 0.35)
+        world.exits("once", code)  # and is removed by the engine
+        world.advance(began + 60)
+    assert [(notice.verdict, notice.name) for notice in world.notices] == [(Verdict.FAILED, "once")]
+
+
 def test_a_dead_container_that_somebody_removes_before_it_was_looked_at_is_not_said_to_remove_itself() -> None:
     world = play(World("web", "db"), (0, ""))
     world.look_delay = 1.0

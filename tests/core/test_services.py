@@ -192,6 +192,8 @@ def test_a_container_that_nobody_watches_is_not_asked_about(labels: dict[str, st
         sentinel.Heard(word, "j" * 64, nano + len(word), attributes), world.now)]
     assert (sentinel.Look("j" * 64) in actions) is looked
     watchdog.observe(sentinel.Heard("destroy", "j" * 64, nano + 9, attributes), world.now)
+    if looked:
+        watchdog.observe(sentinel.Looked("j" * 64, None), world.now)
     assert not any("j" * 64 in known for known in insides.known_containers(watchdog).values())
 
 
