@@ -3443,11 +3443,13 @@ class Runs:
 
     def of(self, container: Container) -> Run:
         """The run that a container is seen in: that which is known, unless it began after that's
-        end."""
+        end, or is another than that which is not known to have ended."""
         run = self.newest(container.id)
-        ended = run.end is not None and run.end.time < container.started_time
-        later = run.started_time and run.started_time < container.started_time - SAME_START
-        if ended or later:
+        if run.end:
+            another = run.end.time < container.started_time
+        else:
+            another = 0.0 < run.started_time < container.started_time - SAME_START
+        if another:
             run = self._runs[container.id] = Run(started_time=container.started_time)
         if container.started_time > run.started_time:
             run.begin(container.started_time)
@@ -6604,10 +6606,12 @@ class Looks:
         waiting = service or self.services.last_of(seen.id)
         if waiting:
             self.timers.release(Rule.PHASE, waiting.key)
-        if self.orders.looked(seen.id):
-            if service or seen.container:
-                self.orders.look(seen.id)
-            if asked and service is None and seen.container:
+        overtaken = self.orders.looked(seen.id)
+        if overtaken and service:
+            self.orders.look(seen.id)
+        elif overtaken and seen.container:
+            self.orders.look(seen.id)
+            if asked:
                 self._find(self.runs.begun(seen.container), seen.logs, now)
         elif seen.why:
             self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
