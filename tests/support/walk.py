@@ -175,6 +175,12 @@ class Stroll(World):
             called = [each for each in self.containers.values() if notice.name in (each.name, each.title)]
             assert any(container.status == "running" for container in called), f"{notice.name} is not back: {called}"
 
+    def observe(self, seen: sentinel.Observation) -> None:
+        """What is asked for is wanted also where the call was overtaken by an end: until no call is made any more."""
+        super().observe(seen)
+        if isinstance(seen, sentinel.Restarted):
+            self.asked &= self.in_flight.keys()
+
     def check_restart(self, job: sentinel.Restart) -> None:
         """Nor is anything restarted while what it depends on is known to be down, unless somebody asks for it."""
         if job.key in self.asked:
@@ -367,7 +373,7 @@ class Walk:
             world.tries.pop(watched.key, None)
             world.asked.add(watched.key)
             world.observe(sentinel.RestartAsked(watched.key, "@ann"))
-            world.asked.discard(watched.key)
+            world.asked &= world.in_flight.keys()
 
     def visit(self) -> None:
         """Somebody's new project, which nobody has seen before."""
