@@ -16829,6 +16829,9 @@ def commands_tried(settings: Settings, environment: Mapping[str, str]) -> list[s
     return [f"commands: {works}", *lines]
 
 
+ODD_SHOWN = 200  # characters of the names of records that can't be read
+
+
 def history(
     settings: Settings,
     environment: Mapping[str, str],
@@ -16854,7 +16857,8 @@ def history(
         of = f" of {listed(wanted)}" if wanted else ""
         print(f"no incident{of} is known", file=sys.stderr)
     if odd := ledger.take_odd():
-        print(f"left out, since they can't be read: {listed(odd)}", file=sys.stderr)
+        names = clip(one_line(listed(odd)), ODD_SHOWN)
+        print(f"left out, since they can't be read: {names}", file=sys.stderr)
     if ledger.trouble:
         print(ledger.trouble, file=sys.stderr)
     return int(bool(ledger.trouble))

@@ -129,7 +129,8 @@ def test_a_service_that_ends_with_0_under_always_is_told_and_left_to_docker(stag
     scene.do("web", "exit 0")
     red = scene.red("web")
     assert f"{scene.name('web')} is DEAD — exit 0" in red.text
-    assert "Docker" in red.text and "always" in red.text
+    waits = "Docker" in red.text and "always" in red.text
+    assert waits or "It runs again" in red.text, "Docker may be quicker than the look"
     scene.runs_again("web", before)
     scene.green("web")
     assert scene.titles == ["[DEAD] web", "Recovered: web"]
@@ -216,7 +217,7 @@ def test_compose_run_is_silent_when_it_ends_well_and_told_when_it_fails(stage: M
     compose_run("exit 0")
     scene.settle()
     assert scene.titles == ["Stopped: clock"]
-    with pytest.raises(DockerError):
+    with pytest.raises(DockerError, match=r"failed \(7\)"):
         compose_run("exit 7")
     assert "exit 7" in scene.told(f"[FAILED] {name}").text
     assert scene.about("web") == []

@@ -69,6 +69,12 @@ def command(*arguments: str, **settings: str) -> Done:
     return finished([str(PROGRAM), *arguments], {"PATH": os.environ["PATH"], **settings})
 
 
+def changed(changes: str) -> tuple[str, ...]:
+    """What Python is given to start the program with other constants: changed("sentinel.LEAVING = 9.0")."""
+    code = f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import sentinel; {changes}\nsys.exit(sentinel.main())"
+    return "-B", "-c", code
+
+
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
     """Ask it to end, as Docker does, which gives it this long; its exit code."""
     process.send_signal(number)

@@ -30,7 +30,7 @@ from support.fake_bridge import CHANNEL, FakeBridge
 from support.fake_discord import ALL_PERMISSIONS, MANAGE_CHANNELS, SEND, VIEW, FakeDiscord
 from support.fake_engine import FakeEngine
 from support.lives import Clock, Life
-from support.system import PROGRAM, add, command, program, until
+from support.system import add, changed, command, program, until
 
 import sentinel
 from sentinel import Bot, Bridge, Deliver, Delivered, Drop, Fate, Notice, Settings, Verdict, Web, message_of
@@ -633,9 +633,8 @@ def test_half_a_minute_of_patience_for_real(engine: FakeEngine, discord: FakeDis
     """In the daemon with its threads, the half minute cut to a second."""
     hook, web = discord.add_webhook(), add(engine, "web")
     discord.refuse()
-    patched = f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); sys.argv = ['sentinel.py']; import sentinel; " \
-              "sentinel.CHAIN_PATIENCE = 1.0; sys.exit(sentinel.main())"
-    with program(tmp_path, engine.host, "-c", patched, DISCORD_WEBHOOK_URL=hook.url, SENTINEL_CHAIN="true",
+    patient = changed("sentinel.CHAIN_PATIENCE = 1.0")
+    with program(tmp_path, engine.host, *patient, DISCORD_WEBHOOK_URL=hook.url, SENTINEL_CHAIN="true",
                  SENTINEL_DROP_DIR=str(tmp_path / "drop"), SENTINEL_RESTART="false", SENTINEL_GREET="false"):  # fmt: skip
         until(lambda: "watching web" in (tmp_path / "log").read_text())
         began = time.monotonic()

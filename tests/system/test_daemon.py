@@ -524,6 +524,42 @@ def test_what_has_arrived_as_sentinel_is_asked_to_stop_is_not_sent_again(
     assert len(discord.posts(text="web is DEAD")) == 1
 
 
+class Standstill:
+    """Time that passes only where it is waited, and an inbox and a gateway in which nothing ever comes."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def get(self, timeout: float) -> None:
+        self.now += timeout
+        raise queue.Empty
+
+    def leave(self) -> None:
+        """Nobody answers."""
+
+    def wait_for_end(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_it_ends_within_two_seconds_though_nobody_answers(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """The sum of all that is waited for; how long it takes on a machine is the bench's."""
+    daemon = Daemon(Settings(docker_host=engine.host, state=str(tmp_path)), {"NO_COLOR": "1"})
+    daemon.remember()
+    clock: Any = Standstill()
+    monkeypatch.setattr(sentinel, "time", clock)
+    clock.time = lambda: 1.8e9
+    monkeypatch.setattr(sentinel.Post, "underway", waits)
+    daemon.inbox = daemon.gateway = clock
+    assert daemon.leave([]) == ExitCode.OK
+    assert clock.now - 1000.0 <= (1.8 if waits else 1.0)
+
+
 # ── In a process of its own ───────────────────────────────────────────────────────────────────────────────────
 
 

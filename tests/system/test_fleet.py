@@ -14,7 +14,7 @@ import pytest
 from support.fake_discord import FakeDiscord, Message
 from support.fake_engine import FakeEngine
 from support.lives import Clock, Life
-from support.system import PROGRAM, add, command, end, program, until
+from support.system import add, changed, command, end, program, until
 
 from sentinel import Secret
 
@@ -321,8 +321,7 @@ def test_a_program_calls_within_its_time_is_at_rest_when_asked_to_end_and_fleet_
 
 
 #: The program, with time to say its last words on a busy machine.
-UNHURRIED = (f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import sentinel; sentinel.LEAVING = 9.0;"
-             "sys.exit(sentinel.main())")  # fmt: skip
+UNHURRIED = changed("sentinel.LEAVING = 9.0")
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0])
@@ -333,7 +332,7 @@ def test_who_is_asked_to_end_while_its_first_roll_call_is_made_is_at_rest(
     discord.add_bot(TOKEN)
     add(engine, "web")
     discord.arm("hang", seconds=seconds, method="POST", path="/messages", after_storing=True)
-    with program(tmp_path, engine.host, "-c", UNHURRIED, **settings_for(discord, SENTINEL_HOST="web-1")) as process:
+    with program(tmp_path, engine.host, *UNHURRIED, **settings_for(discord, SENTINEL_HOST="web-1")) as process:
         until(lambda: discord.posts(None, "web-1"), 75.0)
         assert end(process) == 0
     (message,) = discord.posts(None, "web-1")
@@ -347,7 +346,7 @@ def test_the_last_words_are_said_again_where_they_were_not_taken(
 ) -> None:
     discord.add_bot(TOKEN)
     add(engine, "web")
-    with program(tmp_path, engine.host, "-c", UNHURRIED, **settings_for(discord, SENTINEL_HOST="web-1")) as process:
+    with program(tmp_path, engine.host, *UNHURRIED, **settings_for(discord, SENTINEL_HOST="web-1")) as process:
         until(lambda: discord.posts(None, "web-1"), 75.0)
         until(lambda: "sentinel" in (tmp_path / "log").read_text().lower())
         discord.arm(method="PATCH", **fault)

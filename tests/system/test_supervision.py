@@ -29,7 +29,7 @@ import pytest
 from support.engines import frozen, wait_until
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
-from support.system import PROGRAM, Done, add, end, finished, until
+from support.system import PROGRAM, Done, add, changed, end, finished, until
 
 import sentinel
 
@@ -45,9 +45,7 @@ class Process:
     def __init__(self, folder: Path, host: str, *arguments: str, quick: dict[str, Any] | None = None, patch: str = "",
                  **settings: str) -> None:  # fmt: skip
         changes = "".join(f"sentinel.{name} = {value!r}; " for name, value in (quick or {}).items()) + patch
-        code = (f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import sentinel; {changes}\n"
-                "sys.exit(sentinel.main())")  # fmt: skip
-        self.start_with = ["-B", "-c", code] if changes else [str(PROGRAM)]
+        self.start_with = [*changed(changes)] if changes else [str(PROGRAM)]
         self.arguments, self.log_file = arguments, folder / "log"
         self.environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": host, "HOME": str(folder),
                             "SENTINEL_STATE": str(folder / "state"), "SENTINEL_GREET": "false", **settings}  # fmt: skip
