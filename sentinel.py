@@ -5723,12 +5723,12 @@ class Lives:
         service = self.services.get(seen.key)
         if service is None or service.phase is not Phase.RESTARTING:
             return
-        if service.call is None or service.call.container != seen.id:
+        call = service.call
+        if call is None or call.container != seen.id:
             return
         self.services.changed(service)
-        call, by = service.call, service.call.by
-        if by and seen.outcome not in (Outcome.DONE, Outcome.OVERTAKEN):
-            self._tell_not_done(service, by, seen, now)
+        if call.by and seen.outcome not in (Outcome.DONE, Outcome.OVERTAKEN):
+            self._tell_not_done(service, call.by, seen, now)
         service.call = None
         if service.container.id != seen.id:
             # It was replaced: what became of the new one, the look tells.
@@ -5742,11 +5742,17 @@ class Lives:
             self.wait(service, now)
         elif seen.outcome is Outcome.REFUSED:
             self._refused(service, service.container.error or seen.why, now)
-        elif seen.outcome is Outcome.OVERTAKEN and by and has_ended(seen.container):
-            self._call(service, by)  # since then: it is wanted all the same
+        elif seen.outcome is Outcome.OVERTAKEN:
+            self._overtaken(service, seen, call, now)
         else:
             if seen.outcome is Outcome.UNKNOWN:
                 service.call = replace(call, until_at=now + UNKNOWN_PATIENCE)
+            self._called(service, seen, now)
+
+    def _overtaken(self, service: Watched, seen: Restarted, call: Call, now: float) -> None:
+        if call.by and seen.container and seen.container.status == "exited":
+            self._call(service, call.by)  # it has ended since: it is wanted all the same
+        else:
             self._called(service, seen, now)
 
     def _tell_not_done(self, service: Watched, by: str, seen: Restarted, now: float) -> None:
@@ -6510,11 +6516,6 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     if believed.phase in WAITING and believed.container.status == "restarting":
         return Sight.DOCKER_STOPPED
     return sight_of_down(believed, seen)
-
-
-def has_ended(container: Container | None) -> bool:
-    """Whether a container is there, and its process has ended."""
-    return container is not None and container.status == "exited"
 
 
 def has_unjudged_end(believed: Watched) -> bool:
@@ -12140,15 +12141,8 @@ def not_finite(text: str) -> NoReturn:
 
 
 class Database(sqlite3.Connection):
-    """An SQLite file that may be damaged (https://sqlite.org/uri.html). A byte that is no text is
-    read as U+FFFD, so that it costs no other record; where SQLite quotes one in what it says is
-    wrong, that is a DatabaseError as well, though Python would raise UnicodeDecodeError."""
-
-    def __init__(self, path: str, access: str, timeout: float) -> None:
-        """`access`: of its URI; `timeout`: seconds that it may be locked."""
-        place = f"file:{urllib.parse.quote(path)}?{access}"
-        super().__init__(place, uri=True, isolation_level=None, timeout=timeout)
-        self.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+    """An SQLite file that may be damaged. What SQLite says is wrong is an error of sqlite3's also
+    where it quotes a byte that is no text, for which Python would raise UnicodeDecodeError."""
 
     def execute(self, *statement: Any) -> sqlite3.Cursor:
         """Do it, or say in SQLite's words why not."""
@@ -12157,6 +12151,17 @@ class Database(sqlite3.Connection):
         except UnicodeDecodeError as error:
             words = bytes(error.object).decode("utf-8", "replace")
             raise sqlite3.DatabaseError(words) from None
+
+
+def database_of(path: str, access: str, timeout: float) -> sqlite3.Connection:
+    """An SQLite file, open: `access` as in https://sqlite.org/uri.html, `timeout` the seconds that
+    it may be locked. A byte that is no text is read as U+FFFD, so that it costs no other record."""
+    place = f"file:{urllib.parse.quote(path)}?{access}"
+    database = sqlite3.connect(
+        place, uri=True, isolation_level=None, timeout=timeout, factory=Database
+    )
+    database.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+    return database
 
 
 Name = tuple[str, str]  # kind and key
@@ -12264,7 +12269,7 @@ class Ledger:
             return self._connection("immutable=1")
 
     def _connection(self, access: str) -> sqlite3.Connection:
-        database = Database(self.path, access, 1.0)
+        database = database_of(self.path, access, 1.0)
         try:
             self._migrate(database)
         except sqlite3.Error:
@@ -12531,7 +12536,7 @@ class Ledger:
         for access in ("mode=ro", "immutable=1") if logged else ("immutable=1",):
             made.trouble = ""
             try:
-                made.database = Database(made.path, access, 2.0)
+                made.database = database_of(made.path, access, 2.0)
                 made.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
                 return made
             except sqlite3.Error as error:
@@ -12572,7 +12577,7 @@ class Ledger:
 
 def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
     """The daemon's ledger, to be written by another process. sqlite3.Error: it can't be."""
-    return contextlib.closing(Database(path, "mode=rw", 5.0))
+    return contextlib.closing(database_of(path, "mode=rw", 5.0))
 
 
 def write_outside(

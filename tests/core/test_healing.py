@@ -580,3 +580,36 @@ def test_what_is_sick_is_not_restarted_while_somebody_stops_it() -> None:
     world.advance(START + 60)
     assert "asked to end" in last_plan(world)
     play(world, (300, ended_by_a_stop), (330, "", "Stopped web"), (HOUR, ""))
+
+
+# ─── Own calls ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def calls(world: World) -> list[sentinel.Restart]:
+    """What was asked of the engine."""
+    return [thing for _, _, thing in world.log if isinstance(thing, sentinel.Restart)]
+
+
+def test_a_restart_that_is_asked_for_of_what_is_gone_is_asked_of_the_engine_once() -> None:
+    """Found by a walk: where no event tells of a removal, it was asked for as often as the engine answered."""
+    world = play(World("web", max_restarts=0), (0, "web exits 1", "DEAD web"))
+    del world.containers["web-1"]
+    world.observe(sentinel.RestartAsked("shop/web/1", "@ann"))
+    world.advance(world.now + 20)
+    assert len(calls(world)) == 1
+
+
+def test_a_stop_after_a_restart_whose_answer_was_lost_is_an_operators() -> None:
+    """Found by a walk: the signal was taken for the restart's own, and what drained was restarted in the middle of it."""
+    world = World(probed("web"))
+    world.sick["web"], world.stop_takes["web"], world.lost_answers = 2.0, 40.0, "done"
+    world.begin()
+    world.unhealthy("web")
+    while world.phase("web") is not Phase.BACKOFF:
+        world.advance(world.now + 0.5)
+    begun = len(calls(world))
+    world.lost_answers = ""
+    world.stop("web")
+    world.advance(world.now + HOUR)
+    assert len(calls(world)) == begun
+    assert begun and world.containers["web-1"].status == "exited"

@@ -278,3 +278,20 @@ def test_events_from_before_sentinels_start_are_evidence_and_nothing_else() -> N
     world.events.append(sentinel.Heard("die", "web-1", int((EPOCH + START - 5) * 1e9), exit_code=1))
     world.events.append(sentinel.Heard("kill", "db-1", int((EPOCH + START - 1) * 1e9), signal=15))
     play(world, (0.5, "db exits 0"), (30.5, "", "Stopped db"), (HOUR, ""))
+
+
+def test_an_end_of_a_run_whose_start_was_missed_is_told_by_all_its_evidence() -> None:
+    """Found by a walk: the `stop` that comes after the look was noted of a run that was none."""
+    runs = sentinel.Runs(sentinel.Calendar())
+    seen = Container("web-1", "web", status="running", started_time=EPOCH)
+    runs.of(seen)
+    again = replace(seen, started_time=EPOCH + 60.0)  # no event has told
+    for action, time, number in (("kill", 100.0, 15), ("kill", 110.0, 9), ("die", 110.0, None)):
+        event = Heard(action, "web-1", int((EPOCH + time) * 1e9), signal=number, exit_code=None if number else 137)
+        runs.heard(event)
+    run = runs.ended(event, 0.0)
+    ended = replace(again, status="exited", exit_code=137, finished_time=EPOCH + 110.0)
+    assert runs.of(ended) is run
+    runs.heard(Heard("stop", "web-1", int((EPOCH + 110.1) * 1e9)))
+    assert run.end
+    assert sentinel.intent_of(run, run.end, ended, final=True) is Intent.OPERATOR
