@@ -1445,9 +1445,10 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Inspect one container, and read its last log lines if it is not running."""
+    """Inspect one container, and read the last log lines of the run that ended, if one has."""
 
     id: str
+    since: float = 0.0  # when the run began that is known, by the engine's clock; 0: none is
 
 
 @dataclass(frozen=True, slots=True)
@@ -2697,7 +2698,9 @@ class Orders:
     container. Those that a listing wants go a few at a time, so that a death's look waits for no
     queue of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, known_since: Callable[[str], float]) -> None:
+        """`known_since`: when the run of a container began that is known."""
+        self._known_since = known_since
         self._actions: list[Action] = []
         self._looks: dict[str, bool] = {}  # container → whether to look again after it
         self._in_turn: dict[str, None] = {}  # containers that are to be looked at after others
@@ -2718,7 +2721,7 @@ class Orders:
             self._looks[container_id] = True
         else:
             self._looks[container_id] = False
-            self._actions.append(Look(container_id))
+            self._actions.append(Look(container_id, self._known_since(container_id)))
 
     def look_in_turn(self, container_id: str) -> None:
         """Ask for a look for which nothing waits."""
@@ -2956,6 +2959,14 @@ class Services(Mapping[str, Watched]):
             if service.container.id == container_id:
                 return service
         return None
+
+    def known_since(self, container_id: str) -> float:
+        """When the run of a container began that was seen last, by the engine's clock; 0 where none
+        was."""
+        service = self.of(container_id)
+        if service is None or service.container.id != container_id:
+            return 0.0
+        return service.container.started_time
 
     def containers(self, key: str = "") -> list[str]:
         """The ids of all containers that are known, or of those of one service."""
@@ -6500,6 +6511,9 @@ class Sight(Enum):
     NOTHING_NEW = auto()
 
 
+SEEN_ENDS = frozenset({Sight.ENDED, Sight.RAN_UNSEEN})  # though it may run again by now
+
+
 def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     """What a look at a service's container shows. `missed_start`: no event told of the start of its
     run."""
@@ -6652,7 +6666,9 @@ class Looks:
         sight = sight_of(service, seen, missed_start)
         self.services.show(service, seen)
         same_run = (seen.id, seen.started_time) == (before.id, before.started_time)
-        service.logs = logs or (service.logs if same_run else ())
+        known_logs = service.logs if same_run else ()
+        ended = not seen.running or sight in SEEN_ENDS
+        service.logs = (logs or known_logs) if ended else ()  # else they are of a run before
         if seen.running and service.deploy and not service.deploy.successor:
             service.deploy = None  # the replacement runs
         self.roster.rekey(service)
@@ -8245,8 +8261,8 @@ class Watchdog:
     def __init__(self, settings: Settings) -> None:
         self.calendar = Calendar()
         self.timers = Timers()
-        self.orders = Orders()
         self.services = Services()
+        self.orders = Orders(self.services.known_since)
         self.mutes = Mutes(self.calendar)
         runs = Runs(self.calendar)
         self.link = Link(settings, self.timers, self.orders, self.services, runs)
@@ -12959,7 +12975,9 @@ START_PATIENCE = 30.0  # for a start, and for a restart beyond its stop timeout
 ANSWER_LIMIT = 64 * 2**20  # bytes of an answer; 2,000 containers list in 3 MB
 EVENT_LIMIT = 2**20  # bytes of one event; it holds the container's labels
 ERROR_LIMIT, ERROR_SHOWN = 4000, 600
-LOG_LIMIT, LOG_TAIL, LOG_LINES = 2**20, 40, 20
+LOG_TAIL, LOG_LINES = 40, 20
+LOG_TAIL_BEFORE = 400  # where another run has written since
+LOG_LINE_LIMIT = 2**15  # bytes; the engine counts a long line in pieces of 16 kB
 LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
 EVENTS_KEPT = 256  # by the engine
 RECORD_MARK = b"\x1e"  # before each event of a stream of application/json-seq (RFC 7464)
@@ -13246,21 +13264,32 @@ class Engine:
         since = container.started_time - LOG_MARGIN if container.started_time else 0.0
         return self.log_tail(container, LOG_TAIL, since)[-LOG_LINES:]
 
-    def log_tail(self, container: Container, most: int, since: float = 0.0) -> tuple[str, ...]:
-        """The last lines, from a time of the engine's on; none where the log driver can't be read
-        (501) or it is gone."""
+    def logs_before(self, container: Container, since: float) -> tuple[str, ...]:
+        """The last lines from `since` until the run began that is there now; none where they can't
+        be read. Engines count lines before they look at their times, so many are asked for."""
+        span = since - LOG_MARGIN, container.started_time - LOG_MARGIN
+        return self.log_tail(container, LOG_TAIL_BEFORE, *span)[-LOG_LINES:]
+
+    def log_tail(
+        self, container: Container, most: int, since: float = 0.0, until: float = 0.0
+    ) -> tuple[str, ...]:
+        """The last lines, between two of the engine's times where they are given; none where the
+        log driver can't be read (501) or it is gone."""
         query = f"logs?stdout=1&stderr=1&timestamps=1&tail={most}"
         if since:
             query += f"&since={since:.3f}"
+        if until:
+            query += f"&until={until:.3f}"
         try:
-            body = self.ask("GET", path_of(container.id, query), limit=LOG_LIMIT)
+            body = self.ask("GET", path_of(container.id, query), limit=most * LOG_LINE_LIMIT)
         except EngineError:
             return ()
         lines = log_lines(body, container.tty)[-most:]
         return tuple(line[-LONGEST_LINE:] for line in lines)
 
-    def look(self, container_id: str) -> Looked:
-        """Inspect, and read the last lines of one that is down."""
+    def look(self, container_id: str, since: float = 0.0) -> Looked:
+        """Inspect, and read the last lines of one that is down, or has been since the run that
+        began at `since`."""
         try:
             container = self.inspect(container_id)
         except EngineError as error:
@@ -13268,6 +13297,8 @@ class Engine:
         logs: tuple[str, ...] = ()
         if container and container.started_time and not container.running:
             logs = self.logs(container)
+        elif container and 0.0 < since < container.started_time:
+            logs = self.logs_before(container, since)
         return Looked(container_id, container, logs)
 
     def list_all(self) -> Listed | ListFailed:
@@ -16425,7 +16456,7 @@ class Daemon:
         elif isinstance(job, List):
             return self.engine.list_all()
         elif isinstance(job, Look):
-            return self.engine.look(job.id)
+            return self.engine.look(job.id, job.since)
         elif isinstance(job, Restart):
             return self.engine.restart(job)
 

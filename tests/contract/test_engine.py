@@ -365,6 +365,30 @@ def test_only_the_last_run_is_read(fake: FakeEngine) -> None:
     assert logs_of(fake, web) == ("booting", "boom")
 
 
+@pytest.mark.parametrize("flavour", ["20.10", "28", "podman"])
+def test_of_what_runs_again_the_run_that_was_known_is_read(flavour: str) -> None:
+    """Docker's own policy may be quicker than the look; the next run may have written much by then."""
+    with FakeEngine(flavour=flavour) as fake:
+        web = fake.add("web", started_ago=1)
+        began = web.started - 100 * 10**9
+        again = [LogLine(web.started + number, 1, f"again {number}\n") for number in range(200)]
+        fake.set_logs(web, [LogLine(began - 10**9, 1, "of an earlier run\n"), LogLine(began, 1, "booting\n"),
+                            LogLine(began + 10**9, 2, "boom\n"), *again])  # fmt: skip
+        engine, known = Engine(fake.host), began / 1e9
+        assert engine.look(web.id, known).logs == ("booting", "boom")
+        assert engine.look(web.id, web.started / 1e9).logs == (), "it is the run that is known"
+        assert engine.look(web.id).logs == (), "none is known"
+
+
+def test_many_lines_of_many_pieces_are_read(fake: FakeEngine) -> None:
+    web = fake.add("web")
+    fake.log(web, *("x" * 16000 + str(number) for number in range(300)))
+    seen = Engine(fake.host).look(web.id).container
+    assert seen is not None
+    lines = Engine(fake.host).log_tail(seen, 200)
+    assert [line[-3:] for line in lines] == [str(number) for number in range(100, 300)]
+
+
 def test_a_line_of_a_megabyte_keeps_its_end(fake: FakeEngine) -> None:
     web = fake.add("web")
     fake.log(web, "before", "x" * 10**6 + " the cause", "after")

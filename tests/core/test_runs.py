@@ -63,6 +63,44 @@ def test_the_exit_code_is_the_containers_where_a_label_overwrites_the_events() -
     play(World(service("web", labels={"exitCode": "0"})), (0, shadowed, "DEAD web exit 7", "start web"))
 
 
+def told_of_a_short_death(world: World) -> list[tuple[Verdict, tuple[str, ...]]]:
+    """What is told of web, which exits, and is restarted by Docker at once; and how the red reads in the end."""
+    world.happen("web exits 1")
+    world.advance(START + 60)
+    told = [(notice.verdict, notice.logs) for notice in world.notices]
+    assert [red.logs for red in world.reds.values()] == [logs for verdict, logs in told if verdict is Verdict.DEAD]
+    return told
+
+
+TOLD_WITH_WORDS = [(Verdict.DEAD, ("last words of web",)), (Verdict.RECOVERED, ())]
+
+
+@pytest.mark.parametrize("late", [0.0, 0.05, 0.15, 0.5, 3.0])
+@pytest.mark.parametrize("how", ["look_delay", "look_age"])
+def test_a_death_has_its_last_words_though_docker_was_quicker_than_the_look(how: str, late: float) -> None:
+    """Found by a busy machine: Docker's policy had it run again by then, and its log was not read."""
+    world = play(World(service("web", "unless-stopped")), (0, ""))
+    setattr(world, how, late)
+    assert told_of_a_short_death(world) == TOLD_WITH_WORDS, world.story()
+
+
+def test_a_death_that_no_event_told_has_its_last_words_too() -> None:
+    world = World(service("web", "unless-stopped"))
+    world.refuses = True
+    play(world, (0, ""))
+    assert told_of_a_short_death(world) == TOLD_WITH_WORDS, world.story()
+
+
+def test_the_last_words_of_a_run_are_not_told_of_the_next() -> None:
+    world = play(World("web"), (0, ""))
+    world.look_delay = 0.5
+    world.happen("restart web")
+    world.advance(START + 60)
+    world.happen("web child_oom")
+    world.advance(START + 120)
+    assert [(notice.verdict, notice.logs) for notice in world.notices] == [(Verdict.CHILD_OOM, ())], world.story()
+
+
 @pytest.mark.parametrize("policy", KEPT)
 def test_exit_0_of_a_service_is_a_death(policy: str) -> None:
     play(World(service("web", policy)), (0, "web exits 0", "DEAD web exit 0"), (5.1, "", "Recovered web"), (HOUR, ""))

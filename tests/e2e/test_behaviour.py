@@ -137,6 +137,19 @@ def test_a_service_that_ends_with_0_under_always_is_told_and_left_to_docker(stag
     assert not re.search(sentinel.RESTARTING.format(name=scene.name("web")), scene.sentinel.log)
 
 
+def test_a_death_has_its_last_lines_though_docker_was_quicker_than_sentinel(stage: MakeStage) -> None:
+    scene = stage(stack(web={"restart": "unless-stopped"}))
+    before = scene.started("web")
+    with scene.sentinel.held():
+        scene.do("web", "echo starting; sleep 0.2; echo cannot reach the database >&2; exit 3")
+        scene.runs_again("web", before)
+    red = scene.red("web")
+    assert f"{scene.name('web')} is DEAD — exit 3" in red.text and "It runs again" in red.text
+    assert red.log.splitlines() == ["starting", "cannot reach the database"]
+    scene.green("web")
+    assert scene.titles == ["[DEAD] web", "Recovered: web"]
+
+
 def test_an_end_with_0_under_on_failure_is_no_death(stage: MakeStage) -> None:
     scene = stage(stack(web={"restart": "on-failure"}, clock=CLOCK))
     scene.do("web", "exit 0")

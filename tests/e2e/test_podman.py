@@ -405,6 +405,19 @@ def test_memory_that_ran_out_is_a_death(scene: Scene) -> None:
             until(lambda: scene.titles("big") == DEATH)
 
 
+def test_a_death_has_its_last_lines_though_podman_was_quicker_than_sentinel(scene: Scene) -> None:
+    """Podman's own policy restarts at once."""
+    scene.run("kept", LIVES, *ALWAYS)
+    before = scene.state("kept")["StartedAt"]
+    with watched(scene, "kept") as watch:
+        with watch.held():
+            crash(scene, "kept")
+            until(lambda: scene.runs("kept") and scene.state("kept")["StartedAt"] != before)
+        until(lambda: scene.titles("kept") == DEATH)
+        texts = [red.text for message in scene.discord.messages for red in versions(message) if "DEAD" in red.title]
+    assert texts and all("the end" in text for text in texts)
+
+
 def test_compose_at_podmans_socket(scene: Scene, tmp_path: Path) -> None:
     """A restart and a deploy are silent, a stop is grey, whatever the codes; a death is healed."""
     web = {"runs": at_term(3), "depends_on": ["db"]}

@@ -1216,15 +1216,15 @@ def encode_logs(container: Container, query: Mapping[str, str]) -> bytes:
     streams = [number for number, name in ((1, "stdout"), (2, "stderr")) if _true(query.get(name))]
     parts: list[tuple[LogLine, bytes]] = []
     for line in container.logs:
-        if line.stream in streams and since <= line.nano <= until:
-            raw = line.text.encode("utf-8", "replace")
-            # Long lines are stored in pieces, and tail counts the pieces.
-            parts += [(line, raw[at: at + FRAME_SIZE]) for at in range(0, max(1, len(raw)), FRAME_SIZE)]
+        raw = line.text.encode("utf-8", "replace")
+        # Long lines are stored in pieces, and tail counts the pieces, before anybody looks at their times.
+        parts += [(line, raw[at: at + FRAME_SIZE]) for at in range(0, max(1, len(raw)), FRAME_SIZE)]
     tail = query.get("tail", "all")
     if tail.isdigit():
         parts = parts[len(parts) - min(int(tail), len(parts)):]
     stamps = _true(query.get("timestamps"))
-    return b"".join(_frame(container.tty, line, raw, stamps) for line, raw in parts)
+    return b"".join(_frame(container.tty, line, raw, stamps) for line, raw in parts
+                    if line.stream in streams and since <= line.nano <= until)
 
 
 def _frame(tty: bool, line: LogLine, raw: bytes, stamps: bool) -> bytes:

@@ -47,6 +47,13 @@ def service(name: str, policy: str = "no", project: str = "shop", labels: dict[s
 PROBED = "test.probed"  # a label: it has a health check
 
 
+def last_words(container: Container, since: float) -> tuple[str, ...]:
+    """What a look reads: of the run that ended last, also where another runs by now than that which began at `since`."""
+    down = container.status != "running" and container.started_time > 0.0
+    again = 0.0 < since < container.started_time
+    return (f"last words of {container.name}",) if down or again else ()
+
+
 def has_probe(container: Container) -> bool:
     """Whether a container has a health check."""
     return PROBED in container.labels
@@ -189,9 +196,9 @@ class World:
                     self.later(0.0, lambda: self.stream("cut"))
                 case sentinel.List():
                     self.later(0.0, self.listing)
-                case sentinel.Look(container_id):
-                    self.looking.add(container_id)
-                    self.later(self.look_delay, lambda it=container_id: self.look(it))
+                case sentinel.Look():
+                    self.looking.add(action.id)
+                    self.later(self.look_delay, lambda job=action: self.look(job))
                 case sentinel.Restart():
                     self.check_restart(action)
                     self.in_flight[action.key] = action.id
@@ -249,18 +256,17 @@ class World:
                     c.status == "running" and age[c.id] < 120.0) for c in self.containers.values()]
         self.observe(sentinel.Listed(tuple(rows), self.me, "box"))
 
-    def look(self, container_id: str) -> None:
+    def look(self, job: sentinel.Look) -> None:
         """The engine's answer to an inspect; it may grow old on its way."""
         if not self.up:
-            answer = Looked(container_id, None, why="no such socket", unanswered=True)
+            answer = Looked(job.id, None, why="no such socket", unanswered=True)
         else:
-            container = self.containers.get(container_id)
-            down = container is not None and container.status != "running" and container.started_time
-            answer = Looked(container_id, container, (f"last words of {container.name}",) if container and down else ())
+            container = self.containers.get(job.id)
+            answer = Looked(job.id, container, last_words(container, job.since) if container else ())
 
         def arrive() -> None:
-            self.looking.discard(container_id)
-            self.seen[container_id] = answer.container
+            self.looking.discard(job.id)
+            self.seen[job.id] = answer.container
             self.observe(answer)
 
         self.later(self.look_age, arrive)

@@ -7,6 +7,7 @@ library only; what Sentinel says in its log is read in one place, the patterns b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,13 +15,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from support.docker import IMAGE, Engine, Project, wait
+from support.engines import frozen
 from support.fake_discord import FakeDiscord, Message, Webhook
 
 PROGRAM = Path(__file__).resolve().parents[2] / "sentinel.py"
@@ -149,6 +151,17 @@ class Sentinel:
         took = time.monotonic() - began
         assert code == 0, f"Sentinel ended with {code}:\n{self.log}"
         return took
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Stopped as by a machine that has no time for it; the engine's events wait for it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            wait(lambda: frozen(self.process.pid), 10.0, "Sentinel's threads to stop")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def check_outputs(self) -> None:
         """Nothing broke, and nothing secret is in what it wrote."""

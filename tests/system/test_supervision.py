@@ -151,6 +151,7 @@ def test_the_note_is_renewed_several_times_before_it_is_too_old() -> None:
 
 
 def test_a_note_is_good_from_the_moment_in_which_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentinel.time, "monotonic", lambda: 1000.05)
     daemon = sentinel.Daemon(sentinel.Settings(docker_host=f"unix://{tmp_path}/none", state=str(tmp_path)), {})
     daemon.pulse.beat(1000.06)
     monkeypatch.setattr(sentinel.time, "monotonic", lambda: 1000.07)
