@@ -12143,7 +12143,10 @@ SQLITE_HEADER = 100  # bytes
 LOG_KEPT = 64 * 2**10  # bytes of SQLite's log that is not cut again
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite's, beside the file
 PRUNED_KINDS = ("notice", "delivery")  # what grows old
+KINDS = ("service", "outage", "outbox", "mute", "drill", "meta", *PRUNED_KINDS)
 OUTSIDE_KINDS = ("mute", "drill")  # what commands write and delete, beside the daemon
+OF_NO_KIND = f"kind NOT IN ({', '.join('?' * len(KINDS))})"
+# Records are looked for by `+kind`, by which SQLite reads all: some may stand out of order.
 SOUND = "typeof(key) = 'text' AND typeof(at) = 'real' AND typeof(value) = 'text'"  # a record
 
 
@@ -12234,6 +12237,7 @@ class Ledger:
         """Open the file, or set it aside and make another: then in words why."""
         try:
             self.database = self._connect()
+            warning = self._put_in_order(self.database)
         except sqlite3.DatabaseError as error:
             out_of_reach = isinstance(error, sqlite3.OperationalError)
             if out_of_reach and "unsupported file format" not in str(error):
@@ -12241,10 +12245,29 @@ class Ledger:
             aside = self._set_aside()
             self.database = self._connect()
             return f"{self.path} could not be used ({error}); it was set aside as {aside}"
-        return ""
+        self.name_strangers(self.database)
+        return warning
+
+    def name_strangers(self, database: sqlite3.Connection) -> None:
+        """Note the records that nobody reads: one whose kind was damaged is of none."""
+        found = database.execute(f"SELECT kind, key FROM record WHERE {OF_NO_KIND}", KINDS)
+        self.odd += [f"{kind} {key}" for kind, key in found]
+
+    def _put_in_order(self, database: sqlite3.Connection) -> str:
+        """Write all records anew if some stand out of order, as those whose names were damaged:
+        SQLite, which looks for names in order, would not find others. In words, if that was so."""
+        if database.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",):
+            return ""
+        rows = database.execute("SELECT kind, key, at, value FROM record").fetchall()
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("DELETE FROM record")
+        database.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)", rows)
+        database.execute("COMMIT")
+        return f"{self.path} was damaged: its records stood out of order, and are sorted again"
 
     def _set_aside(self) -> str:
         """Move an unreadable file away, and its logs, which would be played into the new one."""
+        self.close()
         aside = f"{self.path}.corrupt-{time.time_ns()}"
         os.replace(self.path, aside)
         for side in SIDE_FILES:
@@ -12466,7 +12489,7 @@ class Ledger:
         """The records of a kind that are of this time or later, each with its own."""
         found: dict[str, tuple[float, JSON]] = {}
         if self.database:
-            query = f"SELECT key, at, value FROM record WHERE kind = ? AND at >= ? AND {SOUND}"
+            query = f"SELECT key, at, value FROM record WHERE +kind = ? AND at >= ? AND {SOUND}"
             for key, at_time, text in self.database.execute(query, (kind, time)):
                 found[key] = at_time, json_in(text)
         return found
@@ -12493,8 +12516,8 @@ class Ledger:
     ) -> list[tuple[str, str]]:
         """The records that are to be forgotten."""
         told = database.execute(
-            "SELECT kind, key FROM record WHERE kind IN (?, ?) AND at < ?",
-            (*PRUNED_KINDS, before_time),
+            f"SELECT kind, key FROM record WHERE (kind IN (?, ?) OR {OF_NO_KIND}) AND at < ?",
+            (*PRUNED_KINDS, *KINDS, before_time),
         ).fetchall()
         over = database.execute(
             "SELECT kind, key FROM record WHERE kind = 'mute' AND at < ?", (now_time,)
@@ -12554,6 +12577,7 @@ class Ledger:
             try:
                 made.database = database_of(made.path, access, 2.0)
                 made.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
+                made.name_strangers(made.database)
                 return made
             except sqlite3.Error as error:
                 made.be_unreadable(str(error))
@@ -12578,7 +12602,7 @@ class Ledger:
     def _rows(self, kind: str) -> list[tuple[str, float, str]]:
         if not self.database:
             return []
-        query = "SELECT key, at, value FROM record WHERE kind = ?"
+        query = "SELECT key, at, value FROM record WHERE +kind = ?"
         try:
             return self.database.execute(query, (kind,)).fetchall()
         except sqlite3.Error as error:
@@ -15300,7 +15324,7 @@ class Books:
                 watchdog.mute(mutes, now)
                 watchdog.drill(drills)
         for name in self.ledger.take_odd():
-            self._left_out(name, ValueError("it is no JSON of ours"))
+            self._left_out(name, ValueError("it is none of ours"))
 
     def greeted_lately(self, notice: Notice, now_time: float) -> bool:
         """Whether the same greeting was said just before; it is noted that it is said now."""
@@ -16971,7 +16995,7 @@ def mute(
 def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
     """LedgerError: a name means nothing, or nothing that is muted."""
     known = known_names(database)
-    query = f"SELECT key FROM record WHERE kind = 'mute' AND at > ? AND {SOUND}"
+    query = f"SELECT key FROM record WHERE +kind = 'mute' AND at > ? AND {SOUND}"
     muted = {key for (key,) in database.execute(query, (time.time(),))}
     loud = [name for name in wanted if name in known - muted]
     if unmutes and loud and "all" not in wanted:
@@ -16997,7 +17021,7 @@ def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: flo
 def known_names(database: sqlite3.Connection) -> set[str]:
     """Every name by which the services of a ledger can be meant."""
     known = {"all"}
-    query = f"SELECT key, value FROM record WHERE kind IN ('service', 'mute') AND {SOUND}"
+    query = f"SELECT key, value FROM record WHERE +kind IN ('service', 'mute') AND {SOUND}"
     for key, text in database.execute(query):
         made = at(json_in(text), "container")
         container = Container("", text_at(made, "name"), labels_at(made, "labels"))

@@ -576,6 +576,11 @@ def garble(path: Path, start: int, size: int) -> None:
         file.write(random.Random(7).randbytes(size))
 
 
+def services_found(path: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return [key for key, in database.execute("SELECT key FROM record WHERE kind = 'service' ORDER BY key")]
+
+
 def swap(path: Path, old: bytes, new: bytes) -> None:
     """Bytes of the file itself, which are there."""
     assert old in path.read_bytes()
@@ -666,6 +671,32 @@ def test_a_byte_that_is_no_text_costs_its_record_alone(
         assert second.watchdog.services["shop/web/1"].phase is Phase.UP
         assert second.daemon.books.ledger.database and "set aside" not in second.said
         assert [line for line in second.lines if "shop/odd/1" in line], "it is said what is left out"
+
+
+def test_a_damaged_kind_costs_its_record_alone(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by the fuzzer: SQLite found none of those that stood behind it."""
+    for name in ("adam", "wilma"):
+        engine.add(name, project="shop")
+    path = filled(engine, clock, tmp_path)
+    sql(path, "INSERT INTO record VALUES ('servicX', 'shop/odd/1', 1, '{}')")
+    swap(path, b"serviceshop/web/1", b"servic\xb6shop/web/1")
+    assert services_found(path) == ["shop/adam/1"], "SQLite looks for them in order"
+    beside = Ledger.beside(str(tmp_path))
+    assert beside and beside.database and set(beside.records("service")) == {"shop/adam/1", "shop/wilma/1"}
+    assert {"adam", "wilma"} <= sentinel.known_names(beside.database)
+    assert sentinel.history(Settings(state=str(tmp_path)), {}, False) == 0
+    assert capsys.readouterr().err == "left out, since they can't be read: servicX shop/odd/1 and servic\ufffd shop/web/1\n"
+    with Life(engine, tmp_path, clock) as second:
+        names = [line for line in second.lines if "is left out" in line]
+        assert len(names) == 2 and "shop/odd/1" in second.said and "shop/web/1" in second.said
+        assert second.said.count("stood out of order") == 1
+        assert {service.container.name for service in second.watchdog.services.values()} == {"adam", "wilma"}
+        second.run(1)
+    with Life(engine, tmp_path, clock) as third:
+        assert "out of order" not in third.said
+    assert services_found(path) == ["shop/adam/1", "shop/web/1", "shop/wilma/1"]
 
 
 NONSENSE = ["null", "17", "[]", "{}", '"text"', "{", '{"phase": "up", "waiting": 5}', '{"batch": "x", "waiting": [1]}',
