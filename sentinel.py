@@ -6511,9 +6511,6 @@ class Sight(Enum):
     NOTHING_NEW = auto()
 
 
-SEEN_ENDS = frozenset({Sight.ENDED, Sight.RAN_UNSEEN})  # though it may run again by now
-
-
 def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     """What a look at a service's container shows. `missed_start`: no event told of the start of its
     run."""
@@ -6564,6 +6561,21 @@ def sight_of_running(before: Container, seen: Container, missed_start: bool) -> 
         return Sight.SICK
     restarted = seen.id == before.id and seen.restart_count > before.restart_count
     return Sight.RAN_UNSEEN if restarted and missed_start else Sight.RUNS
+
+
+SEEN_ENDS = frozenset({Sight.ENDED, Sight.RAN_UNSEEN})  # though it may run again by now
+
+
+def last_lines(
+    sight: Sight, believed: Watched, seen: Container, read: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The last lines of a run that has ended, as a look has read them or one before it; none where
+    what runs is not known to have ended."""
+    if seen.running and sight not in SEEN_ENDS:
+        return ()
+    known = believed.container
+    same_run = (seen.id, seen.started_time) == (known.id, known.started_time)
+    return read or (believed.logs if same_run else ())
 
 
 class Looks:
@@ -6652,27 +6664,29 @@ class Looks:
         if seen.id != before.id and not self.roster.succeeds(service, seen, now):
             return
         missed_start = self.runs.missed_start(seen)
-        run = self.runs.of(seen)
-        if service.lives and not service.run.pending:
-            service.run = run
+        self._note_run(service, seen, now)
         started = before.health is Health.STARTING and seen.health is not Health.STARTING
         if started and service.phase in STANDING:
             self.timers.sooner(Rule.DEPENDANTS, service.key, now)  # they may wait for that
-        if seen.running:
-            run.lives_on(before.sick, seen.sick, now)
-        if seen.stopping and service.phase is not Phase.RESTARTING:
-            run.be_stopped(self.runs.calendar.engine_time(now))
-            run.be_asked(now)
         sight = sight_of(service, seen, missed_start)
+        service.logs = last_lines(sight, service, seen, logs)
         self.services.show(service, seen)
-        same_run = (seen.id, seen.started_time) == (before.id, before.started_time)
-        known_logs = service.logs if same_run else ()
-        ended = not seen.running or sight in SEEN_ENDS
-        service.logs = (logs or known_logs) if ended else ()  # else they are of a run before
         if seen.running and service.deploy and not service.deploy.successor:
             service.deploy = None  # the replacement runs
         self.roster.rekey(service)
         self._act(sight, service, before, now)
+
+    def _note_run(self, service: Watched, seen: Container, now: float) -> None:
+        """The run that a look shows, which is the service's own, unless it is still to be judged
+        how the one before has ended."""
+        run = self.runs.of(seen)
+        if service.lives and not service.run.pending:
+            service.run = run
+        if seen.running:
+            run.lives_on(service.container.sick, seen.sick, now)
+        if seen.stopping and service.phase is not Phase.RESTARTING:
+            run.be_stopped(self.runs.calendar.engine_time(now))
+            run.be_asked(now)
 
     def _act(self, sight: Sight, service: Watched, before: Container, now: float) -> None:
         step = STEPS[sight].get(service.phase)
