@@ -12201,54 +12201,53 @@ Name = tuple[str, str]  # kind and key
 Saved = tuple[float, str]  # when it was written, by the calendar, and its JSON
 
 
-class Ledger:
-    """The durable memory: one SQLite file, written by the main thread alone, one transaction a
-    decision. What can't be written (a full or read-only disk, a folder that is gone) stays in
-    memory and is written once the disk takes it; a file that SQLite can't read is set aside, and
-    everything alive is written to a new one.
+class LedgerFile:
+    """The ledger on the disk: one SQLite file, in a folder that one daemon holds. A file that SQLite
+    can't read is set aside, and another one made.
 
     A commit is one sync: it goes to SQLite's write-ahead log (https://sqlite.org/wal.html), and
     from there into the file once there is time for that, so that a copy of the file alone lacks
     some seconds at most."""
 
-    def __init__(self, folder: str, mask: Callable[[str], str] = str) -> None:
-        """`mask`: takes out of every record what must not be written."""
-        self.folder, self.path, self.mask = folder, os.path.join(folder, "sentinel.db"), mask
+    def __init__(self, folder: str) -> None:
+        self.folder, self.path = folder, os.path.join(folder, "sentinel.db")
         self.database: sqlite3.Connection | None = None
         self.lock: int | None = None
-        self.alive: dict[Name, Saved] = {}  # what a new file would have to hold
-        self.unsaved: dict[Name, Saved | None] = {}  # None: to be deleted
-        self.trouble = ""
-        self._stale = False  # it can't take in its log
-        self.retry_at = 0.0
-        self.checkpoint_at = 0.0  # 0: the file itself has all that was committed
+        self.fresh = False  # it was made when it was opened last, and holds nothing yet
         self.stamp: tuple[int, ...] = ()  # of the file, as it was left
         self.version = -1
-        self.odd: list[str] = []
+        self.checkpoint_at = 0.0  # 0: the file itself has all that was committed
+        self._stale = False  # it can't take in its log
 
-    def open(self) -> str:
-        """Open, lock and if need be make the file. A warning where there is reason for one.
-        LedgerError: it is not ours. What can be read but not written is read: its writes will fail,
-        and be kept."""
-        self.trouble = ""
+    def hold(self) -> str:
+        """Hold the folder for this process: two daemons would tell and restart everything twice. A
+        warning where the file that is there is empty. LedgerError: another daemon holds it."""
         # SQLite takes a file that is shorter than its header for an empty one.
         # But one that is opened anew may be of our own making, and gets all that is alive.
         emptied = self.lock is None and os.path.exists(self.path)
         emptied = emptied and os.path.getsize(self.path) < SQLITE_HEADER
-        warning = f"{self.path} was empty; what it held is lost" if emptied else ""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self.lock = os.open(
+            os.path.join(self.folder, "sentinel.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
-            self._lock()
-        except OSError as error:
-            self._give_up(error)
-        try:
-            warning = self._connect_anew() or warning
-            self.stamp = self._stamp_now()
-        except (OSError, sqlite3.Error) as error:
-            self._give_up(error)
-        return self.trouble or warning
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LedgerError(
+                f"another Sentinel uses the ledger in {self.folder}; give this one its own"
+                " SENTINEL_STATE"
+            ) from None
+        self._make()
+        return f"{self.path} was empty; what it held is lost" if emptied else ""
 
-    def _connect_anew(self) -> str:
-        """Open the file, or set it aside and make another: then in words why."""
+    def open(self) -> str:
+        """Open the file, or set it aside and make another; what can be read and not written is read,
+        and its writes will fail. A warning where there is reason for one. OSError, sqlite3.Error: it
+        can't be used."""
+        self.fresh = False
         try:
             self.database = self._connect()
             warning = self._put_in_order(self.database)
@@ -12258,14 +12257,15 @@ class Ledger:
                 raise  # which says nothing of what is in it
             aside = self._set_aside()
             self.database = self._connect()
-            return f"{self.path} could not be used ({error}); it was set aside as {aside}"
-        self.name_strangers(self.database)
+            warning = f"{self.path} could not be used ({error}); it was set aside as {aside}"
+        self.leave()
         return warning
 
-    def name_strangers(self, database: sqlite3.Connection) -> None:
-        """Note the records that nobody reads: one whose kind was damaged is of none."""
-        found = database.execute(f"SELECT kind, key FROM record WHERE {OF_NO_KIND}", KINDS)
-        self.odd += [f"{kind} {key}" for kind, key in found]
+    def read_beside(self, access: str) -> None:
+        """Open it to be read beside the daemon that writes it; `access` as in
+        https://sqlite.org/uri.html. sqlite3.Error: it can't be read."""
+        self.database = database_of(self.path, access, 2.0)
+        self.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
 
     def _put_in_order(self, database: sqlite3.Connection) -> str:
         """Write all records anew if some stand out of order, as those whose names were damaged:
@@ -12289,24 +12289,6 @@ class Ledger:
                 os.replace(self.path + side, aside + side)
         self._make()
         return aside
-
-    def _lock(self) -> None:
-        """Hold the folder for this process: two daemons would tell and restart everything twice."""
-        if self.lock is not None:
-            os.close(self.lock)
-            self.lock = None
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        self.lock = os.open(
-            os.path.join(self.folder, "sentinel.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LedgerError(
-                f"another Sentinel uses the ledger in {self.folder}; give this one its own"
-                " SENTINEL_STATE"
-            ) from None
-        self._make()
 
     def _make(self) -> None:
         """An empty file where there is none, for its owner only from the start."""
@@ -12350,17 +12332,104 @@ class Ledger:
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             database.execute("COMMIT")
-        if version == 0:
-            self.unsaved = {**self.alive, **self.unsaved}
+        self.fresh = version == 0
         columns = [row[1] for row in database.execute("PRAGMA table_info(record)")]
         if columns != ["kind", "key", "at", "value"] or database.execute(
             "PRAGMA quick_check"
         ).fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
 
-    def _give_up(self, error: Exception) -> None:
-        self.trouble = f"{self.path} can't be used ({error}); remembering in memory until it can"
-        self.close()
+    def touched(self) -> bool:
+        """Whether another program has removed or overwritten it: SQLite, which reads from its log and
+        from memory, would not see that. OSError: it is gone."""
+        return self.stamp != self._stamp_now()
+
+    def leave(self) -> None:
+        """Note how it is left. OSError: it is gone."""
+        self.stamp = self._stamp_now()
+
+    def _stamp_now(self) -> tuple[int, ...]:
+        """What changes when somebody writes to the file, or takes its log away; without a log all
+        write to the file itself. OSError: it is gone."""
+        there = os.stat(self.path)
+        if not os.path.exists(f"{self.path}-wal"):
+            return (there.st_ino,)
+        return there.st_ino, there.st_size, there.st_mtime_ns
+
+    def changed_outside(self) -> bool:
+        """Whether another process (`mute`) has written to the file since this was asked last."""
+        if not self.database:
+            return False
+        before = self.version
+        with contextlib.suppress(sqlite3.Error):
+            (self.version,) = self.database.execute("PRAGMA data_version").fetchone()
+        return before != self.version
+
+    def committed(self, now: float) -> None:
+        """Something was written into its log."""
+        self.checkpoint_at = self.checkpoint_at or now + CHECKPOINT_AFTER
+
+    def checkpoint(self, now: float) -> str:
+        """Bring what was committed into the file itself, if it is time for that and nobody reads
+        it. Why that can't be, in words, where it is news."""
+        if not self.database or not self.checkpoint_at or now < self.checkpoint_at:
+            return ""
+        try:
+            row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self.leave()
+        except (OSError, sqlite3.Error) as error:
+            self.close()  # what is written next may still find a place
+            news, self._stale = not self._stale, True
+            return f"{self.path} can't take in its log ({error})" if news else ""
+        _, logged, done = row
+        self._stale = False
+        self.checkpoint_at = 0.0 if logged == done else now + CHECKPOINT_AFTER
+        return ""
+
+    def close(self) -> None:
+        """Close the file, which is whole then; what is to be written next opens it anew."""
+        if self.database:
+            with contextlib.suppress(sqlite3.Error):
+                self.database.close()
+        self.database = None
+        self.checkpoint_at = 0.0
+
+
+class Ledger:
+    """The durable memory, written by the main thread alone, one transaction a decision. What can't
+    be written (a full or read-only disk, a folder that is gone) stays in memory and is written once
+    the disk takes it; a new file gets everything that is alive."""
+
+    def __init__(self, folder: str, mask: Callable[[str], str] = str) -> None:
+        """`mask`: takes out of every record what must not be written."""
+        self.file, self.mask = LedgerFile(folder), mask
+        self.alive: dict[Name, Saved] = {}  # what a new file would have to hold
+        self.unsaved: dict[Name, Saved | None] = {}  # None: to be deleted
+        self.trouble = ""
+        self.retry_at = 0.0
+        self.odd: list[str] = []
+
+    @property
+    def database(self) -> sqlite3.Connection | None:
+        """Its file, where that is open."""
+        return self.file.database
+
+    def open(self) -> str:
+        """Take its file, and make it if need be. A warning where there is reason for one.
+        LedgerError: it is not ours."""
+        self.trouble = warning = ""
+        try:
+            warning = self.file.hold()
+        except OSError as error:
+            self._give_up(error)
+        try:
+            warning = self.file.open() or warning
+            self.name_strangers()
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+        if self.file.fresh:
+            self.unsaved = {**self.alive, **self.unsaved}
+        return self.trouble or warning
 
     def put(self, kind: str, key: str, value: JSON, at_time: float) -> None:
         """Have a record written with the next commit, if it is news."""
@@ -12371,15 +12440,6 @@ class Ledger:
         self.unsaved[kind, key] = at_time, text
         if kind != "delivery":
             self.alive[kind, key] = at_time, text
-
-    def changed_outside(self) -> bool:
-        """Whether another process (`mute`) has written to the file since this was asked last."""
-        if not self.database:
-            return False
-        before = self.version
-        with contextlib.suppress(sqlite3.Error):
-            (self.version,) = self.database.execute("PRAGMA data_version").fetchone()
-        return before != self.version
 
     def newest(self) -> float:
         """When the position, which moves with all that is written, was written last, by the
@@ -12409,61 +12469,32 @@ class Ledger:
             self.retry_at = now + LEDGER_RETRY
             return "" if before else self.trouble
         self.retry_at = 0.0
-        self.checkpoint_at = self.checkpoint_at or now + CHECKPOINT_AFTER
+        self.file.committed(now)
         self.trouble = ""
         if words or before:
-            return "; ".join(filter(None, (words, f"{self.path} is written again")))
+            return "; ".join(filter(None, (words, f"{self.file.path} is written again")))
         return ""
 
+    def _give_up(self, error: Exception) -> None:
+        path = self.file.path
+        self.trouble = f"{path} can't be used ({error}); remembering in memory until it can"
+        self.file.close()
+
     def _let_go_if_touched(self) -> str:
-        """Let go of a file that others have removed or overwritten, which is said: SQLite, which
-        reads from its log and from memory, would not see that. What comes in its place gets all
-        that is alive, but for mutes, which others write."""
+        """Let go of a file that others have removed or overwritten, which is said. What comes in its
+        place gets all that is alive, but for mutes, which others write."""
         if not self.database:
             return ""
         try:
-            if self._stamp_now() == self.stamp:
+            if not self.file.touched():
                 return ""
         except OSError:
             self._give_up(FileNotFoundError("it is gone"))
             return ""
-        self.close()
+        self.file.close()
         ours = {name: saved for name, saved in self.alive.items() if name[0] != "mute"}
         self.unsaved = {**ours, **self.unsaved}
-        return f"{self.path} was touched by another program"
-
-    def _stamp_now(self) -> tuple[int, ...]:
-        """What changes when somebody writes to the file, or takes its log away; without a log all
-        write to the file itself. OSError: it is gone."""
-        there = os.stat(self.path)
-        if not os.path.exists(f"{self.path}-wal"):
-            return (there.st_ino,)
-        return there.st_ino, there.st_size, there.st_mtime_ns
-
-    def checkpoint(self, now: float) -> str:
-        """Bring what was committed into the file itself, if it is time for that and nobody reads
-        it. Why that can't be, in words, where it is news."""
-        if not self.database or not self.checkpoint_at or now < self.checkpoint_at:
-            return ""
-        try:
-            row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self.stamp = self._stamp_now()
-        except (OSError, sqlite3.Error) as error:
-            self.close()  # what is written next may still find a place
-            news, self._stale = not self._stale, True
-            return f"{self.path} can't take in its log ({error})" if news else ""
-        _, logged, done = row
-        self._stale = False
-        self.checkpoint_at = 0.0 if logged == done else now + CHECKPOINT_AFTER
-        return ""
-
-    def close(self) -> None:
-        """Close the file, which is whole then; what is to be written next opens it anew."""
-        if self.database:
-            with contextlib.suppress(sqlite3.Error):
-                self.database.close()
-        self.database = None
-        self.checkpoint_at = 0.0
+        return f"{self.file.path} was touched by another program"
 
     def _write_or_renew(self, before: str) -> str:
         """Write; a file that turns out to be unusable is set aside, and a new one written, at
@@ -12494,7 +12525,7 @@ class Ledger:
             database.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", puts)
             database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", drops)
             database.execute("COMMIT")
-            self.stamp = self._stamp_now()
+            self.file.leave()
             self.unsaved.clear()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -12518,7 +12549,7 @@ class Ledger:
             self.database.execute("BEGIN IMMEDIATE")
             self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
             self.database.execute("COMMIT")
-            self.stamp = self._stamp_now()
+            self.file.leave()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return
@@ -12576,7 +12607,7 @@ class Ledger:
         none. One that can't be read has no records, and says why in `trouble`."""
         made = cls(folder)
         try:
-            empty = os.path.getsize(made.path) == 0
+            empty = os.path.getsize(made.file.path) == 0
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -12585,13 +12616,12 @@ class Ledger:
         if empty:
             return None
         # A log that is not there would be made, to read beside nobody.
-        logged = os.path.exists(f"{made.path}-wal")
+        logged = os.path.exists(f"{made.file.path}-wal")
         for access in ("mode=ro", "immutable=1") if logged else ("immutable=1",):
             made.trouble = ""
             try:
-                made.database = database_of(made.path, access, 2.0)
-                made.database.execute("SELECT kind, key, at, value FROM record LIMIT 1").fetchone()
-                made.name_strangers(made.database)
+                made.file.read_beside(access)
+                made.name_strangers()
                 return made
             except sqlite3.Error as error:
                 made.be_unreadable(str(error))
@@ -12613,6 +12643,12 @@ class Ledger:
                 self.alive[kind, key] = at_time, text
         return found
 
+    def name_strangers(self) -> None:
+        """Note the records that nobody reads: one whose kind was damaged is of none."""
+        if self.database:
+            query = f"SELECT kind, key FROM record WHERE {OF_NO_KIND}"
+            self.odd += [f"{kind} {key}" for kind, key in self.database.execute(query, KINDS)]
+
     def _rows(self, kind: str) -> list[tuple[str, float, str]]:
         if not self.database:
             return []
@@ -12625,8 +12661,8 @@ class Ledger:
 
     def be_unreadable(self, why: str) -> None:
         """Let go of the file, and keep why in words."""
-        self.trouble = f"{self.path} can't be read ({why})"
-        self.close()
+        self.trouble = f"{self.file.path} can't be read ({why})"
+        self.file.close()
 
 
 def outside_ledger(path: str) -> contextlib.closing[sqlite3.Connection]:
@@ -15332,7 +15368,7 @@ class Books:
     def read_mutes(self, watchdog: Watchdog, now: float) -> None:
         """Take over what `mute` and `unmute` have written, before anything else is decided."""
         self.follow_calendar(watchdog, now)
-        if self.ledger.changed_outside():
+        if self.ledger.file.changed_outside():
             mutes, drills = self.ledger.mutes(self.offset), self.ledger.drills()
             if self.ledger.database:  # else it could not be read, which ends no mute
                 watchdog.mute(mutes, now)
@@ -15370,7 +15406,7 @@ class Books:
 
     def checkpoint(self, now: float) -> None:
         """Bring what is written into the ledger's file itself, from time to time."""
-        words = self.ledger.checkpoint(now)
+        words = self.ledger.file.checkpoint(now)
         if words:
             self.journal.log("warning", f"ledger: {words}")
 
@@ -16187,7 +16223,7 @@ class Daemon:
         decide_at = self.watchdog.next_due_at()
         if decide_at is not None:
             dues.append(decide_at)
-        dues += filter(None, (self.books.ledger.retry_at, self.books.ledger.checkpoint_at))
+        dues += filter(None, (self.books.ledger.retry_at, self.books.ledger.file.checkpoint_at))
         if self.held(now) or self.settings.chain:
             dues.append(now + CHAIN_STEP)
         post_at = None if self.held(now) else self.post.next_due_at(now)
@@ -16426,7 +16462,7 @@ class Daemon:
             self.be_at_rest()
             self.rolls.say_again(time.monotonic())
         self.books.save(self.watchdog, self.post, time.monotonic(), leaving=True)
-        self.books.ledger.close()
+        self.books.ledger.file.close()
         if self.gateway:
             self.gateway.wait_for_end(min(GOODBYE, max(until - time.monotonic(), 0.0)))
         waiting = self.post.waiting
@@ -16609,7 +16645,7 @@ class Drilling:
         killed."""
         self.killed_time = time.time()
         mark = {"since": self.killed_time + self.engine.ahead - DRILL_STEP, "pings": pings}
-        with outside_ledger(self.ledger.path) as database:
+        with outside_ledger(self.ledger.file.path) as database:
             write_outside(database, "drill", self.container.id, self.killed_time, mark)
         try:
             self.engine.ask("POST", path_of(self.container.id, "kill?signal=KILL"))
@@ -16618,7 +16654,7 @@ class Drilling:
                 time.sleep(DRILL_STEP)  # a command may; the daemon never does
                 self.look()
         finally:
-            with outside_ledger(self.ledger.path) as database:
+            with outside_ledger(self.ledger.file.path) as database:
                 database.execute("DELETE FROM record WHERE kind = 'drill'")
 
     def look(self) -> None:

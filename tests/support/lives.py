@@ -133,13 +133,13 @@ class Life(Clocked):
 
     def kill(self) -> None:
         """As SIGKILL does: the files are let go as they are."""
-        ledger = self.daemon.books.ledger
-        if ledger.database:
-            ledger.database.close()
-        if ledger.lock is not None:
+        file = self.daemon.books.ledger.file
+        if file.database:
+            file.database.close()
+        if file.lock is not None:
             with contextlib.suppress(OSError):
-                os.close(ledger.lock)
-        ledger.database = ledger.lock = None
+                os.close(file.lock)
+        file.database = file.lock = None
 
     def next_due(self) -> float:
         daemon, dues = self.daemon, [super().next_due()]

@@ -246,8 +246,8 @@ class Running:
 
     def let_go(self) -> None:
         """Another one may have the ledger, as at the end of its process."""
-        assert self.daemon.books.ledger.lock is not None
-        os.close(self.daemon.books.ledger.lock)
+        assert self.daemon.books.ledger.file.lock is not None
+        os.close(self.daemon.books.ledger.file.lock)
 
 
 @pytest.fixture

@@ -932,7 +932,7 @@ def test_a_write_that_fails_is_made_up_for(tmp_path: Path, monkeypatch: pytest.M
     assert ledger.commit(0.0) == ""
     ledger.put("meta", "b", 2, 0.0)
     ledger.drop("meta", "a")
-    ledger.database = Broken()  # type: ignore[assignment]
+    ledger.file.database = Broken()  # type: ignore[assignment]
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", Broken().execute)
         assert "remembering in memory" in ledger.commit(1.0)
@@ -955,14 +955,14 @@ def test_a_copy_of_the_file_alone_has_all_but_the_last_seconds(tmp_path: Path) -
     for number in range(300):
         ledger.put("meta", f"a{number}", "b" * 300, 0.0)
     ledger.commit(10.0)
-    ledger.checkpoint(10.0 + sentinel.CHECKPOINT_AFTER / 2)
+    ledger.file.checkpoint(10.0 + sentinel.CHECKPOINT_AFTER / 2)
     shutil.copy(tmp_path / "state/sentinel.db", tmp_path / "early.db")
     ledger.put("meta", "b", 1, 0.0)
     ledger.commit(10.0 + sentinel.CHECKPOINT_AFTER / 2)
-    ledger.checkpoint(10.0 + sentinel.CHECKPOINT_AFTER)
+    ledger.file.checkpoint(10.0 + sentinel.CHECKPOINT_AFTER)
     shutil.copy(tmp_path / "state/sentinel.db", tmp_path / "copy.db")
     assert len(kept_in(tmp_path / "copy.db", "immutable=1")) == 301
-    assert ledger.checkpoint_at == 0.0, "and there is nothing more to do"
+    assert ledger.file.checkpoint_at == 0.0, "and there is nothing more to do"
     with pytest.raises(sqlite3.OperationalError):
         kept_in(tmp_path / "early.db", "immutable=1")
 
@@ -977,11 +977,11 @@ def test_whoever_reads_the_ledger_holds_up_no_commit_and_the_file_is_whole_after
         assert reader.execute("SELECT count(*) FROM record").fetchone() == (1,)
         ledger.put("meta", "b", 2, 0.0)
         assert ledger.commit(11.0) == ""
-        ledger.checkpoint(20.0)
-        assert ledger.checkpoint_at == 20.0 + sentinel.CHECKPOINT_AFTER, "it is tried again"
+        ledger.file.checkpoint(20.0)
+        assert ledger.file.checkpoint_at == 20.0 + sentinel.CHECKPOINT_AFTER, "it is tried again"
         assert reader.execute("SELECT count(*) FROM record").fetchone() == (1,)
-    ledger.checkpoint(30.0)
-    assert ledger.checkpoint_at == 0.0
+    ledger.file.checkpoint(30.0)
+    assert ledger.file.checkpoint_at == 0.0
     assert kept_in(tmp_path / "sentinel.db", "immutable=1") == {"a": "1", "b": "2"}
 
 
@@ -996,7 +996,7 @@ def test_a_log_that_is_taken_away_costs_nothing(tmp_path: Path, side: str) -> No
     ledger.commit(1.0)
     ledger.put("meta", "c", 3, 0.0)
     ledger.commit(2.0)
-    ledger.checkpoint(10.0)
+    ledger.file.checkpoint(10.0)
     assert kept_in(tmp_path / "sentinel.db", "immutable=1") == {"a": "1", "b": "2", "c": "3"}
     if side == "-wal":
         assert kept_in(tmp_path / "sentinel.db") == {"a": "1", "b": "2", "c": "3"}, "by what others can see"

@@ -587,7 +587,7 @@ def a_ledger(folder: Path) -> None:
     ledger.put("service", "shop/web/1", {"container": {"name": "shop-web-1", "labels": labels}}, 1.0)
     ledger.commit(0.0)
     ledger.database and ledger.database.close()
-    os.close(ledger.lock) if ledger.lock is not None else None
+    os.close(ledger.file.lock) if ledger.file.lock is not None else None
 
 
 @pytest.mark.parametrize(("words", "said"), [

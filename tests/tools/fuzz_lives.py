@@ -311,7 +311,7 @@ def full_ledger() -> bytes:
         engine.crash(containers["web"], 1)
         life.daemon.books.ledger.put("mute", "other", life.clock.time() + 600.0, life.clock.time())
         life.run(3)
-        return Path(life.daemon.books.ledger.path).read_bytes()
+        return Path(life.daemon.books.ledger.file.path).read_bytes()
 
 
 def add_services(engine: FakeEngine) -> None:
@@ -348,9 +348,9 @@ class PaperLedger(sentinel.Ledger):
 
     def __init__(self, rows: list[Any], mask: Callable[[str], str]) -> None:
         super().__init__("/nonexistent", mask)
-        self.path = "/dev/null"  # it is there
-        self.stamp = self._stamp_now()
-        database = self.database = sqlite3.connect(":memory:", isolation_level=None)
+        self.file.path = "/dev/null"  # it is there
+        self.file.leave()
+        database = self.file.database = sqlite3.connect(":memory:", isolation_level=None)
         database.execute(sentinel.MIGRATIONS[0][0])
         for row in rows:
             with contextlib.suppress(sqlite3.Error, UnicodeError):  # what SQLite does not take is in no ledger
