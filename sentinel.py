@@ -12202,8 +12202,8 @@ Saved = tuple[float, str]  # when it was written, by the calendar, and its JSON
 
 
 class LedgerFile:
-    """The ledger on the disk: one SQLite file, in a folder that one daemon holds. A file that SQLite
-    can't read is set aside, and another one made.
+    """The ledger on the disk: one SQLite file, in a folder that one daemon holds. A file that
+    SQLite can't read is set aside, and another one made.
 
     A commit is one sync: it goes to SQLite's write-ahead log (https://sqlite.org/wal.html), and
     from there into the file once there is time for that, so that a copy of the file alone lacks
@@ -12244,9 +12244,9 @@ class LedgerFile:
         return f"{self.path} was empty; what it held is lost" if emptied else ""
 
     def open(self) -> str:
-        """Open the file, or set it aside and make another; what can be read and not written is read,
-        and its writes will fail. A warning where there is reason for one. OSError, sqlite3.Error: it
-        can't be used."""
+        """Open the file, or set it aside and make another; what can be read and not written is
+        read, and its writes will fail. A warning where there is reason for one. OSError,
+        sqlite3.Error: it can't be used."""
         self.fresh = False
         try:
             self.database = self._connect()
@@ -12340,8 +12340,8 @@ class LedgerFile:
             raise sqlite3.DatabaseError("it is no ledger, or its pages do not fit together")
 
     def touched(self) -> bool:
-        """Whether another program has removed or overwritten it: SQLite, which reads from its log and
-        from memory, would not see that. OSError: it is gone."""
+        """Whether another program has removed or overwritten it: SQLite, which reads from its log
+        and from memory, would not see that. OSError: it is gone."""
         return self.stamp != self._stamp_now()
 
     def leave(self) -> None:
@@ -12481,8 +12481,8 @@ class Ledger:
         self.file.close()
 
     def _let_go_if_touched(self) -> str:
-        """Let go of a file that others have removed or overwritten, which is said. What comes in its
-        place gets all that is alive, but for mutes, which others write."""
+        """Let go of a file that others have removed or overwritten, which is said. What comes in
+        its place gets all that is alive, but for mutes, which others write."""
         if not self.database:
             return ""
         try:
