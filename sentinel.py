@@ -15890,6 +15890,8 @@ class Pulse:
 # ─── Front desk ───────────────────────────────────────────────────────────────────────────────────
 
 HTTP_PATIENCE, BODY_LIMIT = 5.0, 16 * 2**10
+LINGER_READS = 1024  # at most, of a body that nobody reads
+UNREAD = frozenset({400, 401, 404, 413})  # answers that may be given before the body was read
 NOTES, NOTES_SPAN = 30, 60.0  # words of others that are taken in so many seconds
 NOTE_TITLE, NOTE_TEXT = 200, 2000  # characters that others may send
 PLAIN_TEXT = "text/plain"
@@ -15953,7 +15955,18 @@ def handler_of(token: str, ask: Callable[..., Reply], bot: Bot | None = None) ->
                 self.answer(404, PLAIN_TEXT, "not found\n")
 
         def do_POST(self) -> None:
-            self.answer(*take_words(self.path, self.headers, self.rfile.read, token, ask, bot))
+            reply = take_words(self.path, self.headers, self.rfile.read, token, ask, bot)
+            self.answer(*reply)
+            if reply[0] in UNREAD:
+                self.linger()
+
+        def linger(self) -> None:
+            """Take what is still sent, and drop it: who sends to a closed connection does not see
+            the answer any more."""
+            self.connection.shutdown(socket.SHUT_WR)
+            for _ in range(LINGER_READS):
+                if not self.rfile.read1(BODY_LIMIT):
+                    return
 
         def answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
