@@ -6626,8 +6626,7 @@ class Looks:
 
     def looked(self, seen: Looked, now: float) -> None:
         """Reconcile a service with its container as it really is. A look that something overtook is
-        repeated; whose a container is that nobody knew, it tells all the same: the next look may
-        find that gone."""
+        repeated."""
         service = self.roster.owner(seen)
         asked = self.orders.looking(seen.id)
         waiting = service or self.services.last_of(seen.id)
@@ -6637,9 +6636,9 @@ class Looks:
         if overtaken and service:
             self.orders.look(seen.id)
         elif overtaken and seen.container:
-            self.orders.look(seen.id)
             if asked:
-                self._find(self.runs.begun(seen.container), seen.logs, now)
+                self._find_overtaken(seen.container, now)
+            self.orders.look(seen.id)
         elif seen.why:
             self.timers.set(Rule.LOOK, seen.id, now + LOOK_RETRY)
             if seen.unanswered:
@@ -6650,19 +6649,38 @@ class Looks:
             self.roster.gone(seen.id, now)
         elif service:
             self._see(service, seen.container, seen.logs, now)
-        else:
-            self._find(seen.container, seen.logs, now)
+        elif found := self.roster.adopt(seen.container, now):
+            self._see(found, seen.container, seen.logs, now)
 
-    def _find(self, seen: Container, logs: tuple[str, ...], now: float) -> None:
-        service = self.roster.adopt(seen, now)
+    def _find_overtaken(self, seen: Container, now: float) -> None:
+        """Whose a container is that nobody knew, an overtaken look tells all the same, since the
+        next one may find it gone. How it has ended, that one tells."""
+        made = self.runs.begun(seen)
+        service = self.roster.adopt(made, now)
         if service:
-            self._see(service, seen, logs, now)
+            self._see(service, made, (), now, unless=Sight.ENDED)
 
-    def _see(self, service: Watched, seen: Container, logs: tuple[str, ...], now: float) -> None:
+    def _see(
+        self,
+        service: Watched,
+        seen: Container,
+        logs: tuple[str, ...],
+        now: float,
+        unless: Sight | None = None,
+    ) -> None:
+        """Believe what a look shows, and act on it, `unless` it is what the next look is to see."""
         before = service.container
         self.services.changed(service)
         if seen.id != before.id and not self.roster.succeeds(service, seen, now):
             return
+        sight = self._show(service, seen, logs, now)
+        if sight is not unless:
+            self._act(sight, service, before, now)
+
+    def _show(self, service: Watched, seen: Container, logs: tuple[str, ...], now: float) -> Sight:
+        """Believe what a look shows of a service's container; what that is, beside what was
+        believed."""
+        before = service.container
         missed_start = self.runs.missed_start(seen)
         self._note_run(service, seen, now)
         started = before.health is Health.STARTING and seen.health is not Health.STARTING
@@ -6674,7 +6692,7 @@ class Looks:
         if seen.running and service.deploy and not service.deploy.successor:
             service.deploy = None  # the replacement runs
         self.roster.rekey(service)
-        self._act(sight, service, before, now)
+        return sight
 
     def _note_run(self, service: Watched, seen: Container, now: float) -> None:
         """The run that a look shows, which is the service's own, unless it is still to be judged

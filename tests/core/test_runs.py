@@ -155,6 +155,32 @@ def test_a_container_that_removes_itself_before_anybody_could_look_is_told() -> 
     play(World(service("web", auto_remove=True)), (0, gone_at_once, "DEAD web exit 6"), (HOUR, ""))
 
 
+NOT_TOUCHED = {
+    ("no", 0, ""): [(Verdict.DEAD, ("last words of job",))],
+    ("no", 0, "true"): [],
+    ("no", 1, "true"): [(Verdict.FAILED, ("last words of job",))],
+    ("on-failure", 0, ""): [],
+}
+
+
+@pytest.mark.parametrize("began", [0.05, 0.6])
+@pytest.mark.parametrize(("policy", "code", "job"), NOT_TOUCHED)
+def test_what_has_ended_as_it_should_is_not_started_again_though_the_first_look_is_overtaken(
+    policy: str, code: int, job: str, began: float
+) -> None:
+    """Found by a reading of the code: the look showed it as it was made, and it was taken to run."""
+    world = play(World("web"), (0, ""))
+    world.look_delay, world.look_age = 0.5, 0.3
+    made = world.create("job", like=service("job", policy, labels={"sentinel.job": job} if job else {}))
+    world.advance(START + began)
+    world.run(made.id)
+    world.advance(START + began + 0.1)
+    world.exits("job", code)
+    world.advance(START + HOUR / 2)
+    assert [(notice.verdict, notice.logs) for notice in world.notices] == NOT_TOUCHED[policy, code, job], world.story()
+    assert not [line for line in world.done if line.startswith("start")], world.story()
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("age", [0.05, 0.1, 0.2, 0.3, 0.4, 5.0])
 def test_a_one_off_that_fails_is_told_though_each_look_at_it_is_overtaken(age: float, times: int) -> None:
