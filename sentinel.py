@@ -1448,7 +1448,7 @@ class Look:
     """Inspect one container, and read the last log lines of the run that ended, if one has."""
 
     id: str
-    since: float = 0.0  # when the run began that is known, by the engine's clock; 0: none is
+    since: float = 0.0  # they are not known since then, by the engine's clock; 0: none is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -2699,7 +2699,7 @@ class Orders:
     queue of them."""
 
     def __init__(self, known_since: Callable[[str], float]) -> None:
-        """`known_since`: when the run of a container began that is known."""
+        """`known_since`: since when the last lines of a container are not known."""
         self._known_since = known_since
         self._actions: list[Action] = []
         self._looks: dict[str, bool] = {}  # container → whether to look again after it
@@ -2793,6 +2793,7 @@ class Calendar:
 # ─── Services ─────────────────────────────────────────────────────────────────────────────────────
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+LAST_LINES = 0.1  # seconds after an end by which all that the run wrote is in the log
 
 Needs = list[tuple[Watched, Dependency]]  # services at one end of dependencies, and these
 
@@ -2961,12 +2962,15 @@ class Services(Mapping[str, Watched]):
         return None
 
     def known_since(self, container_id: str) -> float:
-        """When the run of a container began that was seen last, by the engine's clock; 0 where none
-        was."""
+        """Since when the last lines of a container are not known, by the engine's clock: since its
+        run that was seen last began, or has ended; 0 where none was."""
         service = self.of(container_id)
         if service is None or service.container.id != container_id:
             return 0.0
-        return service.container.started_time
+        known = service.container
+        if known.running or known.finished_time < known.started_time:
+            return known.started_time
+        return known.finished_time + LAST_LINES
 
     def containers(self, key: str = "") -> list[str]:
         """The ids of all containers that are known, or of those of one service."""
@@ -5823,6 +5827,7 @@ class Lives:
             run.follows_death = True
         service.deploy = None
         service.fell_at = None
+        service.logs = ()  # they are of the run before
         service.move(Phase.UP if replaced else Phase.PROVING)
         service.back_at = self.runs.moment(started_time or container.started_time, now)
         service.budget = service.budget.started(service.back_at, ours, now)
@@ -13380,8 +13385,8 @@ class Engine:
         return tuple(line[-LONGEST_LINE:] for line in lines)
 
     def look(self, container_id: str, since: float = 0.0) -> Looked:
-        """Inspect, and read the last lines of one that is down, or has been since the run that
-        began at `since`."""
+        """Inspect, and read the last lines of one that is down, or, where `since` is told, has been
+        between then and the start of its run."""
         try:
             container = self.inspect(container_id)
         except EngineError as error:

@@ -91,6 +91,27 @@ def test_a_death_that_no_event_told_has_its_last_words_too() -> None:
     assert told_of_a_short_death(world) == TOLD_WITH_WORDS, world.story()
 
 
+def test_the_last_words_of_a_death_are_not_told_of_the_run_that_docker_began() -> None:
+    world = play(World(service("web", "unless-stopped")), (0, ""))
+    world.look_delay = 0.5
+    world.happen("web exits 1")
+    world.advance(START + 1.5)
+    world.happen("web child_oom")
+    world.advance(START + 60)
+    told = [(notice.verdict, notice.logs) for notice in world.notices]
+    assert (Verdict.CHILD_OOM, ()) in told and told[0] == TOLD_WITH_WORDS[0], world.story()
+
+
+def test_what_a_run_wrote_that_is_known_to_have_ended_is_not_read_as_the_last_words_of_another() -> None:
+    """Found by a reading of the code: a start by hand, and a death before the first look's answer."""
+    world = play(World("web"), (0, ""))
+    known_since = world.watchdog.services.known_since
+    assert known_since("web-1") == world.find("web").started_time
+    play(world, (1, "stop web"), (31, "", "Stopped web"))
+    assert world.find("web").finished_time < known_since("web-1") < EPOCH + START + 60
+    assert known_since("another") == 0.0
+
+
 def test_the_last_words_of_a_run_are_not_told_of_the_next() -> None:
     world = play(World("web"), (0, ""))
     world.look_delay = 0.5
