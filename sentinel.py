@@ -12183,7 +12183,6 @@ PRUNED_KINDS = ("notice", "delivery")  # what grows old
 KINDS = ("service", "outage", "outbox", "mute", "drill", "meta", *PRUNED_KINDS)
 OUTSIDE_KINDS = ("mute", "drill")  # what commands write and delete, beside the daemon
 OF_NO_KIND = f"kind NOT IN ({', '.join('?' * len(KINDS))})"
-# Records are looked for by `+kind`, by which SQLite reads all: some may stand out of order.
 SOUND = "typeof(key) = 'text' AND typeof(at) = 'real' AND typeof(value) = 'text'"  # a record
 
 
@@ -12281,7 +12280,7 @@ class LedgerFile:
             aside = self._set_aside()
             self.database = self._connect()
             warning = f"{self.path} could not be used ({error}); it was set aside as {aside}"
-        self.leave()
+        self.note_stamp()
         return warning
 
     def read_beside(self, access: str) -> None:
@@ -12296,11 +12295,17 @@ class LedgerFile:
         if database.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",):
             return ""
         rows = database.execute("SELECT kind, key, at, value FROM record").fetchall()
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("DELETE FROM record")
-        database.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)", rows)
-        database.execute("COMMIT")
-        return f"{self.path} was damaged: its records stood out of order, and are sorted again"
+        was = f"{self.path} was damaged: its records stood out of order, and"
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("DELETE FROM record")
+            database.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)", rows)
+            database.execute("COMMIT")
+        except sqlite3.OperationalError as error:  # as on a disk that takes nothing
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            return f"{was} can't be sorted ({error})"
+        return f"{was} are sorted again"
 
     def _set_aside(self) -> str:
         """Move an unreadable file away, and its logs, which would be played into the new one."""
@@ -12367,7 +12372,7 @@ class LedgerFile:
         and from memory, would not see that. OSError: it is gone."""
         return self.stamp != self._stamp_now()
 
-    def leave(self) -> None:
+    def note_stamp(self) -> None:
         """Note how it is left. OSError: it is gone."""
         self.stamp = self._stamp_now()
 
@@ -12399,7 +12404,7 @@ class LedgerFile:
             return ""
         try:
             row = self.database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self.leave()
+            self.note_stamp()
         except (OSError, sqlite3.Error) as error:
             self.close()  # what is written next may still find a place
             news, self._stale = not self._stale, True
@@ -12416,6 +12421,7 @@ class LedgerFile:
                 self.database.close()
         self.database = None
         self.checkpoint_at = 0.0
+        self.version = -1
 
 
 class Ledger:
@@ -12447,7 +12453,6 @@ class Ledger:
             self._give_up(error)
         try:
             warning = self.file.open() or warning
-            self.name_strangers()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
         if self.file.fresh:
@@ -12548,7 +12553,7 @@ class Ledger:
             database.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", puts)
             database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", drops)
             database.execute("COMMIT")
-            self.file.leave()
+            self.file.note_stamp()
             self.unsaved.clear()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -12557,7 +12562,7 @@ class Ledger:
         """The records of a kind that are of this time or later, each with its own."""
         found: dict[str, tuple[float, JSON]] = {}
         if self.database:
-            query = f"SELECT key, at, value FROM record WHERE +kind = ? AND at >= ? AND {SOUND}"
+            query = f"SELECT key, at, value FROM record WHERE kind = ? AND at >= ? AND {SOUND}"
             for key, at_time, text in self.database.execute(query, (kind, time)):
                 found[key] = at_time, json_in(text)
         return found
@@ -12571,8 +12576,10 @@ class Ledger:
             old = self._old(self.database, before_time, now_time)
             self.database.execute("BEGIN IMMEDIATE")
             self.database.executemany("DELETE FROM record WHERE kind = ? AND key = ?", old)
+            aged = f"{OF_NO_KIND} AND NOT (typeof(at) = 'real' AND at >= ?)"
+            self.database.execute(f"DELETE FROM record WHERE {aged}", (*KINDS, before_time))
             self.database.execute("COMMIT")
-            self.file.leave()
+            self.file.note_stamp()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return
@@ -12584,8 +12591,8 @@ class Ledger:
     ) -> list[tuple[str, str]]:
         """The records that are to be forgotten."""
         told = database.execute(
-            f"SELECT kind, key FROM record WHERE (kind IN (?, ?) OR {OF_NO_KIND}) AND at < ?",
-            (*PRUNED_KINDS, *KINDS, before_time),
+            "SELECT kind, key FROM record WHERE kind IN (?, ?) AND at < ?",
+            (*PRUNED_KINDS, before_time),
         ).fetchall()
         over = database.execute(
             "SELECT kind, key FROM record WHERE kind = 'mute' AND at < ?", (now_time,)
@@ -12644,10 +12651,10 @@ class Ledger:
             made.trouble = ""
             try:
                 made.file.read_beside(access)
-                made.name_strangers()
-                return made
+                break
             except sqlite3.Error as error:
                 made.be_unreadable(str(error))
+        made.name_strangers()
         return made
 
     def records(self, kind: str) -> dict[str, JSON]:
@@ -12667,20 +12674,28 @@ class Ledger:
         return found
 
     def name_strangers(self) -> None:
-        """Note the records that nobody reads: one whose kind was damaged is of none."""
+        """Note the records that nobody reads: one whose kind was damaged is of none. Where a page
+        is damaged, that is its trouble."""
         if self.database:
             query = f"SELECT kind, key FROM record WHERE {OF_NO_KIND}"
-            self.odd += [f"{kind} {key}" for kind, key in self.database.execute(query, KINDS)]
+            try:
+                self.odd += [f"{kind} {key}" for kind, key in self.database.execute(query, KINDS)]
+            except sqlite3.Error as error:
+                self.trouble = f"a part of {self.file.path} can't be read ({error})"
 
     def _rows(self, kind: str) -> list[tuple[str, float, str]]:
+        """The records of a kind: of all that there are, since some may stand out of order, or where
+        a page is damaged, as SQLite finds them in order."""
         if not self.database:
             return []
-        query = "SELECT key, at, value FROM record WHERE +kind = ?"
-        try:
-            return self.database.execute(query, (kind,)).fetchall()
-        except sqlite3.Error as error:
-            self.be_unreadable(str(error))
-            return []
+        for place in ("+kind", "kind"):  # + takes it out of the order's hands
+            try:
+                query = f"SELECT key, at, value FROM record WHERE {place} = ?"
+                return self.database.execute(query, (kind,)).fetchall()
+            except sqlite3.Error as error:
+                why = str(error)
+        self.be_unreadable(why)
+        return []
 
     def be_unreadable(self, why: str) -> None:
         """Let go of the file, and keep why in words."""
@@ -15324,6 +15339,7 @@ class Books:
         warning = self.ledger.open()
         if warning:
             self.journal.log("warning", f"ledger: {warning}")
+        self.ledger.name_strangers()
 
     def follow_calendar(self, watchdog: Watchdog, now: float) -> None:
         """Follow the calendar clock, but not from one tick to the next: no record shall change by
@@ -16749,6 +16765,9 @@ def drill(call: Invocation) -> int:
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
+    if ledger and ledger.trouble:
+        print(f"no drill: {ledger.trouble}", file=sys.stderr)
+        return 1
     service, why = drilled(watchdog, call.names, call.sure, now)
     for container in containers:
         if service is None and not why and container.called & set(call.names):
@@ -16764,7 +16783,7 @@ def drill(call: Invocation) -> int:
     try:
         drilling.run(call.pings)
     except (EngineError, sqlite3.Error) as error:
-        print(f"{name} could not be killed: {error}", file=sys.stderr)
+        print(f"the drill of {name} failed: {error}", file=sys.stderr)
         return 1
     print(drill_table(name, drilling.milestones))
     return int(not drilling.done)
@@ -17081,7 +17100,7 @@ def mute(
 def check_names(database: sqlite3.Connection, wanted: list[str], unmutes: bool) -> None:
     """LedgerError: a name means nothing, or nothing that is muted."""
     known = known_names(database)
-    query = f"SELECT key FROM record WHERE +kind = 'mute' AND at > ? AND {SOUND}"
+    query = f"SELECT key FROM record WHERE kind = 'mute' AND at > ? AND {SOUND}"
     muted = {key for (key,) in database.execute(query, (time.time(),))}
     loud = [name for name in wanted if name in known - muted]
     if unmutes and loud and "all" not in wanted:
@@ -17107,7 +17126,7 @@ def write_mutes(database: sqlite3.Connection, wanted: list[str], until_time: flo
 def known_names(database: sqlite3.Connection) -> set[str]:
     """Every name by which the services of a ledger can be meant."""
     known = {"all"}
-    query = f"SELECT key, value FROM record WHERE +kind IN ('service', 'mute') AND {SOUND}"
+    query = f"SELECT key, value FROM record WHERE kind IN ('service', 'mute') AND {SOUND}"
     for key, text in database.execute(query):
         made = at(json_in(text), "container")
         container = Container("", text_at(made, "name"), labels_at(made, "labels"))

@@ -685,7 +685,6 @@ def test_a_damaged_kind_costs_its_record_alone(
     assert services_found(path) == ["shop/adam/1"], "SQLite looks for them in order"
     beside = Ledger.beside(str(tmp_path))
     assert beside and beside.database and set(beside.records("service")) == {"shop/adam/1", "shop/wilma/1"}
-    assert {"adam", "wilma"} <= sentinel.known_names(beside.database)
     assert sentinel.history(Settings(state=str(tmp_path)), {}, False) == 0
     assert capsys.readouterr().err == "left out, since they can't be read: servicX shop/odd/1 and servic\ufffd shop/web/1\n"
     with Life(engine, tmp_path, clock) as second:
@@ -894,6 +893,71 @@ def test_a_disk_that_takes_no_writes_at_the_start_is_read_and_written_as_soon_as
         assert second.watchdog.services["shop/web/1"].phase is Phase.UP
     with Life(engine, disk / "state", clock) as third:
         assert third.watchdog.services["shop/web/1"].phase is Phase.UP
+
+
+@pytest.mark.parametrize("how", ["read-only", "full"])
+def test_records_out_of_order_are_read_though_the_disk_takes_no_writes_and_sorted_as_soon_as_it_does(
+    engine: FakeEngine, clock: Clock, disk: Path, how: str
+) -> None:
+    add(engine, "wilma")
+    path = filled(engine, clock, disk)
+    sql(path, "PRAGMA journal_mode = DELETE")
+    swap(path, b"serviceshop/web/1", b"servic\xb6shop/web/1")
+    mount_options(disk, "ro") if how == "read-only" else fill(disk)
+    with Life(engine, disk, clock) as second:
+        assert [*second.watchdog.services] == ["shop/wilma/1"]
+        assert "can't be sorted" in second.said or "remembering in memory" in second.said
+        mount_options(disk, "rw") if how == "read-only" else (disk / "filler").unlink()
+        second.run(30)
+    assert services_found(path) == ["shop/web/1", "shop/wilma/1"]
+
+
+def test_a_damaged_page_costs_a_command_what_is_on_it_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.open()
+    notice = Notice(Verdict.DEAD, "web", 0.0, Container("1" * 64, "web"), incident=1)
+    for number in range(1, 31):
+        ledger.put("service", f"shop/s{number:02}/1", {"phase": "x" * 2000}, 1.0)
+        ledger.put("notice", str(number), insides.notice_record(replace(notice, id=number, incident=number), 0.0), 1.0)
+    ledger.commit(1.0)
+    ledger.file.checkpoint(10.0)
+    ledger.file.close()
+    path = tmp_path / "sentinel.db"
+    garble(path, path.read_bytes().index(b"shop/s15/1") // 4096 * 4096, 4096)
+    assert sentinel.history(Settings(state=str(tmp_path)), {}, True) == 1
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 30
+    assert err.startswith(f"a part of {path} can't be read (") and err.count("\n") == 1
+
+
+def test_what_others_write_while_the_file_is_closed_is_heard_of(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.open()
+    assert ledger.file.changed_outside()
+    assert not ledger.file.changed_outside()
+    ledger.file.close()
+    with sentinel.outside_ledger(str(tmp_path / "sentinel.db")) as other:
+        sentinel.write_outside(other, "mute", "web", 2e9, 2e9)
+    ledger.open()
+    assert ledger.file.changed_outside()
+
+
+def test_records_of_no_kind_are_named_once_and_forgotten_in_time(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    path = filled(engine, clock, tmp_path)
+    sql(path, "INSERT INTO record VALUES ('noticX', 'odd', 1, '{}')",
+        "INSERT INTO record VALUES ('zzz', 'odder', 'x', '{}')")  # fmt: skip
+    swap(path, b"noticX", b"notic\xe5")
+    with Life(engine, tmp_path, clock) as second:
+        second.daemon.books.ledger.open()
+        second.run(30)
+        assert second.said.count("is left out") == 2
+    ledger = Ledger(str(tmp_path))
+    ledger.open()
+    ledger.prune(2.0, 2.0)
+    ledger.name_strangers()
+    assert ledger.take_odd() == []
 
 
 def test_a_first_ledger_that_could_not_be_written_at_once_is_none_that_was_lost(

@@ -349,7 +349,7 @@ class PaperLedger(sentinel.Ledger):
     def __init__(self, rows: list[Any], mask: Callable[[str], str]) -> None:
         super().__init__("/nonexistent", mask)
         self.file.path = "/dev/null"  # it is there
-        self.file.leave()
+        self.file.note_stamp()
         database = self.file.database = sqlite3.connect(":memory:", isolation_level=None)
         database.execute(sentinel.MIGRATIONS[0][0])
         for row in rows:
