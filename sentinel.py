@@ -87,6 +87,7 @@ import hmac
 import http
 import http.client
 import importlib.util
+import io
 import itertools
 import json
 import math
@@ -985,6 +986,7 @@ class Container:
     pod: str = ""  # Podman's, by the host name that all of it share
     infra: bool = False  # what holds a pod's namespaces
     sick_time: float = 0.0  # since when its health check fails, as far as its probes tell
+    probed_time: float = 0.0  # when the last probe of that began
 
     @property
     def running(self) -> bool:
@@ -1784,6 +1786,7 @@ def container_of(document: JSON) -> Container:
         created_time=unix_time(text_at(document, "Created")),
         image=text_at(document, "Image"),
         sick_time=sick_time_of(probes),
+        probed_time=unix_time(text_at(probes[-1], "Start")) if probes else 0.0,
     )
 
 
@@ -2287,6 +2290,7 @@ class Run:
     wish_time: float = 0.0
     restart_time: float = 0.0
     policy_time: float = 0.0
+    unpause_time: float = 0.0
 
     @property
     def pending(self) -> Death | None:
@@ -3432,6 +3436,8 @@ class Runs:
             run.note(Kill(event.signal, event.time))
         elif event.action == "stop":
             run.stop_time = event.time
+        elif event.action == "unpause":
+            run.unpause_time = event.time
         elif event.action == "restart":
             run.told_of_restart(event.time)
         elif event.action == "oom" or (event.action == "die" and event.oom_killed):
@@ -6755,6 +6761,10 @@ class Looks:
         if now < until:
             self.timers.set(Rule.LOOK, service.container.id, until)
             return
+        if 0.0 < service.container.probed_time < service.run.unpause_time:
+            # It was paused under its last probe, which says nothing.
+            self.timers.set(Rule.LOOK, service.container.id, now + PROOF_STEP)
+            return
         hopeless = ASKED_TO_END if service.run.asked_at is not None else None
         fall = Fall(Verdict.UNHEALTHY, Cause.UNHEALTHY, no_death(now), service.run, hopeless)
         self.lives.fall(service, fall, now)
@@ -8834,6 +8844,7 @@ class Outbox:
         self.trouble = Trouble()
         self.handed: list[int] = []  # of what waits, what the next channel in a chain has, too
         self.lost = 0  # messages that were told anew: no repeats of the first ones
+        self.dropped = 0  # notices that a retired channel could not keep
         self.size = BATCH
         self._sent_at: deque[float] = deque(maxlen=PACE)
 
@@ -8896,8 +8907,16 @@ class Outbox:
         return self.trouble.retired
 
     def _drop_oldest(self) -> None:
-        while len(self.waiting) > max(RETIRED_KEEPS, self.underway):
-            del self.waiting[self.underway]
+        """Keep so many, and all that is the last word on what still goes on."""
+        more = len(self.waiting) - max(RETIRED_KEEPS, self.underway)
+        if more <= 0:
+            return
+        last = {notice.incident: notice.id for notice in self.waiting}
+        front, rest = self.waiting[: self.underway], self.waiting[self.underway :]
+        past = [one for one in rest if not one.open or last[one.incident] != one.id]
+        dropped = {id(one) for one in past[:more]}
+        self.waiting = [*front, *(one for one in rest if id(one) not in dropped)]
+        self.dropped += len(dropped)
 
     def _reads_otherwise(self, key: str, old: Notice, new: Notice, now: float) -> None:
         """A message is to be edited; where it can't be, what is worth that is told again."""
@@ -8910,6 +8929,7 @@ class Outbox:
             return
         more = len(new.consequences) > len(old.consequences)
         if (retitled or more) and new not in self.waiting[self.underway :]:
+            self.lost += 1
             self.waiting.append(new)
             self.handed = [number for number in self.handed if number != new.id]
 
@@ -9055,7 +9075,13 @@ class Outbox:
             words = f"{self.channel}: an alert was refused twice, see `history`: {seen.why}"
             return done, [Log("error", words)]
         self._keep_message(flight, done, seen.message, now)
-        return done, [Log("info", f"{self.channel}: alerts arrive again")] if again else []
+        return done, self._say_again() if again else []
+
+    def _say_again(self) -> list[Log]:
+        """It works again; what could not be kept is counted."""
+        dropped, self.dropped = self.dropped, 0
+        more = f"; {dropped} older ones of what is over were dropped" if dropped else ""
+        return [Log("info", f"{self.channel}: alerts arrive again{more}")]
 
     def _keep_message(
         self, flight: Posting, done: list[Notice], message_id: str, now: float
@@ -9067,7 +9093,8 @@ class Outbox:
         if self.edits and message_id:  # a yes that does not name the message is one all the same
             key = message_id
         message = Message(done, now, flight.why_late, PLAIN if flight.plain else "")
-        if not key or not (message.goes_on or tuple(done) != flight.notices):
+        known = not flight.unknown and tuple(done) == flight.notices
+        if not key or (known and not message.goes_on):
             return
         self.posted[key] = message
         if flight.unknown and takes_edits(key):
@@ -9152,13 +9179,14 @@ class Outbox:
                 self.edits_due[edit.message] = 0.0 if edit.due_at is None else edit.due_at
         self.handed = list(record.handed)
         self.lost = record.lost
+        # What had retired is tried at once: it may have been put right for this start.
         self.trouble = Trouble(
-            record.held_until_at,
+            None if record.retired else record.held_until_at,
             None,
             record.failures,
             why=record.why,
             retired=record.retired,
-            refused_at=record.refused_at,
+            refused_at=None if record.retired else record.refused_at,
         )
         size = min(record.batch, len(self.waiting))
         if size > 0:
@@ -9174,11 +9202,14 @@ class Outbox:
         return bool(self.retired) or (since is not None and now - since >= CHAIN_PATIENCE)
 
     def take_over(self, other: Outbox, now: float) -> None:
-        """Tell what another channel can't tell in time, once."""
+        """Tell what another channel can't tell in time, once. Somebody else's message has a place
+        in that one alone."""
         for notice in other.waiting:
-            if notice.id not in other.handed and not self.knows(notice.id):
+            handed = notice.body or notice.id in other.handed
+            if not handed and not self.knows(notice.id):
                 self.put(notice, now)
         other.handed = [notice.id for notice in other.waiting]
+        self.trouble.note(self.trouble.why or other.trouble.why)
 
 
 def takes_edits(key: str) -> bool:
@@ -9651,11 +9682,9 @@ def embed_of(card: Card, at_time: float, most: int, bare: bool = False) -> dict[
     return embed
 
 
-def digests_of(cards: list[Card], total: int) -> list[dict[str, Any]]:
-    """The cards of one colour, of so many in the message, as one embed or as few as hold them."""
-    if not cards:
-        return []
-    share = EMBED_TOTAL * len(cards) // total
+def digests_of(cards: list[Card], share: int) -> list[dict[str, Any]]:
+    """The cards of one colour, in about so many characters, as one embed or as few as hold
+    them."""
     parts = max(1, -(-share // EMBED_TEXT))
     size = -(-len(cards) // parts)
     groups = [cards[index : index + size] for index in range(0, len(cards), size)]
@@ -9667,12 +9696,10 @@ def digest_of(cards: list[Card], most: int) -> dict[str, Any]:
     whole."""
     title = digest_title(cards)
     late = [card.line("Late") for card in cards if card.line("Late")][:1]
-    room = min(most, EMBED_TEXT) - len(title) - DIGEST_REST
-    if late:
-        room -= LATE_ROOM
+    lines = [clip(f"**Late:** {text}", LATE_ROOM) for text in late]
+    room = min(most, EMBED_TEXT) - len(title) - DIGEST_REST - sum(map(len, lines))
     each = max(LEAST_DIGEST, room // len(cards) - 1)
-    fitting = cards[: room // (each + 1)]
-    lines = [f"**Late:** {text}" for text in late]
+    fitting = cards[: max(0, room // (each + 1))]
     lines += [digest_line(card, each) for card in fitting]
     rest = len(cards) - len(fitting)
     if rest:
@@ -9756,9 +9783,20 @@ def embeds_of(cards: list[Card], times: list[float], plain: bool) -> list[JSON]:
         for card, time in zip(cards, times, strict=True):
             embeds.append(embed_of(card, time, share, plain))
         return embeds
-    for colour in COLOURS:
-        embeds += digests_of([card for card in cards if card.colour == colour], len(cards))
-    return embeds
+    return digests_by_colour(cards)
+
+
+def digests_by_colour(cards: list[Card]) -> list[JSON]:
+    """Digests of a colour each, worst first. Those of few cards need more than their share, so they
+    are made first, and what is left is for the others."""
+    room = EMBED_TOTAL
+    groups = {colour: [card for card in cards if card.colour == colour] for colour in COLOURS}
+    digests: dict[int, list[dict[str, Any]]] = {}
+    for colour, group in sorted(groups.items(), key=lambda item: len(item[1])):
+        share = min(room, EMBED_TOTAL * len(group) // len(cards))
+        digests[colour] = digests_of(group, share) if group else []
+        room -= sum(len(each["title"]) + len(each["description"]) for each in digests[colour])
+    return list(itertools.chain.from_iterable(digests[colour] for colour in COLOURS))
 
 
 # What a red's buttons are called; what they do is in the middle of their ids.
@@ -13718,10 +13756,12 @@ def default_docker_host(environment: Mapping[str, str]) -> str:
 
 USER_AGENT = f"DiscordBot (https://github.com/sentinel-watchdog/sentinel, {__version__})"
 # Unknown channel, message target or webhook; no access, no permission, wrong token; a channel
-# without messages.
-GONE_CODES = (10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027)
+# without messages; too many channels; a forum; an archived or a locked thread.
+GONE_CODES = frozenset({10003, 10004, 10015, 40001, 50001, 50008, 50013, 50027})
+GONE_CODES |= {30013, 40058, 50083, 160005}
 FORUM_WANTS_NAME, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL, TOO_MANY_EDITS = 220001, 10008, 10003, 30046
 UNAUTHORIZED, FORBIDDEN_STATUS, TIMED_OUT, TOO_MANY = 401, 403, 408, 429
+FORM_REFUSED = (400, 413, 422)  # other 4xx say nothing of the message
 NOT_STORED = (502, 503)  # 500, 504 and 52x may come after the message was stored
 EDGE_PAUSE = 600.0  # Discord's edge blocks an address for longer the more it is asked
 LIMIT_MARGIN = 0.25  # seconds after a rate limit's end
@@ -13904,12 +13944,21 @@ def verdict_on(channel: str, answer: Answer, who: str = "Discord") -> Delivered:
     if answer.code in GONE_CODES or (refused and answer.code is not None):
         advice = advice_on(answer)
         return Delivered(channel, Fate.DEAD, why=f"{words}{'; ' if advice else ''}{advice}")
-    if refused:
-        return Delivered(channel, Fate.UNSENT, why=f"{who} can't be reached: {clip(words, 200)}")
-    if 400 <= status < 500 and status != TIMED_OUT:
+    if is_about_form(answer, who):
         return Delivered(channel, Fate.MALFORMED, why=words)
+    if 400 <= status < 500 and status != TIMED_OUT:
+        return Delivered(channel, Fate.UNSENT, why=f"{who} can't be reached: {clip(words, 200)}")
     fate = Fate.UNSENT if status in NOT_STORED else Fate.UNCLEAR
     return Delivered(channel, fate, why=f"{who} could not be reached: it answers HTTP {status}")
+
+
+def is_about_form(answer: Answer, who: str) -> bool:
+    """Whether an answer refuses a message for what it is: Discord's API says so in JSON, its edge
+    does not."""
+    if who == "Discord":
+        refused = answer.status in (UNAUTHORIZED, FORBIDDEN_STATUS, NOT_FOUND, TIMED_OUT)
+        return 400 <= answer.status < 500 and not refused and isinstance(answer.document, dict)
+    return answer.status in FORM_REFUSED
 
 
 def advice_on(answer: Answer) -> str:
@@ -13977,7 +14026,10 @@ def no_channel(channel: str, answer: Answer, who: str) -> Delivered:
     if answer.ok:
         why = f"{who} names no channel (HTTP {answer.status})"
         return Delivered(channel, Fate.UNSENT, why=why)
-    return verdict_on(channel, answer, who)
+    verdict = verdict_on(channel, answer, who)
+    if verdict.fate in (Fate.MALFORMED, Fate.UNCLEAR):
+        return replace(verdict, fate=Fate.UNSENT)
+    return verdict
 
 
 # ─── Channels ─────────────────────────────────────────────────────────────────────────────────────
@@ -14043,6 +14095,7 @@ class Bot:
     def __init__(self, settings: Settings, web: Web) -> None:
         self.settings, self.web, self.channel_id = settings, web, settings.channel_id
         self.address = settings.api_url
+        self.gone: set[str] = set()  # channels of others that somebody deleted
 
     @property
     def headers(self) -> dict[str, str]:
@@ -14087,7 +14140,10 @@ class Bot:
         """Post somebody else's message; that its channel does not take it says nothing of ours."""
         url = f"{self.settings.api_url}/channels/{job.notices[0].place}/messages"
         body = message | {"nonce": job.nonce, "enforce_nonce": True}
-        verdict = verdict_on(self.name, self.web.ask("POST", url, body, self.headers))
+        answer = self.web.ask("POST", url, body, self.headers)
+        verdict = verdict_on(self.name, answer)
+        if answer.code == UNKNOWN_CHANNEL:
+            self.gone.add(job.notices[0].place)
         dead = verdict.fate is Fate.DEAD
         return replace(verdict, fate=Fate.MALFORMED) if dead else verdict
 
@@ -14171,8 +14227,10 @@ class Bridge:
         return self.verdict(answer)
 
     def send_whole(self, message: JSON) -> Delivered | None:
-        """Post into its channel; None where the bridge has none."""
-        if not self.channel_id:
+        """Post into its channel, which is made anew where it is gone; None where the bridge has
+        none."""
+        known = bool(self.channel_id)
+        if not known:
             answer = self.ask("/channels/ensure", {"name": self.settings.channel})
             if answer.status == NOT_FOUND:
                 return None
@@ -14181,16 +14239,21 @@ class Bridge:
             if not self.channel_id:
                 return no_channel(self.name, answer, "the bridge")
         answer = self.ask(f"/send/{self.channel_id}", message)
-        return None if answer.status == NOT_FOUND else self.verdict(answer)
+        if answer.status != NOT_FOUND:
+            return self.verdict(answer)
+        self.channel_id = ""
+        return self.send_whole(message) if known else None
 
     def words_of(self, message: JSON) -> JSON:
         """A message for those who have no embeds."""
-        embeds = message["embeds"]
-        red = any(embed["color"] == RED for embed in embeds)
+        embeds = items_at(message, "embeds")
+        red = any(at(embed, "color") == RED for embed in embeds)
+        titles = ", ".join(text_at(embed, "title") for embed in embeds)
+        texts = [text_at(embed, "description") for embed in embeds]
         return {
             "channel": self.settings.channel,
-            "title": ", ".join(embed["title"] for embed in embeds)[:EMBED_TITLE],
-            "message": "\n".join(embed["description"] for embed in embeds),
+            "title": clip(titles, EMBED_TITLE),
+            "message": "\n".join(texts) or text_at(message, "content"),
             "level": "error" if red else "info",
             "embeds": embeds,
         }
@@ -15354,9 +15417,7 @@ class Books:
         """Give the watchdog what the ledger holds; the outages that go on."""
         now_time = time.time()
         self.follow_calendar(watchdog, now)
-        self.ledger.records("meta")  # which tells when it was written last
-        # Else all would be to come, after a clock that was ahead.
-        reader = Reader(max(self.offset, self.ledger.newest() - now))
+        reader = self.reader()
         for number, outage in self._revived("outage", reader, Outage).items():
             reader.outages[number] = outage
         self._outages = dict.fromkeys(reader.outages)
@@ -15370,6 +15431,12 @@ class Books:
         watchdog.restore(services, reader.outages, record, now, now_time)
         self.ledger.put("meta", "began", now_time, now_time)
         return reader.outages
+
+    def reader(self) -> Reader:
+        """What reads the ledger's moments: none of them is to come, also after a clock that was
+        ahead."""
+        self.ledger.records("meta")  # which tells when it was written last
+        return Reader(max(self.offset, self.ledger.newest() - time.monotonic()))
 
     def _record(self, reader: Reader) -> Record:
         newest = self._record_named("position", reader)
@@ -15386,8 +15453,7 @@ class Books:
 
     def notices(self) -> dict[int, Notice]:
         """All notices that the ledger holds, by number."""
-        offset = max(self.offset, self.ledger.newest() - time.monotonic())
-        return self._revived("notice", Reader(offset), Notice)
+        return self._revived("notice", self.reader(), Notice)
 
     def _revived(self, kind: str, reader: Reader, made: type[Any]) -> dict[int, Any]:
         """What the records of a kind stand for, by number; one that makes no sense is left out,
@@ -15568,7 +15634,7 @@ class Post:
         for channel in self.channels.values():
             if isinstance(channel, Webhook):
                 channel.keep_to(text_at(meta, "thread"))
-        reader = Reader(self.books.offset)
+        reader = self.books.reader()
         for name, document in ledger.records("outbox").items():
             if name in self.outboxes:
                 self._restore_outbox(self.outboxes[name], document, reader, notices)
@@ -15620,12 +15686,11 @@ class Post:
         if notice.verdict is Verdict.GAVE_UP:
             self._say_given_up(notice)
         self._log_told(notice)
-        outboxes = list(self.outboxes.values())
+        chain = [outbox for outbox in self._chain if outbox.channel != but]
         if self.settings.chain:
-            outboxes = [*self._chain[:1], *self._beside]
-        for outbox in outboxes:
-            if outbox.channel != but:
-                outbox.put(notice, now)
+            chain = chain[:1]
+        for outbox in (*chain, *self._beside):
+            outbox.put(notice, now)
 
     def _log_told(self, notice: Notice) -> None:
         """What is told stands in the record, too, unless both are read on one terminal."""
@@ -15748,7 +15813,9 @@ class Post:
             self.figures.delivery.add(now - notice.at)
             self.books.put_delivery(notice.id, seen)
         told = {notice.id for notice in done}
-        if self.settings.chain and seen.channel not in (Drop.name, Terminal.name):
+        if self.settings.chain and seen.fate is Fate.MALFORMED:
+            self._hand_on(done, outbox, now)
+        elif self.settings.chain and seen.channel not in (Drop.name, Terminal.name):
             for other in self._chain:
                 if other is not outbox:
                     other.discard(told)
@@ -15758,6 +15825,13 @@ class Post:
             lost = Notice(Verdict.CHANNEL_LOST, seen.channel, now, error=seen.why)
             self.tell(lost, now, but=seen.channel)
         return logs
+
+    def _hand_on(self, refused: list[Notice], outbox: Outbox, now: float) -> None:
+        """What a channel of a chain has refused for good, the next one tells."""
+        for one, fallback in itertools.pairwise(self._chain):
+            for notice in refused if one is outbox else []:
+                if not notice.body and not fallback.knows(notice.id):
+                    fallback.put(notice, now)
 
     @property
     def underway(self) -> bool:
@@ -16045,6 +16119,8 @@ def take_words(
         return 401, PLAIN_TEXT, "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
     if not re.fullmatch(r"[0-9]{1,100}", length):
         return 400, PLAIN_TEXT, "a Content-Length is needed\n"
+    if bot and sends and sends[1] in bot.gone:
+        return 404, PLAIN_TEXT, "there is no such channel any more\n"
     most = SEND_LIMIT if sends else BODY_LIMIT
     if int(length) > most:
         return 413, PLAIN_TEXT, f"at most {most} bytes\n"
@@ -17478,6 +17554,8 @@ def main(argv: list[str] | None = None) -> int:
         command, given = invocation(command_line(), argv)
     except BrokenPipeError:
         return hung_up()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it can't show is shown as `?`
+        sys.stdout.reconfigure(errors="replace")
     settings = Settings()
     try:
         settings, warnings = load_settings(vars(given), os.environ, read_setting_file)

@@ -544,6 +544,29 @@ def test_a_paused_service_that_is_stopped_stays_silent() -> None:
     play(World("web"), (0, "pause web"), (60, unpaused_and_stopped), (HOUR, ""))
 
 
+@pytest.mark.parametrize("fails_on", [False, True])
+def test_a_probe_under_which_a_service_was_paused_says_nothing_of_it(fails_on: bool) -> None:
+    """Found by a busy machine: the engine counts a probe that the pause has made too slow."""
+    world = play(World("web"), (0, "pause web"))
+
+    def unpaused_and_sick(world: World) -> None:
+        world.unpause("web")
+        world.change("web-1", probed_time=EPOCH + world.now - 30.0)
+        world.unhealthy("web")
+
+    def probed_again(world: World) -> None:
+        world.change("web-1", probed_time=EPOCH + world.now - 0.5)
+        if not fails_on:
+            world.healthy("web")
+
+    world.happen(unpaused_and_sick)
+    world.advance(START + 2.0)
+    assert not world.notices
+    world.happen(probed_again)
+    world.advance(START + 60)
+    assert [notice.verdict for notice in world.notices[:1]] == [Verdict.UNHEALTHY][:fails_on], world.story()
+
+
 def test_an_unhealthy_service_that_is_paused_in_sentinels_backoff_is_left_alone() -> None:
     world = World(probed("web"))
     world.sick["web"] = 2.0
