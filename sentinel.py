@@ -12860,6 +12860,7 @@ def exchange(connection: http.client.HTTPConnection, request: Request) -> Answer
         try:
             if connection.sock is None:
                 connection.connect()
+            deadline.check()  # what is given up is not sent any more
             sent = True
             connection.request(request.method, request.path, request.body, dict(request.headers))
             response = connection.getresponse()

@@ -3,7 +3,9 @@ strict fakes on a clock of its own."""
 
 from __future__ import annotations
 
+import http.client
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +164,22 @@ def test_a_place_of_others_that_somebody_deleted_is_a_404_from_then_on(
     given = {"Authorization": "Bearer t", "Content-Length": "2"}
     told = sentinel.take_words(f"/send/{place}", given, lambda _: b"{}", "t", lambda *_: (202, "", ""), bot)
     assert told[0] == 404
+
+
+def test_what_was_given_up_while_it_connected_is_not_sent_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = threading.Event()
+    monkeypatch.setattr(sentinel, "hang_up", lambda sock: given_up.set())
+
+    class Slow(http.client.HTTPConnection):
+        def connect(self) -> None:
+            assert given_up.wait(10)
+
+        def request(self, *_: Any, **__: Any) -> None:
+            pytest.fail("it is sent")
+
+    with pytest.raises(sentinel.ExchangeError) as error:
+        sentinel.exchange(Slow("localhost"), sentinel.Request("POST", "/", 0.01, 100))
+    assert not error.value.sent
 
 
 # ── Floods ────────────────────────────────────────────────────────────────────────────────────────────────────
