@@ -1274,6 +1274,7 @@ class Recalled:
     began_time: float = 0.0
     attached: tuple[str, ...] = ()  # containers that somebody has followed
     kills: tuple[Heard, ...] = ()  # on Podman, which takes them for stops
+    knows: bool = False  # it has one of those that were asked for, so it was not started anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -3454,7 +3455,9 @@ class Runs:
             return Run()
         if run.judged and run.end and event.time > run.end.time + SAME_START:
             run = self._runs[event.id] = Run()  # another one, whose start was not heard
-        times = run.end.times + 1 if run.end else 1
+        times = 1
+        if run.end:  # one that was told to the life before is told again
+            times = run.end.times + (run.end.time != event.time)
         run.end = Death(event.time, self._told_of(event, now), event.exit_code, times=times)
         return run
 
@@ -4066,7 +4069,7 @@ class Link:
         if not self.stream.tells or self.stream.recalls:
             waiting |= {Rule.UNHEARD}
         if self.catching_up:
-            waiting |= {Rule.UNMUTE, Rule.REMIND}
+            waiting |= {Rule.UNMUTE, Rule.REMIND, Rule.OUTAGE}
         return waiting
 
     # The stream
@@ -4138,6 +4141,8 @@ class Link:
             self.runs.attach(container_id)
         for event in seen.kills:
             self.runs.heard(event)
+        if seen.knows and not stream.was_cut and self.gap and self.gap.goodbye:
+            self.gap = None  # it never went: somebody has stopped all, and Sentinel with it
         if not anew:
             return
         if self.gap is None and not stream.was_cut:
@@ -4507,7 +4512,7 @@ class Outages(Mapping[int, Outage]):
         outage.standing = Standing.CARRIED
         outage.flaps = 0
         outage.root = self.services.roots_first(missing)[0].key
-        outage.notice = None
+        outage.notice = outage.back_at = None
         self._by_number[outage.number] = outage
 
     def drop_empty(self, outage: Outage) -> None:
@@ -6518,6 +6523,7 @@ class Sight(Enum):
     DOCKER_STOPPED = auto()  # it does not any more
     NOT_TAKEN = auto()  # it is still down, as is known
     ENDED_UNHEARD = auto()
+    ENDED_AGAIN = auto()  # it was down, and has been started and has ended, which no event told
     UNSTARTED = auto()  # it was made, and is not started yet
     NOTHING_NEW = auto()
 
@@ -6535,9 +6541,19 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
         return Sight.CANT_START
     if seen.status == "restarting":
         return Sight.DOCKER_TRIES
+    if ran_again(believed, seen):
+        return Sight.ENDED_AGAIN
     if believed.phase in WAITING and believed.container.status == "restarting":
         return Sight.DOCKER_STOPPED
     return sight_of_down(believed, seen)
+
+
+def ran_again(believed: Watched, seen: Container) -> bool:
+    """Whether what was down has been started since, and is down again, and no event told."""
+    known, end = believed.container, believed.run.end
+    told = end is not None and end.time >= seen.started_time
+    again = seen.started_time > known.started_time + SAME_START
+    return again and seen.id == known.id and seen.status == "exited" and not told
 
 
 def has_unjudged_end(believed: Watched) -> bool:
@@ -6604,10 +6620,11 @@ class Looks:
     def listed(self, rows: tuple[Row, ...], now: float) -> None:
         """Compare a listing, which is the truth, with what is believed; look where they differ."""
         listing = self.link.listed
+        first = not listing.done
         ids = listing.note(rows, self.services.containers())
         asked_time = self.runs.calendar.engine_time(now) - LIST_TIME
         self.services.listed(ids, asked_time)
-        differing = [row.id for row in rows if self._differs(row)]
+        differing = [row.id for row in rows if self._differs(row, first)]
         lost = [each for each in self.services.containers() if each not in ids]
         for container_id in [*differing, *lost]:
             self.orders.look_in_turn(container_id)
@@ -6619,9 +6636,9 @@ class Looks:
         known = ids.union(self.services.containers())
         self.runs.keep(lambda each: each in known or self.orders.looking(each))
 
-    def _differs(self, row: Row) -> bool:
-        """Whether a row tells something that is not known. Age tells of restarts that no event
-        told."""
+    def _differs(self, row: Row, first: bool) -> bool:
+        """Whether a row tells something that is not known, or may hide it: what is down may have
+        run before the `first` listing. Age tells of restarts that no event told."""
         if row.id in self.link.listed.ignored:
             return False
         service = self.services.of(row.id)
@@ -6629,6 +6646,8 @@ class Looks:
         if service and service.container.id != row.id:
             known = service.deploy.successor if service.deploy else None
         if known is None or known.status != row.status or row.status == "created":
+            return True
+        if first and row.status == "exited":
             return True
         if row.status == "running" and known.health != row.health:
             return True
@@ -6773,7 +6792,8 @@ class Looks:
         """It ended and was restarted, and no event told."""
         container = service.container
         times = container.restart_count - before.restart_count
-        death = Death(container.started_time, now, None, heard=False, times=times)
+        ended_at = self.runs.moment(container.started_time, now)
+        death = Death(container.started_time, ended_at, None, heard=False, times=times)
         service.run = Run(before.started_time, end=death)
         self.lives.judge(service, before, now)
 
@@ -6852,6 +6872,12 @@ class Looks:
         if self.timers.at(Rule.UNHEARD, service.key) is None:
             refused = self.link.stream.flow is Flow.REFUSED
             self.timers.set(Rule.UNHEARD, service.key, now if refused else now + UNHEARD_WAIT)
+
+    def ended_again(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """Somebody has started it, and it has ended, while nobody watched."""
+        started_time = service.container.started_time
+        self.lives.came_back(service, now, ours=False, started_time=started_time)
+        self.await_word(Sight.ENDED_UNHEARD, service, before, now)
 
     def await_first_start(self, _: Sight, service: Watched, before: Container, now: float) -> None:
         """compose has made it, and starts it once what it depends on is ready; nothing more, where
@@ -6987,6 +7013,7 @@ STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
     Sight.DOCKER_STOPPED: at_phases(WAITING, Looks.docker_stopped),
     Sight.NOT_TAKEN: at_phases(STANDING, Looks.not_taken),
     Sight.ENDED_UNHEARD: at_phases(STANDING, Looks.await_word),
+    Sight.ENDED_AGAIN: {Phase.STOPPED: Looks.ended_again},
     Sight.UNSTARTED: {Phase.STOPPED: Looks.await_first_start},
     Sight.NOTHING_NEW: {},
 }
@@ -13617,9 +13644,9 @@ class Engine:
         events = tuple(filter(None, map(event_of, found)))
         marks = tuple(event.mark for event in events)
         attached = tuple(event.id for event in events if event.action == "attach")
-        answer = Recalled(job.since, job.until, marks[-MARKS:], attached=attached)
-        known = not job.marks or any(mark in marks for mark in job.marks)
-        if known or len(found) >= EVENTS_KEPT:
+        knows = any(mark in marks for mark in job.marks)
+        answer = Recalled(job.since, job.until, marks[-MARKS:], attached=attached, knows=knows)
+        if knows or not job.marks or len(found) >= EVENTS_KEPT:
             return answer
         first = min((event.time for event in events), default=job.until)
         return replace(answer, began_time=first)

@@ -1031,6 +1031,44 @@ def test_a_copy_of_the_file_alone_has_all_but_the_last_seconds(tmp_path: Path) -
         kept_in(tmp_path / "early.db", "immutable=1")
 
 
+def test_what_was_started_and_died_while_sentinel_was_away_is_told(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """Found by a reading of the code: it was down before, and is down."""
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock, restart=False) as first:
+        first.run(1)
+        engine.stop_by_operator(web)
+        first.run(60)
+        assert first.told() == ["Stopped web"]
+    clock.at += 1000
+    engine.start_by_operator(web)
+    clock.at += 60
+    engine.crash(web, 3)
+    clock.at += 2000
+    with Life(engine, tmp_path, clock, restart=False) as second:
+        second.run(60)
+        assert second.told() == ["DEAD web"], second.said
+
+
+def test_what_was_stopped_together_with_sentinel_is_not_started_again(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """Found by a reading of the code: it looked as if the engine had been shut down."""
+    web, db = add(engine, "web"), add(engine, "db", policy="always")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+        engine.stop_by_operator(web)
+        engine.stop_by_operator(db)
+        first.run(0.5)
+    called = len(engine.called("POST"))
+    clock.at += 300
+    with Life(engine, tmp_path, clock) as second:
+        second.run(120)
+        assert not any("DEAD" in told for told in second.told()), second.told()
+        assert len(engine.called("POST")) == called, "nothing is started"
+
+
 def test_whoever_reads_the_ledger_holds_up_no_commit_and_the_file_is_whole_afterwards(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     ledger.open()
