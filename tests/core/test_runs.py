@@ -380,3 +380,12 @@ def test_an_end_of_a_run_whose_start_was_missed_is_told_by_all_its_evidence() ->
     runs.heard(Heard("stop", "web-1", int((EPOCH + 110.1) * 1e9)))
     assert run.end
     assert sentinel.intent_of(run, run.end, ended, final=True) is Intent.OPERATOR
+
+
+def test_an_end_that_was_told_to_the_life_before_counts_once() -> None:
+    runs = sentinel.Runs(sentinel.Calendar())
+    runs.of(Container("web-1", "web", status="running", started_time=EPOCH))
+    for time, times in ((10.0, 1), (10.0, 1), (20.0, 2)):
+        event = Heard("die", "web-1", int((EPOCH + time) * 1e9), exit_code=1)
+        end = runs.ended(event, EPOCH + time).end
+        assert end and end.times == times

@@ -1061,6 +1061,7 @@ def test_what_was_stopped_together_with_sentinel_is_not_started_again(
         engine.stop_by_operator(web)
         engine.stop_by_operator(db)
         first.run(0.5)
+        first.daemon.books.save(first.watchdog, first.daemon.post, first.now, leaving=True)
     called = len(engine.called("POST"))
     clock.at += 300
     with Life(engine, tmp_path, clock) as second:
