@@ -3237,8 +3237,9 @@ def brought_back(run: Run, death: Death, container: Container) -> bool:
     hand sets its count to 0."""
     if container.restart_policy == "no":
         return False
-    counted_up = container.restart_count > 0 and container.started_time > death.time
-    return counted_up or run.policy_time > 0.0
+    if container.started_time > death.time:
+        return container.restart_count > 0
+    return run.policy_time > 0.0
 
 
 def killed_untold(run: Run, death: Death) -> bool:
@@ -4145,6 +4146,10 @@ class Link:
             self.gap = None  # it never went: somebody has stopped all, and Sentinel with it
         if not anew:
             return
+        if self.gap and self.gap.end is not None and not stream.was_cut:
+            # What ended once it was back, before Sentinel was, is not its doing.
+            end = min(self.gap.end, seen.began_time + BURST)
+            self.gap = replace(self.gap, end=end)
         if self.gap is None and not stream.was_cut:
             begin = seen.since + RESUME_BEFORE
             self.gap = Gap(begin, seen.until, noticed=False, opening=seen.began_time)
@@ -5758,7 +5763,9 @@ class Lives:
         service.call = None
         if service.container.id != seen.id:
             # It was replaced: what became of the new one, the look tells.
+            deploy = service.deploy
             self.came_back(service, now, ours=False)
+            service.deploy = deploy  # that is not over before its replacement runs
             self.orders.look(service.container.id)
             return
         if seen.container:
@@ -6332,7 +6339,7 @@ class Roster:
             service.deploy = Deploy(seen)
             return False
         came_after = service.phase in REMOVED and seen.started_time > ours.started_time
-        if seen.status not in ("running", "restarting", "created") and not came_after:
+        if seen.status not in ("running", "restarting", "created", "paused") and not came_after:
             return False
         if service.lives and seen.started_time <= ours.started_time:
             return False  # the younger one counts
@@ -6418,19 +6425,20 @@ class Roster:
         self._judge_removed(service, run, now)
         if successor:
             self.services.show(service, successor)
+            self.orders.look(successor.id)  # it may have run, and ended, while nobody watched
             service.deploy = Deploy()
             service.refund()
             if service.phase is not Phase.SUSPECT:  # that is about the end of the one before
                 service.run = self.runs.of(successor)
             if service.phase in STANDING and successor.status == "created":
-                self._await_start(service, now)
+                self.await_start(service, now)
         elif self.settling.vanished(service) and service.container.status != "created":
             # It was gone before, and its replacement never came.
             self.settling.end_vanished(service, now)
         else:
             self._removed(service, container_id, now)
 
-    def _await_start(self, service: Watched, now: float) -> None:
+    def await_start(self, service: Watched, now: float) -> None:
         """No event tells of a deploy: see once more whether its replacement has been started."""
         settle = service.policy.settle
         self.timers.set(Rule.LOOK, service.container.id, now + settle)
@@ -6533,7 +6541,7 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     run."""
     if seen.status == "paused":
         return Sight.PAUSED
-    if has_unjudged_end(believed):
+    if has_unjudged_end(believed) and not started_by_hand(believed, seen):
         return Sight.ENDED
     if seen.running:
         return sight_of_running(believed.container, seen, missed_start)
@@ -6548,14 +6556,6 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
     return sight_of_down(believed, seen)
 
 
-def ran_again(believed: Watched, seen: Container) -> bool:
-    """Whether what was down has been started since, and is down again, and no event told."""
-    known, end = believed.container, believed.run.end
-    told = end is not None and end.time >= seen.started_time
-    again = seen.started_time > known.started_time + SAME_START
-    return again and seen.id == known.id and seen.status == "exited" and not told
-
-
 def has_unjudged_end(believed: Watched) -> bool:
     """Whether an event has told of an end of what was alive, and no look has judged it; or whether
     Podman's policy has shown that what was taken for a stop is none."""
@@ -6563,6 +6563,25 @@ def has_unjudged_end(believed: Watched) -> bool:
     if believed.phase is Phase.SUSPECT:
         return run.pending is not None and run.policy_time > 0.0
     return believed.lives and run.pending is not None
+
+
+def ran_again(believed: Watched, seen: Container) -> bool:
+    """Whether what was down has been started since, and is down again, and no event told."""
+    known = believed.container
+    if believed.phase in (*STANDING, Phase.RESTARTING) or seen.id != known.id:
+        return False
+    end = believed.run.end
+    told = end is not None and end.time >= seen.started_time
+    again = seen.started_time > known.started_time + SAME_START
+    return seen.status == "exited" and again and not told
+
+
+def started_by_hand(believed: Watched, seen: Container) -> bool:
+    """Podman: whether what was taken for a restart by its policy is one of what was stopped."""
+    death = believed.run.end
+    if believed.phase is not Phase.SUSPECT or death is None:
+        return False
+    return seen.started_time > death.time and not brought_back(believed.run, death, seen)
 
 
 def has_new_error(believed: Watched, seen: Container) -> bool:
@@ -6579,7 +6598,9 @@ def sight_of_down(believed: Watched, seen: Container) -> Sight:
         return Sight.NOTHING_NEW
     if believed.run.judged:
         return Sight.NOT_TAKEN
-    return Sight.NOTHING_NEW if seen.status == "created" else Sight.ENDED_UNHEARD
+    if seen.status == "created":
+        return Sight.UNSTARTED if seen.unstarted and believed.deploy else Sight.NOTHING_NEW
+    return Sight.ENDED_UNHEARD
 
 
 def sight_of_running(before: Container, seen: Container, missed_start: bool) -> Sight:
@@ -6620,11 +6641,11 @@ class Looks:
     def listed(self, rows: tuple[Row, ...], now: float) -> None:
         """Compare a listing, which is the truth, with what is believed; look where they differ."""
         listing = self.link.listed
-        first = not listing.done
+        first = not listing.done  # of what was meanwhile, its rows tell too little
         ids = listing.note(rows, self.services.containers())
         asked_time = self.runs.calendar.engine_time(now) - LIST_TIME
         self.services.listed(ids, asked_time)
-        differing = [row.id for row in rows if self._differs(row, first)]
+        differing = [row.id for row in rows if first or self._differs(row)]
         lost = [each for each in self.services.containers() if each not in ids]
         for container_id in [*differing, *lost]:
             self.orders.look_in_turn(container_id)
@@ -6636,9 +6657,9 @@ class Looks:
         known = ids.union(self.services.containers())
         self.runs.keep(lambda each: each in known or self.orders.looking(each))
 
-    def _differs(self, row: Row, first: bool) -> bool:
-        """Whether a row tells something that is not known, or may hide it: what is down may have
-        run before the `first` listing. Age tells of restarts that no event told."""
+    def _differs(self, row: Row) -> bool:
+        """Whether a row tells something that is not known. Age tells of restarts that no event
+        told."""
         if row.id in self.link.listed.ignored:
             return False
         service = self.services.of(row.id)
@@ -6646,8 +6667,6 @@ class Looks:
         if service and service.container.id != row.id:
             known = service.deploy.successor if service.deploy else None
         if known is None or known.status != row.status or row.status == "created":
-            return True
-        if first and row.status == "exited":
             return True
         if row.status == "running" and known.health != row.health:
             return True
@@ -6748,6 +6767,11 @@ class Looks:
         self.lives.rest(service)
         if service.incident:
             self.stories.check_over(service.incident.outage, now)
+
+    def back_and_paused(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It was started, and paused before anybody saw it run."""
+        self.lives.came_back(service, now, ours=False)
+        self.pause(Sight.PAUSED, service, before, now)
 
     def judge_end(self, _: Sight, service: Watched, before: Container, now: float) -> None:
         """It ended: a death that nobody asked for is told."""
@@ -6867,17 +6891,18 @@ class Looks:
         else:
             self.lives.wait(service, now)
 
+    def ended_again(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It was down, and was started and has ended since, while nobody watched."""
+        started_time = service.container.started_time
+        ours = service.phase is Phase.DOCKER
+        self.lives.came_back(service, now, ours, started_time)
+        self.await_word(Sight.ENDED_UNHEARD, service, before, now)
+
     def await_word(self, _: Sight, service: Watched, before: Container, now: float) -> None:
         """It ended, and the stream has not told so: it may still."""
         if self.timers.at(Rule.UNHEARD, service.key) is None:
             refused = self.link.stream.flow is Flow.REFUSED
             self.timers.set(Rule.UNHEARD, service.key, now if refused else now + UNHEARD_WAIT)
-
-    def ended_again(self, _: Sight, service: Watched, before: Container, now: float) -> None:
-        """Somebody has started it, and it has ended, while nobody watched."""
-        started_time = service.container.started_time
-        self.lives.came_back(service, now, ours=False, started_time=started_time)
-        self.await_word(Sight.ENDED_UNHEARD, service, before, now)
 
     def await_first_start(self, _: Sight, service: Watched, before: Container, now: float) -> None:
         """compose has made it, and starts it once what it depends on is ready; nothing more, where
@@ -6896,6 +6921,10 @@ class Looks:
             self.lives.never_started(service, None, now)
         else:
             self.timers.sooner(Rule.LOOK, container.id, now + FIRST_START_LOOK)
+
+    def await_replacement(self, _: Sight, service: Watched, before: Container, now: float) -> None:
+        """It was replaced while it was restarted, and its replacement is not started yet."""
+        self.roster.await_start(service, now)
 
     def _began_after(self, failed: Watched, made: Container) -> bool:
         """Whether what failed was started after a container was made, as by one `compose up`: what
@@ -6992,7 +7021,8 @@ ASLEEP = (Phase.SUSPECT, Phase.DOCKER, Phase.STOPPED, Phase.MISSING, Phase.GONE)
 
 # What is done about what is seen, in each phase; a pair that is not here is nothing to do.
 STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
-    Sight.PAUSED: at_phases(STANDING | WAITING | {Phase.GAVE_UP}, Looks.pause),
+    Sight.PAUSED: at_phases(STANDING | WAITING | {Phase.GAVE_UP}, Looks.pause)
+    | at_phases((*REMOVED, Phase.SUSPECT), Looks.back_and_paused),
     Sight.ENDED: at_phases(STANDING | WAITING | {Phase.SUSPECT, Phase.GAVE_UP}, Looks.judge_end),
     Sight.RUNS: at_phases(TRYING, Looks.back_if_restarted)
     | at_phases(ASLEEP, Looks.back)
@@ -7013,8 +7043,13 @@ STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
     Sight.DOCKER_STOPPED: at_phases(WAITING, Looks.docker_stopped),
     Sight.NOT_TAKEN: at_phases(STANDING, Looks.not_taken),
     Sight.ENDED_UNHEARD: at_phases(STANDING, Looks.await_word),
-    Sight.ENDED_AGAIN: {Phase.STOPPED: Looks.ended_again},
-    Sight.UNSTARTED: {Phase.STOPPED: Looks.await_first_start},
+    Sight.ENDED_AGAIN: at_phases(
+        (*REMOVED, Phase.SUSPECT, Phase.STOPPED, Phase.GAVE_UP, Phase.DOCKER), Looks.ended_again
+    ),
+    Sight.UNSTARTED: {
+        Phase.STOPPED: Looks.await_first_start,
+        Phase.PROVING: Looks.await_replacement,
+    },
     Sight.NOTHING_NEW: {},
 }
 

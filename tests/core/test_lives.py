@@ -1163,3 +1163,34 @@ def test_a_one_off_at_a_terminal_that_ends_with_an_error_is_no_news() -> None:
     shell = service("shell", labels=oneoff, interactive=True)
     play(World("web", shell, service("script", labels=oneoff)), (0, "shell exits 1"),
          (60, "script exits 1", "FAILED script exit 1"), (HOUR, ""))
+
+
+def test_a_replacement_that_compose_never_started_is_told_though_a_restart_was_under_way() -> None:
+    """Found by random timelines: it was proving for ever, with a look every 5 s."""
+    world = play(World("web", "db"), (0, ""))
+    world.restart_delay = 5.0
+    world.happen("web exits 1")
+    world.advance(START + 1.0)
+    world.recreate("web", "unstarted")
+    world.advance(START + 4000.0)
+    assert Verdict.VANISHED in [notice.verdict for notice in world.reds.values()], world.story()
+    assert world.phase("web") is not Phase.PROVING
+
+
+def test_what_was_told_in_an_outage_of_the_engine_is_over_only_when_it_is_back() -> None:
+    """Found by a random walk: what was named as not back, and died again in a mute, was told in green while it was down."""
+    needs_db = {"com.docker.compose.depends_on": "db:service_started:false"}
+    world = World(service("web", "unless-stopped", labels=needs_db), service("db", "always"), restart=False)
+    play(world, (0, ""))
+    world.crash()
+    world.advance(START + 15.0)
+    world.events.clear()
+    world.returns()
+    world.advance(START + 60.0)
+    world.mute("db", 30.0)
+    world.change("db-1", restart_policy="no")
+    world.advance(START + 65.0)
+    world.exits("db", 1)
+    world.advance(START + 600.0)
+    greens = [notice.name for notice in world.notices if notice.verdict is Verdict.RECOVERED]
+    assert "db" not in greens, world.story()

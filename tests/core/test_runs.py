@@ -389,3 +389,18 @@ def test_an_end_that_was_told_to_the_life_before_counts_once() -> None:
         event = Heard("die", "web-1", int((EPOCH + time) * 1e9), exit_code=1)
         end = runs.ended(event, EPOCH + time).end
         assert end and end.times == times
+
+
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_a_restart_by_hand_of_what_was_just_stopped_is_none_of_podmans_policy(policy: str) -> None:
+    """`podman restart` soon after `podman stop`: the event is that of its own policy, which leaves a count behind."""
+    death = sentinel.Death(EPOCH + 10.0, 10.0, 0)
+    run = sentinel.Run(EPOCH, end=death, policy_time=EPOCH + 11.0)
+    again = Container("web-1", "web", status="running", kind=EngineKind.PODMAN, restart_policy=policy,
+                      started_time=EPOCH + 11.0)  # fmt: skip
+    assert not sentinel.brought_back(run, death, again)
+    assert sentinel.brought_back(run, death, replace(again, restart_count=1)) is (policy == "always")
+    ended = replace(again, status="exited", started_time=EPOCH)
+    wishes, _ = sentinel.policy_of(ended, sentinel.Settings(), "")
+    believed = sentinel.Watched("web", ended, wishes, sentinel.Phase.SUSPECT, run)
+    assert sentinel.sight_of(believed, again, False) is sentinel.Sight.RUNS

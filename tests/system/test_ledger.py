@@ -1070,6 +1070,83 @@ def test_what_was_stopped_together_with_sentinel_is_not_started_again(
         assert len(engine.called("POST")) == called, "nothing is started"
 
 
+def test_what_docker_restarted_while_sentinel_was_away_is_told_at_its_return_and_not_at_some_later_look(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    web = add(engine, "web", policy="always")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+    clock.at += 300
+    engine.crash(web, 3)
+    assert engine.wait(lambda: web.status == "running")
+    clock.at += 300
+    with Life(engine, tmp_path, clock) as second:
+        second.run(60)
+        assert second.told() == ["DEAD web", "Recovered web"]
+        red, green = second.notices
+        assert 250 < second.now - red.at < 400 and green.downtime is not None and green.downtime >= 0.0
+
+
+def test_a_death_in_an_absence_of_what_had_been_given_up_goes_on_in_its_red(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock, max_restarts=0) as first:
+        first.run(1)
+        engine.crash(web, 3)
+        first.run(60)
+    clock.at += 300
+    engine.start_by_operator(web)
+    engine.crash(web, 4)
+    clock.at += 300
+    with Life(engine, tmp_path, clock, max_restarts=0) as second:
+        second.run(60)
+        incident = second.watchdog.services["shop/web/1"].incident
+        assert incident and (incident.deaths, incident.notice.exit_code) == (2, 4)
+
+
+def test_a_death_in_an_absence_is_told_though_sentinel_is_restarted_at_once_after_it(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+    clock.at += 300
+    engine.crash(web, 3)
+    clock.at += 300
+    with Life(engine, tmp_path, clock) as second:
+        second.run(0.5)
+    clock.at += 2
+    with Life(engine, tmp_path, clock) as third:
+        third.run(60)
+        assert second.told() + third.told() == ["DEAD web", "Recovered web"]
+        assert web.status == "running"
+
+
+@pytest.mark.parametrize("end", ["crashes", "is paused"])
+def test_a_replacement_that_ran_while_sentinel_was_restarted_has_not_vanished(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, end: str
+) -> None:
+    """Found by a reading of the code: one `up` that recreates Sentinel, too."""
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+        made = engine.replacement(web)
+        first.run(0.1)
+    clock.at += 2
+    name = web.name
+    engine.remove(web)
+    engine.rename(made, name)
+    engine.start_by_operator(made)
+    clock.at += 1
+    engine.crash(made, 3) if end == "crashes" else engine.pause(made)
+    clock.at += 2
+    with Life(engine, tmp_path, clock) as second:
+        second.run(300)
+        assert not any("VANISHED" in told for told in second.told()), second.told()
+        assert second.told() == (["DEAD web", "Recovered web"] if end == "crashes" else [])
+
+
 def test_whoever_reads_the_ledger_holds_up_no_commit_and_the_file_is_whole_afterwards(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     ledger.open()
