@@ -16134,15 +16134,7 @@ def handler_of(token: str, ask: Callable[..., Reply], bot: Bot | None = None) ->
             reply = take_words(self.path, self.headers, self.rfile.read, token, ask, bot)
             self.answer(*reply)
             if reply[0] in UNREAD:
-                self.linger()
-
-        def linger(self) -> None:
-            """Take what is still sent, and drop it: who sends to a closed connection does not see
-            the answer any more."""
-            self.connection.shutdown(socket.SHUT_WR)
-            for _ in range(LINGER_READS):
-                if not self.rfile.read1(BODY_LIMIT):
-                    return
+                linger(self.connection)
 
         def answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
@@ -16162,6 +16154,15 @@ def handler_of(token: str, ask: Callable[..., Reply], bot: Bot | None = None) ->
     return Handler
 
 
+def linger(connection: socket.socket) -> None:
+    """Take what is still sent, and drop it: who sends to a closed connection does not see the
+    answer any more."""
+    connection.shutdown(socket.SHUT_WR)
+    for _ in range(LINGER_READS):
+        if not connection.recv(BODY_LIMIT):
+            return
+
+
 def take_words(
     path: str,
     headers: Headers,
@@ -16172,23 +16173,13 @@ def take_words(
 ) -> Reply:
     """`POST /notify`: the answer to somebody's own words; with a bot also `/channels/ensure` and
     `/send/ID`, as `Bridge` asks for them. Without a token there are no such places."""
-    length = headers.get("Content-Length", "")
     path = path.partition("?")[0]
+    refusal = unread_answer(path, headers, token, bot)
+    if refusal:
+        return refusal
     sends = SEND_PATH.fullmatch(path)
-    if not token or not (path == "/notify" or (bot and (sends or path == ENSURE_PATH))):
-        return 404, PLAIN_TEXT, "not found\n"
-    given = headers.get("Authorization", "").encode()
-    if not hmac.compare_digest(given, f"Bearer {token}".encode()):
-        return 401, PLAIN_TEXT, "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
-    if not re.fullmatch(r"[0-9]{1,100}", length):
-        return 400, PLAIN_TEXT, "a Content-Length is needed\n"
-    if bot and sends and sends[1] in bot.gone:
-        return 404, PLAIN_TEXT, "there is no such channel any more\n"
-    most = SEND_LIMIT if sends else BODY_LIMIT
-    if int(length) > most:
-        return 413, PLAIN_TEXT, f"at most {most} bytes\n"
     try:
-        document = json.loads(read(int(length)))
+        document = json.loads(read(int(headers.get("Content-Length", ""))))
     except (ValueError, RecursionError, OSError):
         form = '{"title": "…", "message": "…", "level": "info"}'
         return 400, PLAIN_TEXT, f"the body is no JSON; send {form}\n"
@@ -16199,6 +16190,25 @@ def take_words(
         return ask(path, words)
     except ValueError as error:
         return 400, PLAIN_TEXT, f"{error}\n"
+
+
+def unread_answer(path: str, headers: Headers, token: str, bot: Bot | None) -> Reply | None:
+    """The answer to a POST whose body is not read: there is no such place, or it is not theirs, or
+    too much."""
+    sends = SEND_PATH.fullmatch(path)
+    place = sends[1] if sends else ""
+    if not token or not (path == "/notify" or (bot and (place or path == ENSURE_PATH))):
+        return 404, PLAIN_TEXT, "not found\n"
+    given = headers.get("Authorization", "").encode()
+    if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        return 401, PLAIN_TEXT, "write Authorization: Bearer and SENTINEL_NOTIFY_TOKEN\n"
+    if bot and place in bot.gone:
+        return 404, PLAIN_TEXT, "there is no such channel any more\n"
+    length = headers.get("Content-Length", "")
+    if not re.fullmatch(r"[0-9]{1,100}", length):
+        return 400, PLAIN_TEXT, "a Content-Length is needed\n"
+    most = SEND_LIMIT if place else BODY_LIMIT
+    return (413, PLAIN_TEXT, f"at most {most} bytes\n") if int(length) > most else None
 
 
 SEND_PATH, ENSURE_PATH = re.compile(r"/send/([0-9]{5,20})", re.ASCII), "/channels/ensure"
