@@ -4142,20 +4142,23 @@ class Link:
             self.runs.attach(container_id)
         for event in seen.kills:
             self.runs.heard(event)
-        if seen.knows and not stream.was_cut and self.gap and self.gap.goodbye:
-            self.gap = None  # it never went: somebody has stopped all, and Sentinel with it
-        if not anew:
-            return
-        if self.gap and self.gap.end is not None and not stream.was_cut:
-            # What ended once it was back, before Sentinel was, is not its doing.
-            end = min(self.gap.end, seen.began_time + BURST)
-            self.gap = replace(self.gap, end=end)
-        if self.gap is None and not stream.was_cut:
+        if not stream.was_cut:
+            self._mark_gap(seen)
+        if anew and self.gap and self.gap.closed and self.presence is Presence.HERE:
+            self._settle(False, now)
+
+    def _mark_gap(self, seen: Recalled) -> None:
+        """When the engine was away while Sentinel was, too, as far as its memory tells."""
+        gap = self.gap
+        if not seen.began_time:
+            if seen.knows and gap and gap.goodbye:
+                self.gap = None  # it never went: somebody has stopped all, and Sentinel with it
+        elif gap is None:
             begin = seen.since + RESUME_BEFORE
             self.gap = Gap(begin, seen.until, noticed=False, opening=seen.began_time)
             self.runs.lose(begin, seen.began_time)
-        if self.gap and self.gap.closed and self.presence is Presence.HERE:
-            self._settle(False, now)
+        elif gap.end is not None:  # what ended once it was back is not its doing
+            self.gap = replace(gap, end=min(gap.end, seen.began_time + BURST))
 
     def closed(self, seen: StreamClosed, now: float) -> None:
         """The stream ended, or is not to be had: open it anew soon."""

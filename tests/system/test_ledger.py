@@ -1070,6 +1070,28 @@ def test_what_was_stopped_together_with_sentinel_is_not_started_again(
         assert len(engine.called("POST")) == called, "nothing is started"
 
 
+def test_what_was_stopped_between_the_engines_return_and_sentinels_is_not_started_again(
+    engine: FakeEngine, clock: Clock, tmp_path: Path
+) -> None:
+    """Found by random timelines: after a reboot Sentinel may come later than the engine."""
+    add(engine, "web", policy="always")
+    db = add(engine, "db", policy="always")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+        engine.daemon_shutdown()
+        first.run(0.3)
+        first.daemon.books.save(first.watchdog, first.daemon.post, first.now, leaving=True)
+    clock.at += 40
+    engine.come_up()
+    assert engine.wait(lambda: db.status == "running")
+    clock.at += 10
+    engine.stop_by_operator(db)
+    clock.at += 15
+    with Life(engine, tmp_path, clock) as second:
+        second.run(300)
+        assert second.told() == ["Stopped db"] and db.status == "exited", second.said
+
+
 def test_what_docker_restarted_while_sentinel_was_away_is_told_at_its_return_and_not_at_some_later_look(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
