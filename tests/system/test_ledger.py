@@ -1092,6 +1092,25 @@ def test_what_was_stopped_between_the_engines_return_and_sentinels_is_not_starte
         assert second.told() == ["Stopped db"] and db.status == "exited", second.said
 
 
+def test_no_green_at_the_return_before_anybody_has_looked(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
+    """Found by random timelines: an outage that had waited for one more was over at once, though its root was down again."""
+    web, db = add(engine, "web", needs="db"), add(engine, "db")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+        engine.crash(db, 1)
+        for _ in range(40):  # whenever it runs, it dies
+            if web.status == "running":
+                engine.crash(web, 1)
+            first.run(1)
+        assert db.status == "running" and first.told() == ["DEAD db"], first.said
+    clock.at += 200
+    engine.crash(db, 7)
+    clock.at += 200
+    with Life(engine, tmp_path, clock) as second:
+        second.run(2)
+        assert "Recovered db" not in second.told(), second.said
+
+
 def test_what_docker_restarted_while_sentinel_was_away_is_told_at_its_return_and_not_at_some_later_look(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
