@@ -2191,6 +2191,11 @@ def clip_front(text: str, most: int) -> str:
     return "…" + text[len(text) - most + 1 :] if most > 0 else ""
 
 
+def time_down(seconds: float) -> str:
+    """How long something was down, in words: a second at least."""
+    return span(max(1.0, seconds))
+
+
 def as_code(text: str) -> str:
     """Text in code style, out of which it can't break; markdown in it, as in `my__name`, stays as
     it is."""
@@ -9346,7 +9351,7 @@ def stopped_headline(notice: Notice) -> str:
 
 def recovered_headline(notice: Notice) -> str:
     """It is back."""
-    down = span(max(1.0, notice.downtime or 0.0))
+    down = time_down(notice.downtime or 0.0)
     return f"{notice.name} {be(notice)} back online (was down ~{down})"
 
 
@@ -9544,7 +9549,7 @@ def over_words(notice: Notice) -> str:
     """How long it lasted, empty where it goes on."""
     if notice.recovered is None:
         return ""
-    return f"Recovered after {span(max(1.0, notice.recovered))}"
+    return f"Recovered after {time_down(notice.recovered)}"
 
 
 def closed(card: Card, notice: Notice) -> Card:
@@ -10655,7 +10660,7 @@ def history_table(incidents: list[JSON], width: int, now_time: float) -> str:
                 str(incident["incident"] or "–"),
                 history_time(incident["start"], now_time),
                 history_end(incident, now_time),
-                span(downtime) if downtime is not None else "–",
+                time_down(downtime) if downtime is not None else "–",
                 clip(incident["name"], HISTORY_NAME),
             )
         )

@@ -948,3 +948,13 @@ def test_a_secret_that_can_be_told_as_one_is_in_no_message_and_not_in_the_ledger
     found = SECRET in json.dumps([about(notice), about(notice, edit=True), insides.notice_record(notice, 0.0)])
     found = found or SECRET in sentinel.terminal_card(card(notice), 200, coloured=False)
     assert not found
+
+
+def test_what_was_down_for_an_instant_was_down_for_a_second_wherever_that_is_said() -> None:
+    """Found by a newcomer: `~1s` in the green, and 0s in the history."""
+    red = replace(DEAD, id=1, incident=1, at=1000.0)
+    green = replace(BACK, id=2, incident=1, at=1000.2, downtime=0.2)
+    records = {str(notice.id): insides.notice_record(notice, 0.0) for notice in (red, green)}
+    told = sentinel.history_table(insides.incidents_of(records, {}, {}), 200, 2000.0).splitlines()[1].split()
+    assert "1s" in told and "0s" not in told
+    assert "~1s" in sentinel.recovered_headline(green)
