@@ -7013,7 +7013,7 @@ class Looks:
         if self.runs.newest(container_id).oom_time and not lately:
             service.noted_at = now
             self.services.changed(service)
-            self.outages.tell_apart(service, Verdict.CHILD_OOM, now, Cause.OOM, logs=service.logs)
+            self.outages.tell_apart(service, Verdict.CHILD_OOM, now, Cause.OOM)
 
 
 Step = Callable[[Looks, Sight, Watched, Container, float], None]
