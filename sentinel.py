@@ -948,6 +948,7 @@ COMPOSE = "com.docker.compose."
 BUILT_LABELS = {f"{COMPOSE}{word}" for word in ("project", "service", "version")}
 PODMAN_COMPOSE = "io.podman.compose.project"
 UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
+LOG_MARGIN = 0.05  # seconds by which the first line's stamp may be before the run's
 
 
 @dataclass(frozen=True, slots=True)
@@ -992,6 +993,15 @@ class Container:
     def running(self) -> bool:
         """Whether it runs and is not paused."""
         return self.status == "running"
+
+    @property
+    def lines_time(self) -> float:
+        """Since when the lines in its log are those of its last run, 0 for never. 20.10 stamps a
+        quick process's first one up to 2 ms before StartedAt; where Podman's policy has restarted
+        it, the run before may have written its last one only 40 ms before that."""
+        downtime = self.started_time - self.finished_time
+        margin = min(LOG_MARGIN, downtime / 2) if downtime > 0.0 else LOG_MARGIN
+        return self.started_time - margin if self.started_time else 0.0
 
     @property
     def sick(self) -> bool:
@@ -2803,7 +2813,7 @@ class Calendar:
 # ─── Services ─────────────────────────────────────────────────────────────────────────────────────
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
-LAST_LINES = 0.1  # seconds after an end by which all that the run wrote is in the log
+LAST_LINES = 0.05  # seconds after an end by which all that the run wrote is in the log
 
 Needs = list[tuple[Watched, Dependency]]  # services at one end of dependencies, and these
 
@@ -2979,7 +2989,7 @@ class Services(Mapping[str, Watched]):
             return 0.0
         known = service.container
         if known.running or known.finished_time < known.started_time:
-            return known.started_time
+            return known.lines_time
         return known.finished_time + LAST_LINES
 
     def containers(self, key: str = "") -> list[str]:
@@ -13199,7 +13209,6 @@ ERROR_LIMIT, ERROR_SHOWN = 4000, 600
 LOG_TAIL, LOG_LINES = 40, 20
 LOG_TAIL_BEFORE = 400  # where another run has written since
 LOG_LINE_LIMIT = 2**15  # bytes; the engine counts a long line in pieces of 16 kB
-LOG_MARGIN = 0.05  # 20.10 stamps a quick process's first line up to 2 ms before its StartedAt
 EVENTS_KEPT = 256  # by the engine
 RECORD_MARK = b"\x1e"  # before each event of a stream of application/json-seq (RFC 7464)
 LIBPOD_API = "v4.0.0"  # any will do
@@ -13482,14 +13491,13 @@ class Engine:
 
     def logs(self, container: Container) -> tuple[str, ...]:
         """The last lines of its last run; none where they can't be read."""
-        since = container.started_time - LOG_MARGIN if container.started_time else 0.0
-        return self.log_tail(container, LOG_TAIL, since)[-LOG_LINES:]
+        return self.log_tail(container, LOG_TAIL, container.lines_time)[-LOG_LINES:]
 
     def logs_before(self, container: Container, since: float) -> tuple[str, ...]:
         """The last lines from `since` until the run began that is there now; none where they can't
         be read. Engines count lines before they look at their times, so many are asked for."""
-        span = since - LOG_MARGIN, container.started_time - LOG_MARGIN
-        return self.log_tail(container, LOG_TAIL_BEFORE, *span)[-LOG_LINES:]
+        lines = self.log_tail(container, LOG_TAIL_BEFORE, since, container.lines_time)
+        return lines[-LOG_LINES:]
 
     def log_tail(
         self, container: Container, most: int, since: float = 0.0, until: float = 0.0
@@ -13518,7 +13526,7 @@ class Engine:
         logs: tuple[str, ...] = ()
         if container and container.started_time and not container.running:
             logs = self.logs(container)
-        elif container and 0.0 < since < container.started_time:
+        elif container and 0.0 < since < container.lines_time:
             logs = self.logs_before(container, since)
         return Looked(container_id, container, logs)
 

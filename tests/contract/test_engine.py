@@ -374,10 +374,24 @@ def test_of_what_runs_again_the_run_that_was_known_is_read(flavour: str) -> None
         again = [LogLine(web.started + number, 1, f"again {number}\n") for number in range(200)]
         fake.set_logs(web, [LogLine(began - 10**9, 1, "of an earlier run\n"), LogLine(began, 1, "booting\n"),
                             LogLine(began + 10**9, 2, "boom\n"), *again])  # fmt: skip
-        engine, known = Engine(fake.host), began / 1e9
+        engine, known = Engine(fake.host), began / 1e9 - 0.05
         assert engine.look(web.id, known).logs == ("booting", "boom")
-        assert engine.look(web.id, web.started / 1e9).logs == (), "it is the run that is known"
+        assert engine.look(web.id, web.started / 1e9 - 0.05).logs == (), "it is the run that is known"
         assert engine.look(web.id).logs == (), "none is known"
+
+
+@pytest.mark.parametrize("down", [0.004, 0.03, 0.06, 0.1, 5.0])
+def test_what_was_down_for_an_instant_has_the_lines_of_the_run_before(fake: FakeEngine, down: float) -> None:
+    """Found by a quick machine, where Podman's policy had it running again within 50 ms of its last line."""
+    web = fake.add("web", started_ago=1)
+    web.finished = web.started - int(down * 1e9)
+    began = web.finished - 10**9
+    lines = {began - int(down * 0.95e9): "of an earlier run", began: "booting", web.finished + 10**6: "the end",
+             web.started - 10**6: "again"}  # fmt: skip
+    fake.set_logs(web, [LogLine(nano, 1, f"{text}\n") for nano, text in lines.items()])
+    engine = Engine(fake.host)
+    before = sentinel.Container(web.id, status="running", started_time=began / 1e9, finished_time=began / 1e9 - down)
+    assert engine.look(web.id, before.lines_time).logs == ("booting", "the end")
 
 
 def test_many_lines_of_many_pieces_are_read(fake: FakeEngine) -> None:

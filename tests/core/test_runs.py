@@ -106,7 +106,7 @@ def test_what_a_run_wrote_that_is_known_to_have_ended_is_not_read_as_the_last_wo
     """Found by a reading of the code: a start by hand, and a death before the first look's answer."""
     world = play(World("web"), (0, ""))
     known_since = world.watchdog.services.known_since
-    assert known_since("web-1") == world.find("web").started_time
+    assert known_since("web-1") == world.find("web").lines_time
     play(world, (1, "stop web"), (31, "", "Stopped web"))
     assert world.find("web").finished_time < known_since("web-1") < EPOCH + START + 60
     assert known_since("another") == 0.0

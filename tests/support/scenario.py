@@ -50,7 +50,7 @@ PROBED = "test.probed"  # a label: it has a health check
 def last_words(container: Container, since: float) -> tuple[str, ...]:
     """What a look reads: of the run that ended last, also where another runs by now than that which began at `since`."""
     down = container.status != "running" and container.started_time > 0.0
-    again = 0.0 < since < container.started_time
+    again = 0.0 < since < container.lines_time
     return (f"last words of {container.name}",) if down or again else ()
 
 
