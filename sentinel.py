@@ -7175,6 +7175,15 @@ class Events:
             ours = by_engine or self.lives.call_pending(service, now)
             self.lives.came_back(service, now, ours, event.time)
 
+    def resumed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
+        """It is paused no more. It may end before a look comes."""
+        self.orders.look(event.id)
+        if service is None or service.container.id != event.id:
+            return
+        if service.phase is Phase.STOPPED and service.container.status == "paused":
+            self.services.show(service, replace(service.container, status="running"))
+            self.lives.came_back(service, now, ours=True)
+
     def restarts(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """Podman restarts it: as somebody wants, or by its own policy, which is no wish."""
         if run.end and service and service.phase is Phase.SUSPECT:
@@ -7239,7 +7248,7 @@ EVENT_STEPS: Mapping[str, EventStep] = {
     "health_status": Events.probed,
     "kill": Events.killed,
     "pause": Events.differs,
-    "unpause": Events.differs,
+    "unpause": Events.resumed,
     "rename": Events.created,
     "update": Events.differs,
 }

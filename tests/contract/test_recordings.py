@@ -208,8 +208,8 @@ NEXT: dict[str, tuple[str, dict[str, str]]] = {
     "autoremove_crash": ("autoremove-crash DEAD 3", {}),
     "crash_exit3": ("crash-exit3 DEAD 3", {"crash-exit3": "start"}),
     # A starting engine ends what has outlived it before it answers: the paused one, too.
-    "daemon_kill": ("fakehost ENGINE DOWN, obeys took fakehost, unless-stopped took fakehost, health took fakehost, "
-                    "paused took fakehost, no took fakehost, rm took fakehost",
+    "daemon_kill": ("fakehost ENGINE DOWN, obeys took fakehost, paused took fakehost, unless-stopped took fakehost, "
+                    "health took fakehost, no took fakehost, rm took fakehost",
                     dict.fromkeys(("obeys", "unless-stopped", "health", "paused", "no"), "start")),
     "daemon_term": ("5 services DEAD ENGINE, paused took 5 services, rm took 5 services, no took 5 services, "
                     "obeys took 5 services, health took 5 services",
@@ -293,15 +293,6 @@ ALL = [f"{scenario}.{engine}" for scenario, engine in recordings()]
 RECORDED = [name for name in ALL if not name.partition(".")[2].startswith("podman")]
 ON_PODMAN = [name for name in ALL if name not in RECORDED]
 NEXT_DOCKER = [name for name in RECORDED if name.endswith(".docker29next")]
-MISSED = {
-    "daemon_kill.docker29next": "what was paused, and is found ended after an outage of the engine, is told to nobody",
-}
-
-
-def recorded(names: Iterable[str]) -> list[Any]:
-    """Recordings as parameters; what is known to be told wrong is expected to fail."""
-    wrong = {name: [pytest.mark.xfail(reason=MISSED[name], strict=True)] if name in MISSED else [] for name in names}
-    return [pytest.param(name, marks=marks) for name, marks in wrong.items()]
 
 
 def expected(name: str) -> str:
@@ -341,7 +332,7 @@ def test_every_recording_has_an_expected_telling() -> None:
     assert scenarios(PODMAN) == scenarios(ON_PODMAN)
 
 
-@pytest.mark.parametrize("name", recorded(RECORDED))
+@pytest.mark.parametrize("name", RECORDED)
 def test_a_recording_is_told_as_it_was(name: str) -> None:
     told = rough(name)
     assert told.telling == expected(name)
@@ -356,12 +347,12 @@ def test_only_what_docker_leaves_down_is_brought_back(scenario: str, engine: str
     assert rough(f"{scenario}.{engine}").touched == TOUCHED[scenario]
 
 
-@pytest.mark.parametrize("name", recorded(NEXT_DOCKER))
+@pytest.mark.parametrize("name", NEXT_DOCKER)
 def test_the_next_docker_is_healed_where_it_leaves_something_down(name: str) -> None:
     assert rough(name).touched == NEXT.get(name.partition(".")[0], ("", {}))[1]
 
 
-@pytest.mark.parametrize("name", [name for name in NEXT_DOCKER if name not in MISSED])
+@pytest.mark.parametrize("name", NEXT_DOCKER)
 def test_events_as_records_of_a_sequence_are_told_the_same(name: str) -> None:
     """A proxy that asks for application/json-seq gets each event behind a 0x1E."""
     play = Play(name, framed=True).play()

@@ -532,7 +532,8 @@ def test_a_paused_service_is_neither_unhealthy_nor_dead() -> None:
     play(World(probed("web")), (0, "pause web"), (HOUR, "unpause web"), (2 * HOUR, ""))
 
 
-def test_a_paused_service_that_is_stopped_stays_silent() -> None:
+def test_a_paused_service_that_is_stopped_is_stopped_as_any_other() -> None:
+    """However quick the look is: a stop takes the pause back first."""
     def unpaused_and_stopped(world: World) -> None:
         world.event("kill", "web-1", signal=15)
         world.event("unpause", "web-1")
@@ -541,7 +542,21 @@ def test_a_paused_service_that_is_stopped_stays_silent() -> None:
         world.event("die", "web-1", exit_code=0)
         world.event("stop", "web-1")
 
-    play(World("web"), (0, "pause web"), (60, unpaused_and_stopped), (HOUR, ""))
+    play(World("web"), (0, "pause web"), (60, unpaused_and_stopped), (90, "", "Stopped web exit 0 stopped on purpose"),
+         (HOUR, ""))
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5])
+def test_what_dies_of_its_unpause_is_told_though_no_look_saw_it_run(late: float) -> None:
+    def unpaused_and_dies(world: World) -> None:
+        world.unpause("web")
+        world.exits("web")
+
+    world = play(World("web"), (0, "pause web"), (60, ""))
+    world.look_delay = late
+    world.happen(unpaused_and_dies)
+    world.advance(START + HOUR)
+    assert [notice.verdict for notice in world.notices] == [Verdict.DEAD, Verdict.RECOVERED], world.story()
 
 
 @pytest.mark.parametrize("fails_on", [False, True])
