@@ -2306,7 +2306,7 @@ class Run:
     wish_time: float = 0.0
     restart_time: float = 0.0
     policy_time: float = 0.0
-    unpause_time: float = 0.0
+    unpause_time: float = 0.0  # 0 where it is paused, or has not been
 
     @property
     def pending(self) -> Death | None:
@@ -3453,8 +3453,8 @@ class Runs:
             run.note(Kill(event.signal, event.time))
         elif event.action == "stop":
             run.stop_time = event.time
-        elif event.action == "unpause":
-            run.unpause_time = event.time
+        elif event.action in ("pause", "unpause"):
+            run.unpause_time = event.time if event.action == "unpause" else 0.0
         elif event.action == "restart":
             run.told_of_restart(event.time)
         elif event.action == "oom" or (event.action == "die" and event.oom_killed):
@@ -6612,6 +6612,8 @@ def sight_of_down(believed: Watched, seen: Container) -> Sight:
     """What a look at a container that is down shows, where no policy of Docker's is at work."""
     if believed.phase is Phase.STOPPED and seen.unstarted:
         return Sight.UNSTARTED
+    if believed.phase is Phase.STOPPED and believed.container.status == "paused":
+        return Sight.NOTHING_NEW if believed.run.end else Sight.ENDED_UNHEARD
     if believed.phase not in STANDING:
         return Sight.NOTHING_NEW
     if believed.run.judged:
@@ -6957,9 +6959,9 @@ class Looks:
 
     def unheard_due(self, service: Watched, now: float) -> None:
         """A death that the stream did not tell: it may be deaf. It is opened anew, then the death
-        judged without it."""
+        judged without it, unless it was paused until then."""
         container = service.container
-        if service.phase not in STANDING or container.running:
+        if service.phase not in (*STANDING, Phase.STOPPED) or container.running:
             return
         if self.link.stream.seems_deaf(now):
             self.orders.log(
@@ -6969,6 +6971,8 @@ class Looks:
         told_by = self.link.stream.told_by(now)
         if now < told_by:
             self.timers.set(Rule.UNHEARD, service.key, told_by)
+            return
+        if service.phase is Phase.STOPPED:
             return
         run = self.runs.death_in(container, now)
         assert run.end
@@ -7060,7 +7064,7 @@ STEPS: Mapping[Sight, Mapping[Phase, Step]] = {
     ),
     Sight.DOCKER_STOPPED: at_phases(WAITING, Looks.docker_stopped),
     Sight.NOT_TAKEN: at_phases(STANDING, Looks.not_taken),
-    Sight.ENDED_UNHEARD: at_phases(STANDING, Looks.await_word),
+    Sight.ENDED_UNHEARD: at_phases(STANDING | {Phase.STOPPED}, Looks.await_word),
     Sight.ENDED_AGAIN: at_phases(
         (*REMOVED, Phase.SUSPECT, Phase.STOPPED, Phase.GAVE_UP, Phase.DOCKER), Looks.ended_again
     ),
@@ -7178,10 +7182,11 @@ class Events:
     def resumed(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:
         """It is paused no more. It may end before a look comes."""
         self.orders.look(event.id)
-        if service is None or service.container.id != event.id:
+        if service is None or service.container.id != event.id or run.end:
             return
-        if service.phase is Phase.STOPPED and service.container.status == "paused":
-            self.services.show(service, replace(service.container, status="running"))
+        if service.phase is Phase.STOPPED:
+            if service.container.status == "paused":
+                self.services.show(service, replace(service.container, status="running"))
             self.lives.came_back(service, now, ours=True)
 
     def restarts(self, event: Heard, run: Run, service: Watched | None, now: float) -> None:

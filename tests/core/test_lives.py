@@ -582,6 +582,17 @@ def test_a_probe_under_which_a_service_was_paused_says_nothing_of_it(fails_on: b
     assert [notice.verdict for notice in world.notices[:1]] == [Verdict.UNHEALTHY][:fails_on], world.story()
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_what_is_killed_while_it_is_paused_is_left_alone(told: bool) -> None:
+    def killed(world: World) -> None:
+        world.ended(world.find("web"), 137)
+        if told:
+            world.event("die", "web-1", exit_code=137)
+
+    asked_anew = [] if told else ["reopen the stream"]
+    play(World("web"), (0, "pause web"), (60, killed, *asked_anew), (HOUR, ""))
+
+
 def test_an_unhealthy_service_that_is_paused_in_sentinels_backoff_is_left_alone() -> None:
     world = World(probed("web"))
     world.sick["web"] = 2.0

@@ -39,7 +39,7 @@ def titles(discord: FakeDiscord, channel: str | None = None) -> list[str]:
     return [embed["title"].removeprefix("✓ ") for message in discord.posts(channel) for embed in message.embeds]
 
 
-def until(condition: Callable[[], Any], timeout: float = 20.0, what: object = "") -> Any:
+def until(condition: Callable[[], Any], timeout: float = 60.0, what: object = "") -> Any:
     """Wait for something that no fake tells of: long enough for a busy machine. `what` it is, or a function that says it."""
     end = time.monotonic() + timeout
     while not (found := condition()):

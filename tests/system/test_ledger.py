@@ -1146,6 +1146,33 @@ def test_a_death_in_an_absence_of_what_had_been_given_up_goes_on_in_its_red(
         assert incident and (incident.deaths, incident.notice.exit_code) == (2, 4)
 
 
+@pytest.mark.parametrize("end", ["dies of its unpause", "runs on", "is stopped", "is killed", "is paused again"])
+def test_what_becomes_of_a_paused_service_in_an_absence(
+    engine: FakeEngine, clock: Clock, tmp_path: Path, end: str
+) -> None:
+    web = add(engine, "web")
+    with Life(engine, tmp_path, clock) as first:
+        first.run(1)
+        engine.pause(web)
+        first.run(60)
+    clock.at += 300
+    if end == "is killed":
+        engine.kill(web)
+    elif end == "is stopped":
+        engine.stop_by_operator(web)
+    else:
+        engine.unpause(web)
+    if end == "dies of its unpause":
+        engine.crash(web, 3)
+    elif end == "is paused again":
+        engine.pause(web)
+    clock.at += 300
+    with Life(engine, tmp_path, clock) as second:
+        second.run(200)
+        wanted = {"dies of its unpause": ["DEAD web", "Recovered web"], "is stopped": ["Stopped web"]}
+        assert second.told() == wanted.get(end, [])
+
+
 def test_a_death_in_an_absence_is_told_though_sentinel_is_restarted_at_once_after_it(
     engine: FakeEngine, clock: Clock, tmp_path: Path
 ) -> None:
