@@ -7262,6 +7262,15 @@ EVENT_STEPS: Mapping[str, EventStep] = {
 # ─── Silences ─────────────────────────────────────────────────────────────────────────────────────
 
 
+class Hidden(Enum):
+    """What a mute has hidden of a service."""
+
+    NOTHING = auto()
+    DEATH = auto()
+    STOP = auto()
+    REMOVAL = auto()
+
+
 class Silences:
     """Mutes as they begin and end. What one hid is told when it is over: what has changed in
     all."""
@@ -7281,25 +7290,28 @@ class Silences:
     def end(self, now: float) -> None:
         """What has become of those whose mute is over is told in one message."""
         ended = self.mutes.over(self.services.values(), now)
-        rested = [service for service in ended if service.phase is Phase.STOPPED]
-        rested = [service for service in rested if service.container.status != "paused"]
-        died = [service for service in rested if service.hush is Hush.DIED]
-        stopped = [service for service in rested if self._stopped_in_it(service)]
-        gone = [service for service in ended if service.phase is Phase.GONE]
-        gone = [service for service in gone if service.hush is not Hush.DOWN]
+        hidden: dict[Hidden, list[Watched]] = {each: [] for each in Hidden}
         for service in ended:
+            hidden[self._hidden(service)].append(service)
             service.hush = Hush.NONE
             self.services.changed(service)
             self._wake(service, now)
-        if self.settings.stops == "ignore":
-            stopped, gone = [], []
-        self._tell(died, stopped, gone, now)
+        self._tell(hidden, now)
         for service in ended:
             service.fell_at = None
         self._mind_next(Rule.UNMUTE, Rule.MUTE, now)
 
-    def _stopped_in_it(self, service: Watched) -> bool:
-        return service.hush is Hush.STANDING and not self.services.finished(service)
+    def _hidden(self, service: Watched) -> Hidden:
+        """What a service's mute has hidden that is to be told at its end."""
+        silent = self.settings.stops == "ignore"
+        if service.phase is Phase.GONE:
+            return Hidden.NOTHING if silent or service.hush is Hush.DOWN else Hidden.REMOVAL
+        if service.phase is not Phase.STOPPED or service.container.status == "paused":
+            return Hidden.NOTHING
+        if service.hush is Hush.DIED:
+            return Hidden.DEATH
+        stopped = service.hush is Hush.STANDING and not self.services.finished(service)
+        return Hidden.STOP if stopped and not silent else Hidden.NOTHING
 
     def _mind_next(self, done: Rule, other: Rule, now: float) -> None:
         """One of the two rules is done until the next change, and the other is due then, too."""
@@ -7323,9 +7335,8 @@ class Silences:
         if service.incident:
             self.timers.sooner(Rule.OUTAGE, str(number_of(service)), now + INSTANT)
 
-    def _tell(
-        self, died: list[Watched], stopped: list[Watched], gone: list[Watched], now: float
-    ) -> None:
+    def _tell(self, hidden: Mapping[Hidden, list[Watched]], now: float) -> None:
+        died, stopped, gone = hidden[Hidden.DEATH], hidden[Hidden.STOP], hidden[Hidden.REMOVAL]
         down = [*died, *stopped, *gone]
         if not down:
             return
