@@ -3645,8 +3645,9 @@ class Mutes:
         """Mute a service if that is wanted; whether it is news."""
         if service.muted or not self.until(service, now):
             return False
-        fine = service.phase in STANDING or service.phase in (Phase.SUSPECT, Phase.RESTARTING)
-        service.hush = Hush.STANDING if fine else Hush.DOWN
+        removed = service.phase is Phase.MISSING and service.incident is None  # and not told yet
+        stood = service.phase in (*STANDING, Phase.SUSPECT, Phase.RESTARTING) or removed
+        service.hush = Hush.STANDING if stood else Hush.DOWN
         return True
 
     def over(self, services: Iterable[Watched], now: float) -> list[Watched]:

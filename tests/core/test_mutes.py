@@ -110,6 +110,17 @@ def test_what_was_stopped_or_removed_while_muted_is_told_once_and_left_alone(dee
     assert [(name, words) for name, words in world.notices[0].facts if words] == [(fact, "web")]
 
 
+@pytest.mark.parametrize(("deed", "fact"), [("stop web", "Stopped"), ("rm web", "Gone"), ("remove web", "Gone")])
+def test_what_was_stopped_or_removed_shortly_before_a_mute_is_told_at_its_end(deed: str, fact: str) -> None:
+    world = play(World("web", "db"), (0, deed), (5, "mute all 1000"), (1005, "", "STILL DOWN web"), (2 * HOUR, ""))
+    assert [(name, words) for name, words in world.notices[0].facts if words] == [(fact, "web")]
+
+
+def test_what_was_stopped_and_told_is_not_told_again_by_a_mute_in_which_it_is_removed() -> None:
+    play(World("web", "db"), (0, "stop web"), (30, "", "Stopped web"), (100, "rm web"), (105, "mute all 1000"),
+         (2 * HOUR, ""))
+
+
 def test_a_mute_that_ends_tells_all_that_changed_in_one_message() -> None:
     world = World("web", "db", "api", "old")
     play(world, (0, "mute all 1000"), (10, "web exits 1, api exits 1"), (20, "stop db, rm old"),
