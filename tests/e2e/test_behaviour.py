@@ -337,6 +337,20 @@ def test_a_pause_is_nothing_even_with_a_health_check(stage: MakeStage) -> None:
     assert all(scene.state(service)["Running"] for service in ("web", "probed"))
 
 
+def test_a_death_soon_after_an_unpause_is_told_though_no_look_was_between(stage: MakeStage) -> None:
+    scene = stage(stack(web={}, clock=CLOCK), SENTINEL_SETTLE="1s")
+    scene.engine.docker("pause", scene.name("web"))
+    scene.settle()
+    with scene.sentinel.held():
+        scene.engine.docker("unpause", scene.name("web"))
+        scene.do("web", "echo lost the lease; exit 3")
+        scene.engine.wait(lambda: not scene.state("web")["Running"], what="its end")
+    red = scene.red("web")
+    assert f"{scene.name('web')} is DEAD — exit 3" in red.text and red.log == "lost the lease"
+    scene.green("web")
+    assert scene.titles == ["Stopped: clock", "[DEAD] web", "Recovered: web"]
+
+
 # ---------------------------------------------------------------------------------------------- health, crash loops
 
 
