@@ -6562,6 +6562,8 @@ def sight_of(believed: Watched, seen: Container, missed_start: bool) -> Sight:
         return Sight.PAUSED
     if has_unjudged_end(believed) and not started_by_hand(believed, seen):
         return Sight.ENDED
+    if seen.running and seen.sick and outlived_restart(believed, seen):
+        return Sight.NOT_TAKEN
     if seen.running:
         return sight_of_running(believed.container, seen, missed_start)
     if has_new_error(believed, seen):
@@ -6582,6 +6584,15 @@ def has_unjudged_end(believed: Watched) -> bool:
     if believed.phase is Phase.SUSPECT:
         return run.pending is not None and run.policy_time > 0.0
     return believed.lives and run.pending is not None
+
+
+def outlived_restart(believed: Watched, seen: Container) -> bool:
+    """Whether what runs is the run that Sentinel's last restart was to end, whose answer was
+    lost."""
+    call = believed.call
+    if call is None or call.until_at is None or believed.phase is not Phase.PROVING:
+        return False
+    return seen.started_time <= call.started_time
 
 
 def ran_again(believed: Watched, seen: Container) -> bool:

@@ -613,3 +613,13 @@ def test_a_stop_after_a_restart_whose_answer_was_lost_is_an_operators() -> None:
     world.advance(world.now + HOUR)
     assert len(calls(world)) == begun
     assert begun and world.containers["web-1"].status == "exited"
+
+
+def test_a_sick_service_whose_restarts_are_not_answered_has_not_died_again_each_time() -> None:
+    """Found by a random walk of the core: it was called a crash loop."""
+    world = World(probed("db"), max_restarts=3)
+    world.lost_answers = "never"
+    play(world, (0, "db unhealthy", "UNHEALTHY db", "restart db"), (60, "", "restart db", "restart db", "GAVE UP db"),
+         (HOUR, ""))
+    incident = world.watchdog.services["shop/db/1"].incident
+    assert incident and incident.deaths == 1
