@@ -99,14 +99,14 @@ def test_a_stop_with_a_label_that_has_it_restarted_is_a_stop(podman: FakeEngine,
     assert life.told() == ["Stopped web"] and starts(podman) == 0
 
 
-def test_a_stop_of_a_paused_one_is_left_alone(podman: FakeEngine, watch: Begin) -> None:
+def test_a_stop_of_a_paused_one_is_a_stop(podman: FakeEngine, watch: Begin) -> None:
     web = add(podman, "web", term_code=3)
     life = watch(podman)
     podman.pause(web)
     life.run(20)
     podman.stop_by_operator(web)
     life.run(LONG)
-    assert life.told() == [] and starts(podman) == 0 and not web.running  # as on Docker
+    assert life.told() == ["Stopped web"] and starts(podman) == 0 and not web.running  # as on Docker
 
 
 def test_a_stop_that_is_waited_for_is_grey_in_the_end(podman: FakeEngine, watch: Begin) -> None:
