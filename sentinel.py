@@ -16092,7 +16092,12 @@ class Pulse:
         if not self.lanes.overdue:
             lines.append("WATCHDOG=1")
         self.manager.say(*lines)
-        if self.settings.heartbeat_url and now >= self._heartbeat_at and not stuck:
+        if not stuck and now >= self._heartbeat_at:
+            self._feed_switch(now)
+
+    def _feed_switch(self, now: float) -> None:
+        """The dead-man's switch is told that all is well; one that is slow is not told later."""
+        if self.settings.heartbeat_url and not self.lanes.at_work("heartbeat"):
             self._heartbeat_at = now + HEARTBEAT_EVERY
             self.lanes.put("heartbeat", self.settings.heartbeat_url.bare)
 

@@ -37,9 +37,9 @@ def fake() -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No request has more than a tenth of a second."""
+    """No request has more than a second."""
     connect = Engine.connect
-    monkeypatch.setattr(Engine, "connect", lambda self, timeout: connect(self, min(timeout, 0.1)))
+    monkeypatch.setattr(Engine, "connect", lambda self, timeout: connect(self, min(timeout, 1.0)))
 
 
 def job(container: Container) -> Restart:

@@ -90,7 +90,7 @@ def test_a_death_for_memory_says_so_with_the_limit(stage: MakeStage) -> None:
     scene = stage(stack(web={"mem_limit": "16m", "memswap_limit": "16m"}))
     before = scene.started("web")
     scene.do("web", "exec tail /dev/zero")  # which never ends, and tail keeps the last line in memory
-    red = scene.red("web", timeout=20)
+    red = scene.red("web")
     assert "exit 137 (SIGKILL)" in red.text
     assert "out of memory" in red.text and "16 MiB" in red.text
     scene.runs_again("web", before)
@@ -282,7 +282,7 @@ def test_a_deploy_that_breaks_the_service_is_a_death(stage: MakeStage) -> None:
     red = scene.red("web")
     assert f"{scene.name('web')} is DEAD — exit 9" in red.text and red.log == "bad release"
     scene.change(stack(web={}))
-    scene.green("web", timeout=20)
+    scene.green("web")
 
 
 def test_a_start_after_a_stop_is_silent_and_covered_again(stage: MakeStage) -> None:
@@ -312,7 +312,7 @@ def test_a_project_taken_down_is_one_grey_message(stage: MakeStage) -> None:
     scene = stage(stack(one={}, two={"restart": "always"}, three={"runs": STUBBORN, "stop_grace_period": "1s"}))
     names = [scene.name(service) for service in ("one", "two", "three")]
     scene.project.run("down")
-    scene.discord.wait_for(lambda discord: discord.messages, 10)
+    scene.discord.wait_for(lambda discord: discord.messages)
     (alert,) = scene.alerts
     assert alert.colour == sentinel.GREY and alert.title == f"Stopped: {scene.project.name}"
     assert all(name in alert.text for name in names)
@@ -374,7 +374,7 @@ def test_an_unhealthy_service_is_restarted_and_green_only_when_healthy(stage: Ma
 def test_what_does_not_come_up_is_given_up_and_that_is_told(stage: MakeStage) -> None:
     scene = stage(stack(web={"runs": BROKEN}, clock=CLOCK), SENTINEL_MAX_RESTARTS="2")
     scene.do("web", "exit 1")
-    gave_up = scene.red("web", "GAVE UP", timeout=20)
+    gave_up = scene.red("web", "GAVE UP")
     assert gave_up.log == "no such config" and "web" in sentinel.pasted(gave_up)
     last = scene.started("web")
     scene.settle()
@@ -397,7 +397,7 @@ def test_where_docker_gave_up_sentinel_steps_in(stage: MakeStage) -> None:
     scene.do("web", "exit 1")
     scene.red("web")
     scene.sentinel.wait_log(sentinel.RESTARTING.format(name=scene.name("web")))
-    scene.green("web", timeout=20)
+    scene.green("web")
     assert scene.titles == ["[DEAD] web", "Recovered: web"]
 
 
@@ -662,7 +662,7 @@ def test_an_error_of_discord_is_retried(stage: MakeStage) -> None:
     scene.discord.arm("status", status=500)
     scene.discord.arm("reset_before")
     scene.do("web", "exit 3")
-    scene.red("web", timeout=15)
+    scene.red("web")
     assert [request.status for request in scene.discord.requests] == [500, None, 200]
 
 

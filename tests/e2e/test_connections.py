@@ -57,7 +57,7 @@ def test_a_death_behind_tls_is_told_and_healed(behind_tls: TlsEngine, certificat
         with Sentinel(tmp_path, behind_tls.tcp, **settings) as sentinel:
             sentinel.wait_ready(name)
             do(client, name, "exit 3")
-            discord.wait_for(lambda fake: fake.posts(text=f"{name} is DEAD"), 10)
+            discord.wait_for(lambda fake: fake.posts(text=f"{name} is DEAD"))
             discord.wait_for(lambda fake: fake.posts(text=f"{name} is back online"), 20)
         titles = {alert.title for message in discord.messages for alert in versions(message)}
         assert titles == {f"[DEAD] {name}", f"Recovered: {name}"}

@@ -62,7 +62,7 @@ def details(engine: Engine, image: str) -> dict[str, Any]:
     return found[0]
 
 
-def told(discord: FakeDiscord, title: str, timeout: float = 20.0) -> None:
+def told(discord: FakeDiscord, title: str, timeout: float = 60.0) -> None:
     """Wait until Discord has been told this."""
 
     def is_told(_: FakeDiscord) -> bool:
@@ -79,7 +79,7 @@ def watching(engine: Engine, container: str, name: str) -> str:
         assert engine.state(container)["Running"], said
         return said if re.search(rf"watching {re.escape(name)} ", said) else ""
 
-    return engine.wait(found, 20, f"Sentinel to watch {name}")
+    return engine.wait(found, 60, f"Sentinel to watch {name}")
 
 
 # ── What it is made of ────────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +166,7 @@ def test_the_healthcheck_is_about_progress(engine: Engine, image: str, project: 
     quick = ["--health-interval", "1s", "--health-start-period", "0s"]
     with sidecar(engine, image, discord.add_webhook().url, made.name, *quick) as name:
         watching(engine, name, made.container("web"))
-        engine.wait(lambda: engine.state(name)["Health"]["Status"] == "healthy", 20, "its healthcheck to succeed")
+        engine.wait(lambda: engine.state(name)["Health"]["Status"] == "healthy", 60, "its healthcheck to succeed")
 
 
 # ── The Compose example ───────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +207,7 @@ def test_copied_and_with_one_variable_set_it_builds_itself_and_comes_up(engine: 
     try:
         example("up", "--detach", **variables)
         container = example("ps", "--quiet", "sentinel", **variables)
-        said = engine.wait(lambda: answered(engine, container), 20, "Sentinel to find the engine")
+        said = engine.wait(lambda: answered(engine, container), 60, "Sentinel to find the engine")
         assert "alerts go to terminal" in said and "warning" not in said.lower()
     finally:
         example("down", "--volumes", "--timeout", "0", **variables)

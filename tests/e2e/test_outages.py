@@ -349,7 +349,7 @@ def test_what_shares_a_dead_containers_network_is_restarted_after_it(scene: Make
     before = {service: it.started(service) for service in ("vpn", "alpha", "beta")}
     it.do("vpn", "echo tunnel lost >&2; exit 4")
     for service, since in before.items():
-        it.runs_again(service, since, timeout=30)
+        it.runs_again(service, since)
     it.until_green("vpn", 30)
     assert min(it.starts("alpha", "beta")) > it.started("vpn")
     it.settle()
@@ -365,7 +365,7 @@ def test_what_shares_a_network_is_restarted_after_an_operators_restart_and_that_
     before = {service: it.started(service) for service in ("vpn", "alpha", "beta")}
     it.engine.docker("restart", it.name("vpn"))
     for service, since in before.items():
-        it.runs_again(service, since, timeout=30)
+        it.runs_again(service, since)
     assert min(it.starts("alpha", "beta")) > it.started("vpn")
     after = it.starts("vpn", "alpha", "beta")
     it.until("a grey message", lambda: it.greys)
@@ -423,7 +423,7 @@ def test_dependants_that_ask_for_it_are_restarted_with_what_they_need(scene: Mak
     it = scene(stack(db={}, web={"depends_on": {"db": RESTART_TRUE}}, plain={"depends_on": ["db"]}, clock={}))
     web, plain = it.starts("web", "plain")
     it.do("db", "exit 1")
-    it.runs_again("web", web, timeout=30)
+    it.runs_again("web", web)
     it.until_green("db", 30)
     assert it.started("web") > it.started("db") and it.started("plain") == plain
     it.settle()
@@ -558,7 +558,7 @@ def test_an_unmute_is_effective_at_once(scene: MakeScene) -> None:
     it.engine.docker("restart", it.name("second"))
     assert not it.embeds and it.started("web") == web
     assert command(it, "unmute", "all")[0] == 0
-    it.until("what changed", lambda: it.has("web"), 10)
+    it.until("what changed", lambda: it.has("web"))
     assert not it.has("second")
     it.settle()
     titles = [embed.title for embed in it.embeds]
@@ -651,8 +651,8 @@ def test_a_service_that_fails_over_and_over_is_one_incident_that_says_so(scene: 
         it.until("a green", lambda number=number: len(it.greens) == number, 40)
     before = it.started("web")
     it.do("web", "exit 1")
-    it.until("a red that says so", lambda: any("lapping" in red.title + red.prose for red in it.reds), 15)
-    it.runs_again("web", before, timeout=30)
+    it.until("a red that says so", lambda: any("lapping" in red.title + red.prose for red in it.reds))
+    it.runs_again("web", before)
     before = it.started("web")
     it.do("web", "exit 1")
     it.runs_again("web", before, timeout=60)

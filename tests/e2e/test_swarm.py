@@ -120,13 +120,13 @@ def scene(swarm: docker.Engine, tmp_path_factory: pytest.TempPathFactory) -> Ite
             log = swarm.log_of(sentinel)
             return all(f"watching {name}" in log for name in (first.rpartition(".")[0], other.rpartition(".")[0]))
 
-        swarm.wait(both_watched, 20, "Sentinel to watch both tasks")
+        swarm.wait(both_watched, 60, "Sentinel to watch both tasks")
 
         def told(title: str) -> bool:
             return any(alert.title.startswith(title) for message in discord.messages for alert in versions(message))
 
         swarm.docker("exec", "-i", first, "sh", "-c", "cat > /do.new; mv /do.new /do", stdin=b"exit 3")
-        discord.wait_for(lambda _: told(f"[DEAD] {shop}_web.1"), 20)
+        discord.wait_for(lambda _: told(f"[DEAD] {shop}_web.1"), 60)
         discord.wait_for(lambda _: told(f"Recovered: {shop}_web.1"), 40)
         second = task(swarm, f"{shop}_web", 1)
         # An operator's own act, told after the settle time: what was not told before it never will be.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,7 @@ class Asked(Stage):
 
     def ask(self, command: str, **options: Any) -> Interaction:
         asked = self.discord.gateway.slash(self.bot, command, options, member=BOSS)
-        began = time.monotonic()
         asked.wait(3.0)
-        assert time.monotonic() - began < 3.0
         return asked
 
     def said(self, command: str, **options: Any) -> str:
@@ -47,7 +44,7 @@ class Asked(Stage):
             found[:] = [message for message in posts if f"] {self.name(service)}" in message.text]
             return bool(found)
 
-        self.discord.wait_for(there, 10)
+        self.discord.wait_for(there)
         return found[0]
 
 
@@ -67,8 +64,8 @@ def stage(engine: Engine, project: Callable[[str], Project], tmp_path: Path) -> 
                           DISCORD_CHANNEL_ID=channel.id, DISCORD_API_URL=f"{discord.url}/api/v10", **settings)
             scene.bot = bot
             scenes.enter_context(scene)
-            discord.gateway.wait_ready(bot, 10)
-            scene.sentinel.wait_log("commands and buttons work", 10)
+            discord.gateway.wait_ready(bot, 60)
+            scene.sentinel.wait_log("commands and buttons work", 60)
             return scene
 
         yield make
@@ -79,7 +76,7 @@ def test_a_running_service_is_restarted_without_a_red(stage: Callable[..., Asked
     before = scene.started("web")
     assert "restarting" in scene.said("restart", name="web")
     scene.runs_again("web", before, 20)
-    scene.sentinel.wait_log("restarting", 5)
+    scene.sentinel.wait_log("restarting")
     scene.do("db", "exit 3")  # what comes after it is told, so all that was before it has been
     scene.red("db")
     assert scene.about("web") == []
@@ -98,7 +95,7 @@ def test_what_is_down_is_started_by_the_button_and_is_green_in_the_end(stage: Ca
     assert "starting" in pressed.wait_text() and not pressed.ephemeral
     scene.runs_again("web", before)
     scene.green("web")
-    scene.discord.wait_for(lambda _: red.buttons == [] and "restart asked for by @Boss" in red.text, 10)
+    scene.discord.wait_for(lambda _: red.buttons == [] and "restart asked for by @Boss" in red.text)
     told = run(scene.sentinel.folder, scene.engine.host, "history").stdout
     assert "restart asked for by @Boss" in " ".join(told.split())
 

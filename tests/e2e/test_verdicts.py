@@ -164,7 +164,7 @@ def test_what_compose_never_started_since_a_hook_failed_is_told(stage: MakeStage
     breaks_off(scene.project)
     if scene.state("web")["Status"] != "created":
         pytest.skip("this version of compose knows no hooks")
-    red = scene.red("web", timeout=30)
+    red = scene.red("web")
     assert "never started" in red.text and "compose broke off" in red.text
     scene.engine.docker("start", scene.name("web"))
     scene.green("web")
@@ -193,7 +193,7 @@ def test_what_somebody_else_starts_again_and_again_is_a_crash_loop(stage: MakeSt
     unit = subprocess.Popen(["sh", "-c", f"while :; do docker start -a {scene.name('web')}; sleep 2; done"],
                             env=scene.engine.env, stdout=subprocess.DEVNULL)  # fmt: skip
     try:
-        loop = scene.red("web", "CRASH LOOP", timeout=40)
+        loop = scene.red("web", "CRASH LOOP")
         assert "in 0s" not in loop.text and len(scene.discord.messages) == 1
     finally:
         unit.kill()
@@ -295,7 +295,7 @@ def test_the_command_for_one_that_is_not_composes_brings_it_back(engine: Engine,
         scene.sentinel.wait_log(rf"watching {name} ")
         sentinel.do(engine, name, "exit 3")
         assert paste(scene, scene.told(f"[DEAD] {name}")) == f"docker start {name}"
-        scene.told(f"Recovered: {name}", timeout=15)
+        scene.told(f"Recovered: {name}")
     finally:
         engine.remove(name)
 
@@ -306,10 +306,10 @@ def test_the_command_for_one_whose_network_is_gone_makes_it_anew_whatever_fails_
     scene = stage(stack(**services))
     scene.project.write(stack(**services | {"vpn": {"runs": LIVES, "environment": {"VERSION": "2"}}}))
     scene.project.up("--no-deps", "vpn")
-    red = scene.red("torrent", "ORPHANED", timeout=20)
+    red = scene.red("torrent", "ORPHANED")
     assert "--force-recreate" in sentinel.pasted(red)
     with contextlib.suppress(Exception):
         scene.engine.docker("restart", "--time", "0", scene.name("torrent"))
     later = scene.wait_alert("can't start", lambda alert: "[DEAD]" in alert.title and "torrent" in alert.title, 15)
     assert "--force-recreate" in paste(scene, later)
-    scene.green("torrent", timeout=20)
+    scene.green("torrent")

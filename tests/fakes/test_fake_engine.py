@@ -399,6 +399,7 @@ def test_answers_refusals_and_hanging(engine: FakeEngine) -> None:
     with pytest.raises(TimeoutError):
         connection.getresponse()
     connection.close()
+    assert engine.wait_call("GET", "^/info")
     assert engine.called("GET", "/info")[0].status == 0
     engine.heal()
     assert get(engine, "/info")["NCPU"] == 4

@@ -31,7 +31,7 @@ class DockerError(Exception):
     """A command of Docker or Compose failed; the text has what it said."""
 
 
-def wait(predicate: Callable[[], T], timeout: float = 20.0, what: str = "the condition") -> T:
+def wait(predicate: Callable[[], T], timeout: float = 60.0, what: str = "the condition") -> T:
     """Poll until the predicate gives something true, and return that; fail after the time."""
     deadline = time.monotonic() + timeout
     while True:
@@ -128,7 +128,7 @@ class Engine:
         return os.geteuid() == 0 and self.host.startswith("unix://")
 
     def wait(
-        self, predicate: Callable[[], T], timeout: float = 20.0, what: str = "the condition"
+        self, predicate: Callable[[], T], timeout: float = 60.0, what: str = "the condition"
     ) -> T:
         """See wait() of this module."""
         return wait(predicate, timeout, what)

@@ -34,8 +34,8 @@ Faults      arm(fault, times=1, after_storing=False, path=None, method=None, pro
   spoils the answer of a request that did act:
     "reset_halfway", "drip" (interval=1.0), "wrong_length" (delta=10), "cut_json", "chunked",
     "gzip" (if the client accepts it), "close_keepalive" (a good answer, then the connection is dropped)
-  "hang" (seconds=30.0): waits before acting (and does not act if the client left); with after_storing, acts
-    first and waits then
+  "hang" (seconds=30.0, until=None): waits before acting (and does not act if the client left), at most until an Event
+    is set; with after_storing, acts first and waits then
 """
 
 from __future__ import annotations
@@ -1040,7 +1040,7 @@ class FakeDiscord:
         with self._change:
             return [item for item in self.requests if not item.fault and 400 <= (item.status or 0) < 500]
 
-    def wait_for(self, predicate: Callable[[FakeDiscord], Any], timeout: float = 5.0) -> None:
+    def wait_for(self, predicate: Callable[[FakeDiscord], Any], timeout: float = 60.0) -> None:
         """Blocks until predicate(fake) holds; tried anew after each request, answer and stored message."""
         with self._change:
             if not self._change.wait_for(lambda: predicate(self), timeout):
@@ -1875,13 +1875,14 @@ class _Server:
         if fault is None or (fault.kind in _SPOILS and fault.kind != "hang"):
             return self.fake.settle(request)
         seconds = float(fault.details.get("seconds", 30.0))
+        release = fault.details.get("until") or self.stopping
         if fault.kind == "hang" and not fault.after_storing:
-            self.stopping.wait(seconds)
+            release.wait(seconds)
             if self.stopping.is_set() or wire.left():
                 raise _Gone
         answer = self.fake.settle(request) if fault.kind == "hang" or fault.after_storing else None
         if fault.kind == "hang" and fault.after_storing:
-            self.stopping.wait(seconds)
+            release.wait(seconds)
         if fault.kind in ("reset_after", "close"):
             request.status = None
             if fault.kind == "reset_after":

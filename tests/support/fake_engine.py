@@ -941,15 +941,15 @@ class EngineServer:
         with self.lock:
             return [call for call in self.calls if call.method == method and re.search(path, call.path)]
 
-    def wait(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+    def wait(self, condition: Callable[[], bool], timeout: float = 60.0) -> bool:
         """Wait for a condition that changes with calls, events or streams; no polling."""
         with self.changed:
             return self.changed.wait_for(condition, timeout)
 
-    def wait_call(self, method: str, path: str = "", count: int = 1, timeout: float = 5.0) -> bool:
+    def wait_call(self, method: str, path: str = "", count: int = 1, timeout: float = 60.0) -> bool:
         return self.wait(lambda: len(self.called(method, path)) >= count, timeout)
 
-    def wait_streams(self, count: int = 1, timeout: float = 5.0) -> bool:
+    def wait_streams(self, count: int = 1, timeout: float = 60.0) -> bool:
         """Wait until at least so many event streams are open (with 0: until all are closed)."""
         return self.wait(lambda: self.streams >= count if count else self.streams == 0, timeout)
 

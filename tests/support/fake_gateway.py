@@ -319,7 +319,7 @@ class Interaction:
             return self.followups[-1].text if self.followups else None
         return self.message.text
 
-    def wait_text(self, timeout: float = 5.0) -> str:
+    def wait_text(self, timeout: float = 60.0) -> str:
         """What the user reads in the end: after the edit, where the answer was deferred."""
         with self.change:
             if not self.change.wait_for(lambda: self._shown() is not None, timeout):
@@ -1039,13 +1039,13 @@ class FakeGateway(Interactions):
     def connected(self, bot: Bot) -> int:
         return len(self.live(bot))
 
-    def wait_for(self, predicate: Callable[[FakeGateway], Any], timeout: float = 5.0) -> None:
+    def wait_for(self, predicate: Callable[[FakeGateway], Any], timeout: float = 60.0) -> None:
         """Blocks until predicate(gateway) holds; tried anew whenever something happens."""
         with self.change:
             if not self.change.wait_for(lambda: predicate(self), timeout):
                 raise AssertionError(f"not within {timeout} s; what came in:\n{self.story()}")
 
-    def wait_ready(self, bot: Bot, timeout: float = 5.0, count: int = 1) -> None:
+    def wait_ready(self, bot: Bot, timeout: float = 60.0, count: int = 1) -> None:
         self.wait_for(lambda _: self.connected(bot) >= count, timeout)
 
     def story(self) -> str:

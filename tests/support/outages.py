@@ -170,7 +170,7 @@ class Scene(Stage):
         """Whether all of these run."""
         return all(self.state(service)["Running"] for service in services)
 
-    def wait_down(self, *services: str, timeout: float = 30.0) -> None:
+    def wait_down(self, *services: str, timeout: float = 60.0) -> None:
         """Wait until none of these runs."""
         wait(lambda: not any(self.state(service)["Running"] for service in services), timeout,
              f"the death of {', '.join(services)}")  # fmt: skip
@@ -214,14 +214,14 @@ class Scene(Stage):
     def patches(self) -> int:
         return count(self.discord, "PATCH")
 
-    def until(self, what: str, holds: Callable[[], Any], timeout: float = 15.0) -> None:
+    def until(self, what: str, holds: Callable[[], Any], timeout: float = 60.0) -> None:
         """Wait until the channel looks so."""
         try:
             self.discord.wait_for(lambda _: holds(), timeout)
         except AssertionError:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}\n{dump(self.discord)}") from None
 
-    def until_red(self, service: str, verdict: str = "", timeout: float = 15.0) -> Embed:
+    def until_red(self, service: str, verdict: str = "", timeout: float = 60.0) -> Embed:
         """Wait until there is a red embed about a service, with this verdict if one is given, and return it."""
         title = rf"\[.*{verdict}\] {self.name(service)}"
 

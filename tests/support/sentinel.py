@@ -112,7 +112,7 @@ class Sentinel:
             )
         return self
 
-    def wait_log(self, pattern: str, timeout: float = 15.0) -> str:
+    def wait_log(self, pattern: str, timeout: float = 60.0) -> str:
         """Wait until a line of its log matches, and return that line."""
 
         def found() -> str:
@@ -299,7 +299,7 @@ class Stage:
         """When the container was started last: the same as before means that nobody touched it."""
         return str(self.state(service)["StartedAt"])
 
-    def runs_again(self, service: str, since: str, timeout: float = 10.0) -> None:
+    def runs_again(self, service: str, since: str, timeout: float = 60.0) -> None:
         """Wait until the container runs a life that began after the one of `since`."""
 
         def again() -> bool:
@@ -325,7 +325,7 @@ class Stage:
         name = self.name(service)
         return [alert for alert in self.alerts if name in alert.title or name in alert.text]
 
-    def wait_alert(self, what: str, wanted: Callable[[Alert], bool], timeout: float = 10.0) -> Alert:
+    def wait_alert(self, what: str, wanted: Callable[[Alert], bool], timeout: float = 60.0) -> Alert:
         """Wait for the first alert that is wanted."""
         found: list[Alert] = []
 
@@ -339,23 +339,23 @@ class Stage:
             raise AssertionError(f"nobody was told {what!r} {error}") from None
         return found[0]
 
-    def told(self, title: str, timeout: float = 10.0) -> Alert:
+    def told(self, title: str, timeout: float = 60.0) -> Alert:
         """Wait for an alert with this title."""
         return self.wait_alert(title, lambda alert: alert.title == title, timeout)
 
-    def red(self, service: str, verdict: str = "DEAD", timeout: float = 10.0) -> Alert:
+    def red(self, service: str, verdict: str = "DEAD", timeout: float = 60.0) -> Alert:
         """Wait for the red embed of a service."""
         alert = self.told(f"[{verdict}] {self.name(service)}", timeout)
         assert alert.colour == RED
         return alert
 
-    def green(self, service: str, timeout: float = 15.0) -> Alert:
+    def green(self, service: str, timeout: float = 60.0) -> Alert:
         """Wait for the green embed of a service."""
         alert = self.told(f"Recovered: {self.name(service)}", timeout)
         assert alert.colour == GREEN
         return alert
 
-    def grey(self, service: str, timeout: float = 15.0) -> Alert:
+    def grey(self, service: str, timeout: float = 60.0) -> Alert:
         """Wait for the grey embed of a service, alone or together with others of its project."""
         titles = (f"Stopped: {self.name(service)}", f"Stopped: {self.project.name}")
         alert = self.wait_alert(

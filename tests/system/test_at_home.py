@@ -36,7 +36,7 @@ class Screen:
         os.close(side)
         self.text = ""
 
-    def read(self, wanted: str, timeout: float = 20.0) -> str:
+    def read(self, wanted: str, timeout: float = 60.0) -> str:
         """All of it, once this has come."""
         end = time.monotonic() + timeout
         while wanted not in self.text:
@@ -48,7 +48,7 @@ class Screen:
 
     def end(self) -> int:
         """What it exits with, once all that it has written is read."""
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + 60.0
         while True:
             assert time.monotonic() < end, self.text
             try:

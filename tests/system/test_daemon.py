@@ -476,7 +476,7 @@ def test_a_look_that_drips_puts_off_no_reminder(
         ahead.skip(30.0)
         return asked(one, "/healthz")[0] > 0 and any("STILL DOWN" in line for line in one.lines)
 
-    until(reminded, 20.0, what=lambda: one.lines)
+    until(reminded, what=lambda: one.lines)
     engine.heal()
 
 

@@ -364,7 +364,7 @@ def test_a_proxy_that_refuses_to_write_means_tell_only_from_the_start_and_after_
 def test_tell_only_is_said_in_the_greeting(engine: FakeEngine, tmp_path: Path, status: int) -> None:
     add(engine, "web")
     with Front(engine, denies=no_posts(status)) as front, program(tmp_path, front.host):
-        until(lambda: "Degraded: tell only: the proxy forbids it" in (tmp_path / "log").read_text(), 15)
+        until(lambda: "Degraded: tell only: the proxy forbids it" in (tmp_path / "log").read_text())
 
 
 @pytest.mark.xfail(strict=True, reason="a proxy on a unix socket is not asked: the first death promises an attempt in vain")

@@ -58,7 +58,7 @@ def test_no_death_and_no_recovery_is_lost_when_sentinel_is_killed_at_any_moment(
             stack.callback(lambda: print(log.read_text()[-6000:]))
             process = stack.enter_context(program(tmp_path, engine.host, **settings))
             # The first life has nothing to go on: what dies before it has looked was never seen alive.
-            until(lambda: all(f"watching {web.name} " in log.read_text() for web in webs), 20)
+            until(lambda: all(f"watching {web.name} " in log.read_text() for web in webs))
             for _ in range(KILLS):
                 green = [name for _, name, verdict in story(fake, hook.channel_id) if verdict == "green"]
                 ready = [web for web in webs if web.status == "running" and deaths.get(web.name, 0) <= min(1,

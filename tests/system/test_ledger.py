@@ -818,6 +818,13 @@ def fill(folder: Path) -> None:
             pass
 
 
+def garble_later(path: Path) -> None:
+    """Older kernels' stamps go by ticks: what changes a file within one of its last change is not to be seen."""
+    last = path.stat().st_mtime_ns
+    garble(path, 0, 3000)
+    os.utime(path, ns=(last, last + 10**9))
+
+
 #: what happens to the disk while Sentinel runs, and how it is healed
 TROUBLES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "full": (fill, lambda folder: (folder / "filler").unlink()),
@@ -825,7 +832,7 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] =
     "folder is a file": (lambda folder: (shutil.rmtree(folder / "state"), (folder / "state").write_text("")),
                          lambda folder: (folder / "state").unlink()),
     "file removed": (lambda folder: (folder / "state/sentinel.db").unlink(), lambda folder: None),
-    "file garbled": (lambda folder: garble(folder / "state/sentinel.db", 0, 3000), lambda folder: None),
+    "file garbled": (lambda folder: garble_later(folder / "state/sentinel.db"), lambda folder: None),
     "file emptied": (lambda folder: os.truncate(folder / "state/sentinel.db", 0), lambda folder: None),
     "file cut": (lambda folder: os.truncate(folder / "state/sentinel.db", 5000), lambda folder: None),
     "file replaced": (lambda folder: (os.rename(folder / "state/sentinel.db", folder / "old"),
@@ -1448,11 +1455,11 @@ def test_a_second_daemon_on_one_ledger_is_refused_and_the_first_goes_on(tmp_path
         web = add(engine, "web")
         until(lambda: "watching web" in log.read_text())
         with program(tmp_path, engine.host, log="second") as second:
-            assert second.wait(8) == 78
+            assert second.wait(60) == 78
             said = (tmp_path / "second").read_text()
             assert str(tmp_path / "state") in said and "SENTINEL_STATE" in said and "Traceback" not in said
         engine.crash(web, 3)
-        until(lambda: "Recovered: web" in log.read_text(), 15)
+        until(lambda: "Recovered: web" in log.read_text())
         first.send_signal(signal.SIGKILL)
         first.wait()
         with program(tmp_path, engine.host, log="third") as third:
@@ -1471,8 +1478,10 @@ def test_nothing_spins_while_alerts_wait_for_the_catch_up(tmp_path: Path) -> Non
             engine.crash(web, 3)
             until(lambda: "alerts wait" in log.read_text())
         engine.hang("/containers/json")
+        streams, lists = (len(engine.called("GET", path)) for path in ("^/events", "^/containers/json"))
         with program(tmp_path, engine.host, **settings) as second:
-            assert engine.wait_call("GET", "^/events", 2)
+            assert engine.wait_call("GET", "^/events", streams + 1, timeout=60)
+            assert engine.wait_call("GET", "^/containers/json", lists + 1, timeout=60)
             spent = [sum(os.sysconf("SC_CLK_TCK") ** -1 * int(ticks) for ticks in
                          Path(f"/proc/{second.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
                      for _ in (0, 1) if not second.poll() and not time.sleep(1.0)]
@@ -1518,7 +1527,7 @@ def test_what_may_not_be_written_is_a_warning_and_memory(tmp_path: Path, what: s
         try:
             until(lambda: "the engine of" in log.read_text())
             engine.crash(web, 3)
-            until(lambda: "Recovered: web" in log.read_text(), 15)
+            until(lambda: "Recovered: web" in log.read_text())
             assert "Traceback" not in log.read_text()
             assert "WARNING" in log.read_text() and "memory" in log.read_text()
         finally:

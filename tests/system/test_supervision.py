@@ -36,7 +36,8 @@ import sentinel
 TOKEN = "agent-007"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 #: A quicker life: the pulse that `health` reads comes every 50 ms and is stale after 1.5 s.
-QUICK = {"PULSE": 0.05, "PULSE_LIMIT": 1.5, "FIRST_PROOF": 0.05}
+QUICK = {"PULSE": 0.05, "FIRST_PROOF": 0.05}
+FROZEN_SOON = {"PULSE_LIMIT": 1.5}
 
 
 class Process:
@@ -72,14 +73,15 @@ class Process:
         assert kind or ended in (None, 0, -signal.SIGKILL), self.log
 
     def watching(self, *names: str) -> Process:
-        until(lambda: "answers" in self.log and all(f"watching {name} " in self.log for name in names), 10, lambda: self.log)
+        until(lambda: "answers" in self.log and all(f"watching {name} " in self.log for name in names),
+              what=lambda: self.log)
         return self
 
     def signal(self, number: int) -> None:
         assert self.process
         self.process.send_signal(number)
 
-    def ended(self, timeout: float = 8.0) -> int:
+    def ended(self, timeout: float = 60.0) -> int:
         assert self.process
         return self.process.wait(timeout)
 
@@ -113,14 +115,14 @@ def test_health_before_there_is_a_daemon_says_that_there_is_none(engine: FakeEng
 def test_health_is_well_while_the_daemon_runs_and_not_after_it_was_frozen_or_killed(
     engine: FakeEngine, tmp_path: Path
 ) -> None:
-    with Process(tmp_path, engine.host, quick=QUICK) as daemon:
+    with Process(tmp_path, engine.host, quick=QUICK | FROZEN_SOON) as daemon:
         daemon.watching()
         until(lambda: daemon.health() == (0, "ok\n"))
         daemon.signal(signal.SIGSTOP)
         code, out = until(lambda: (seen := daemon.health())[0] and seen)
         assert code == 1 and "has not moved for" in out
         moved = float((tmp_path / "state" / "health").read_text().split()[0])  # on the clock of all processes
-        assert time.monotonic() - moved >= QUICK["PULSE_LIMIT"]
+        assert time.monotonic() - moved >= FROZEN_SOON["PULSE_LIMIT"]
         daemon.signal(signal.SIGCONT)
         until(lambda: daemon.health()[0] == 0)
         daemon.signal(signal.SIGKILL)
@@ -202,7 +204,7 @@ def test_the_note_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert path.read_text() == "2.0 ok" and seen in ([], ["1.0 ok"])
 
 
-STUCK = QUICK | {"LIST_LIMIT": 0.3, "LISTING_LIMIT": 0.3, "LOOK_LIMIT": 0.3}
+STUCK = QUICK | {"LIST_LIMIT": 1.0, "LISTING_LIMIT": 1.0, "LOOK_LIMIT": 1.0}
 
 
 def test_health_fails_while_the_listing_hangs_and_is_well_when_it_goes_on(engine: FakeEngine, tmp_path: Path) -> None:
@@ -218,12 +220,14 @@ def test_health_fails_while_the_listing_hangs_and_is_well_when_it_goes_on(engine
 
 def test_health_fails_while_a_courier_hangs(engine: FakeEngine, discord: FakeDiscord, tmp_path: Path) -> None:
     web, hook = add(engine, "web"), discord.add_webhook()
-    with Process(tmp_path, engine.host, quick=QUICK | {"COURIER_LIMIT": 0.3}, DISCORD_WEBHOOK_URL=hook.url) as daemon:
+    enough = threading.Event()
+    with Process(tmp_path, engine.host, quick=QUICK | {"COURIER_LIMIT": 1.5}, DISCORD_WEBHOOK_URL=hook.url) as daemon:
         daemon.watching("web")
-        discord.arm("hang", seconds=3.0)
+        discord.arm("hang", seconds=60.0, until=enough)
         engine.crash(web, 3)
         code, out = until(lambda: (seen := daemon.health())[0] and seen)
         assert code == 1 and out == "no progress: webhook\n"
+        enough.set()
         until(lambda: daemon.health()[0] == 0)
     discord.wait_for(lambda fake: fake.posts(text="web is DEAD"))
 
@@ -313,7 +317,7 @@ def test_the_program_as_it_is_started_in_life_keeps_to_the_managers_interval(eng
     daemon = Process(tmp_path, engine.host, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="600000")
     process = subprocess.Popen(["sh", "-c", shell], env=daemon.environment, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: manager.lines.count("WATCHDOG=1") >= 6, 4.0)
+        until(lambda: manager.lines.count("WATCHDOG=1") >= 6)
     finally:
         process.kill()
         process.wait()
@@ -335,7 +339,8 @@ def test_the_watchdog_is_silent_while_a_worker_hangs_and_goes_on_with_it(
         daemon.watching()
         until(lambda: manager.last("WATCHDOG=1"))
         engine.hang("/containers/json")
-        manager.wait(r"STATUS=no progress: .*listing.*")
+        hung = time.monotonic()
+        until(lambda: manager.last("STATUS=no progress: look and listing") > hung)
         silent = time.monotonic()
         until(lambda: len([when for when, text in manager.told if when > silent and "STATUS=no progress" in text]) > 5)
         assert manager.last("WATCHDOG=1") < silent
@@ -445,9 +450,13 @@ def test_the_switch_is_told_of_a_crash(engine: FakeEngine, switch: Switch, tmp_p
     assert switch.times("/uuid/fail")
 
 
-def test_the_switch_is_not_fetched_while_sentinel_is_stuck(engine: FakeEngine, switch: Switch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("slow", [0.0, 0.3])
+def test_the_switch_is_not_fetched_while_sentinel_is_stuck(
+    engine: FakeEngine, switch: Switch, tmp_path: Path, slow: float
+) -> None:
+    switch.delay = slow  # longer than from one heartbeat to the next
     pulse = tmp_path / "state" / "health"
-    quick = BEATING | {"LIST_LIMIT": 0.3, "LISTING_LIMIT": 0.3}
+    quick = BEATING | {"LIST_LIMIT": 1.0, "LISTING_LIMIT": 1.0}
     with Process(tmp_path, engine.host, quick=quick, SENTINEL_HEARTBEAT_URL=switch.url,
                  SENTINEL_POLL_INTERVAL="1s"):  # fmt: skip
         until(lambda: switch.fetched)
@@ -520,7 +529,7 @@ def test_when_no_channel_takes_alerts_any_more_whoever_watches_sentinel_is_told(
             until(lambda: len(switch.fetched) > fetched + 2)
             assert local.daemon.health() == (0, "ok\n") and local.ask("GET", "/healthz")[0] == 200
         else:
-            code, out = until(lambda: (seen := local.daemon.health())[0] and seen, 5.0, "in `health`")
+            code, out = until(lambda: (seen := local.daemon.health())[0] and seen, what="in `health`")
             status, text, _ = local.ask("GET", "/healthz")
             assert (code, status) == (1, 503) and "webhook" in out and "webhook" in text
             assert "webhook" in until(lambda: [line for line in told.lines if line.startswith("STATUS=")][-1])
@@ -548,7 +557,7 @@ def test_what_ends_the_process_is_said_without_its_secrets(
 # ── The local HTTP server ─────────────────────────────────────────────────────────────────────────────────────
 
 
-IMPATIENT = QUICK | {"HTTP_PATIENCE": 1.0}
+IMPATIENT = QUICK | {"HTTP_PATIENCE": 3.0}
 
 
 class Local:
@@ -561,8 +570,10 @@ class Local:
                               **{"SENTINEL_NOTIFY_TOKEN": TOKEN, **settings})  # fmt: skip
 
     def __enter__(self) -> Local:
-        self.daemon.__enter__()
-        self.daemon.watching()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.daemon)
+            self.daemon.watching()
+            stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -680,7 +691,7 @@ def test_a_client_that_drips_is_hung_up_on(engine: FakeEngine, tmp_path: Path) -
 
 def test_it_listens_on_this_machine_only_unless_told_otherwise(local: Local) -> None:
     hexadecimal = f"{local.port:04X}"
-    rows = [line.split()[1] for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()
+    rows = [line.split()[1] for path in Path("/proc/net").glob("tcp*") for line in path.read_text().splitlines()
             if line.split()[1].endswith(f":{hexadecimal}") and line.split()[3] == "0A"]
     assert rows == [f"0100007F:{hexadecimal}"]
 
@@ -708,7 +719,7 @@ def test_to_listen_asks_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_healthz_says_503_while_something_hangs(engine: FakeEngine, tmp_path: Path) -> None:
     with Local(tmp_path, engine.host, quick=STUCK, SENTINEL_POLL_INTERVAL="1s") as local:
-        assert local.ask("GET", "/healthz")[0] == 200
+        until(lambda: local.ask("GET", "/healthz")[0] == 200)
         engine.hang("/containers/json")
         status, text, _ = until(lambda: (seen := local.ask("GET", "/healthz"))[0] != 200 and seen)
         assert status == 503 and "no progress: " in text

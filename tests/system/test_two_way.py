@@ -46,7 +46,7 @@ class Two:
         news = 0 if (self.folder / "state/sentinel.db").exists() else len(self.engine.containers)
         with program(self.folder, self.engine.host, log=log, **{**self.settings, **settings}) as process:
             if ready:
-                self.gateway.wait_ready(self.bot, 20)
+                self.gateway.wait_ready(self.bot, 60)
                 until(lambda: "commands and buttons work" in self.log(log))
                 until(lambda: self.log(log).count(" watching ") >= news)
             yield process
@@ -362,11 +362,11 @@ def test_presence_is_a_board(two: Two) -> None:
     with two.sentinel(SENTINEL_RESTART="false") as process:
         until(lambda: shown(two) == ("online", "2 services"))
         two.engine.crash(web, 3)
-        until(lambda: shown(two) == ("dnd", "1 down: web"), 11)
+        until(lambda: shown(two) == ("dnd", "1 down: web"))
         two.engine.start_by_operator(web)
         until(lambda: shown(two) == ("online", "2 services"))
         two.said("mute", name="db", duration="1h")
-        until(lambda: shown(two)[0] == "idle", 11)
+        until(lambda: shown(two)[0] == "idle")
         assert end(process) == 0
         assert two.gateway.closes[-1].code in (1000, 1001)
 
@@ -387,7 +387,7 @@ def test_a_bot_without_the_scope_is_told_how_to_be_invited(tmp_path: Path, engin
     bot = discord.add_bot(TOKEN, commands=False)
     settings = {"DISCORD_BOT_TOKEN": TOKEN, "DISCORD_CHANNEL_ID": channel.id, "DISCORD_API_URL": f"{discord.url}/api/v10"}
     with program(tmp_path, engine.host, **settings):
-        discord.gateway.wait_ready(bot, 20)
+        discord.gateway.wait_ready(bot, 60)
         until(lambda: "invite it anew by https://" in (tmp_path / "log").read_text())
         assert "commands and buttons work" not in (tmp_path / "log").read_text()
     discord.forgive()
@@ -441,7 +441,7 @@ def test_two_sentinels_with_one_token_share_the_work(two: Two, tmp_path: Path) -
         second = tmp_path / "second"
         second.mkdir()
         stack.enter_context(program(second, other.host, **two.settings))
-        two.gateway.wait_ready(two.bot, 20, count=2)
+        two.gateway.wait_ready(two.bot, 60, count=2)
         until(lambda: "commands and buttons work" in (second / "log").read_text())
         for name in ("web", "far"):
             asked = two.ask("status", name=name)
