@@ -948,7 +948,8 @@ COMPOSE = "com.docker.compose."
 BUILT_LABELS = {f"{COMPOSE}{word}" for word in ("project", "service", "version")}
 PODMAN_COMPOSE = "io.podman.compose.project"
 UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
-LOG_MARGIN = 0.05  # seconds by which the first line's stamp may be before the run's
+# A busy engine (20.10, 26.1) says a run's start up to 72 ms too late, after its first lines.
+LATE_START = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -996,12 +997,16 @@ class Container:
 
     @property
     def lines_time(self) -> float:
-        """Since when the lines in its log are those of its last run, 0 for never. 20.10 stamps a
-        quick process's first one up to 2 ms before StartedAt; where Podman's policy has restarted
-        it, the run before may have written its last one only 40 ms before that."""
+        """Since when the lines in its log may be those of its last run, 0 for never."""
+        return self.before_start(LATE_START)
+
+    def before_start(self, margin: float) -> float:
+        """So long before its last run's start, 0 for none; where it runs, nearer to that than to
+        the end of the run before, which was 40 ms ago where Podman's policy was at work."""
         downtime = self.started_time - self.finished_time
-        margin = min(LOG_MARGIN, downtime / 2) if downtime > 0.0 else LOG_MARGIN
-        return self.started_time - margin if self.started_time else 0.0
+        if downtime > 0.0:
+            margin = min(margin, downtime / 2)
+        return max(0.0, self.started_time - margin)
 
     @property
     def sick(self) -> bool:
@@ -3164,7 +3169,7 @@ def groups_of(container: Container) -> set[tuple[str, str]]:
 
 # `stop` and `destroy` follow a `die` by up to 52 ms on 20.10; a loaded engine takes longer
 STOP_GRACE = 1.5
-# so near to a `die`, a `stop` is about it; and so long after its timeout a stop may take
+# so soon after a `die`, a `stop` is about it; and so long after its timeout a stop may take
 STOP_NEAR = 2.0
 KILL_NEAR = 12.0  # a kill that ended a run came so shortly before
 OOM_NEAR = 10.0
@@ -3187,7 +3192,7 @@ def intent_of(run: Run, death: Death, container: Container, final: bool = False)
     on 20.10, and precedes it on 26 and later. HUP or USR1 is no wish to end, and what survived
     TERM, INT or QUIT may crash later; KILL alone is `docker kill`, unless `stop` or a removal
     follows. `final`: nothing is awaited."""
-    if run.stop_time and abs(run.stop_time - death.time) <= STOP_NEAR:
+    if run.stop_time and run.stop_time - death.time <= STOP_NEAR:
         return Intent.OPERATOR
     if container.kind.podman:
         return intent_in_podman(run, death, container, final)
@@ -3196,6 +3201,8 @@ def intent_of(run: Run, death: Death, container: Container, final: bool = False)
         return Intent.OPERATOR
     killed = last_kill(run, [signal.SIGKILL])
     killed_near = killed is not None and death.time - killed.time <= KILL_NEAR
+    if killed_near and container.status == "removing" and not container.auto_remove:
+        return Intent.OPERATOR  # `rm -f`: it may take long to remove what the container has written
     if final or (asked is None and not killed_near):
         return Intent.NOBODY
     return Intent.UNCLEAR
@@ -13526,15 +13533,17 @@ class Engine:
         found = (self.inspect(text_at(row, "Id")) for row in self.list())
         return tuple(filter(None, found))
 
-    def logs(self, container: Container) -> tuple[str, ...]:
-        """The last lines of its last run; none where they can't be read."""
-        return self.log_tail(container, LOG_TAIL, container.lines_time)[-LOG_LINES:]
+    def logs(self, container: Container, since: float) -> tuple[str, ...]:
+        """The last lines of its last run, which has ended; none where they can't be read. What is
+        from before `since` is known to be of another run, if that was before its start."""
+        known = since if since < container.started_time else 0.0
+        return self.log_tail(container, LOG_TAIL, max(known, container.lines_time))[-LOG_LINES:]
 
     def logs_before(self, container: Container, since: float) -> tuple[str, ...]:
         """The last lines from `since` until the run began that is there now; none where they can't
         be read. Engines count lines before they look at their times, so many are asked for."""
-        lines = self.log_tail(container, LOG_TAIL_BEFORE, since, container.lines_time)
-        return lines[-LOG_LINES:]
+        until = container.before_start(LAST_LINES)
+        return self.log_tail(container, LOG_TAIL_BEFORE, since, until)[-LOG_LINES:]
 
     def log_tail(
         self, container: Container, most: int, since: float = 0.0, until: float = 0.0
@@ -13554,15 +13563,15 @@ class Engine:
         return tuple(line[-LONGEST_LINE:] for line in lines)
 
     def look(self, container_id: str, since: float = 0.0) -> Looked:
-        """Inspect, and read the last lines of one that is down, or, where `since` is told, has been
-        between then and the start of its run."""
+        """Inspect, and read the last lines since then of one that is down, or, where `since` is
+        told, has been between then and the start of its run."""
         try:
             container = self.inspect(container_id)
         except EngineError as error:
             return Looked(container_id, None, why=str(error), unanswered=not error.status)
         logs: tuple[str, ...] = ()
         if container and container.started_time and not container.running:
-            logs = self.logs(container)
+            logs = self.logs(container, since)
         elif container and 0.0 < since < container.lines_time:
             logs = self.logs_before(container, since)
         return Looked(container_id, container, logs)

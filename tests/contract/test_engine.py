@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -357,9 +358,39 @@ def test_lines_of_both_streams_are_put_in_order_of_time(fake: FakeEngine) -> Non
     assert logs_of(fake, web) == ("first", "second", "third")
 
 
+@pytest.mark.parametrize("early", [0.0, 0.072, 0.5])
+def test_what_a_run_wrote_before_a_busy_engine_says_that_it_began_is_read(fake: FakeEngine, early: float) -> None:
+    """Found under load, on 20.10 and 26.1: a process that fails at once had no last line."""
+    web = fake.add("web", started_ago=100)
+    fake.set_logs(web, [LogLine(web.started - int(early * 1e9), 1, "no such config\n")])
+    began = web.started / 1e9
+    before = sentinel.Container(web.id, status="running", started_time=began, finished_time=began - 9)
+    fake.crash(web, 1)
+    engine = Engine(fake.host)
+    assert engine.look(web.id).logs == engine.look(web.id, before.lines_time).logs == ("no such config",)
+
+
+@pytest.mark.parametrize(("gap", "seen"), [(0.04, "running"), (0.2, "running"), (0.2, "down")])
+def test_what_the_run_before_wrote_is_not_taken_for_the_last_lines_of_the_next(
+    fake: FakeEngine, gap: float, seen: str
+) -> None:
+    """Neither where Sentinel saw the run itself, nor where it saw only the end of that before it."""
+    web = fake.add("web", started_ago=100)
+    ended = web.started / 1e9 - gap
+    fake.set_logs(web, [LogLine(web.started - int(gap * 1e9), 1, "of an earlier run\n"),
+                        LogLine(web.started, 1, "booting\n")])  # fmt: skip
+    known = sentinel.Container(web.id, status="running", started_time=web.started / 1e9, finished_time=ended)
+    if seen == "down":
+        known = replace(known, status="exited", started_time=ended - 9)
+    services = sentinel.Services()
+    services.enter(sentinel.Watched("web", known, sentinel.policy_of(known, sentinel.Settings(), "")[0], sentinel.Phase.UP))
+    fake.crash(web, 1)
+    assert Engine(fake.host).look(web.id, services.known_since(web.id)).logs == ("booting",)
+
+
 def test_only_the_last_run_is_read(fake: FakeEngine) -> None:
     web = fake.add("web", started_ago=100)
-    fake.set_logs(web, [LogLine(web.started - 10**9, 1, "of an earlier run\n"), LogLine(web.started, 1, "booting\n"),
+    fake.set_logs(web, [LogLine(web.started - 2 * 10**9, 1, "of an earlier run\n"), LogLine(web.started, 1, "booting\n"),
                         LogLine(web.started + 10**9, 2, "boom\n")])  # fmt: skip
     fake.crash(web, 3)
     assert logs_of(fake, web) == ("booting", "boom")

@@ -176,6 +176,35 @@ def test_what_was_stopped_and_removed_later_is_told_once() -> None:
     play(World("web"), (0, "stop web"), (30, "", "Stopped web"), (100, "rm web"), (HOUR, ""))
 
 
+@pytest.mark.parametrize("removal", [0.5, 1.4, 4.0, 20.0])
+def test_a_removal_by_force_that_takes_long_is_no_death(removal: float) -> None:
+    """Found with a container that had written 250,000 files."""
+    def removed(world: World) -> None:
+        container = world.find("web")
+        world.purpose(container)
+        world.event("kill", container.id, signal=9)
+        world.ended(container, 137, "removing")
+        world.event("die", container.id, exit_code=137)
+        world.later(removal, lambda: world.destroy(container.id))
+
+    world = play(World("web", "db"), (0, removed))
+    world.advance(START + 120)
+    assert [notice.verdict for notice in world.notices] == [Verdict.STOPPED], world.story()
+
+
+def test_a_kill_of_what_removes_itself_is_a_death_however_long_that_takes() -> None:
+    def killed(world: World) -> None:
+        container = world.find("web")
+        world.event("kill", container.id, signal=9)
+        world.ended(container, 137, "removing")
+        world.event("die", container.id, exit_code=137)
+        world.later(4.0, lambda: world.destroy(container.id))
+
+    world = play(World(replace(service("web"), auto_remove=True), "db"), (0, killed))
+    world.advance(START + 120)
+    assert [notice.verdict for notice in world.notices] == [Verdict.DEAD], world.story()
+
+
 def test_rm_f_of_a_running_container_is_grey() -> None:
     play(World("web"), (0, "rm web"), (30, "", "Stopped web removed"), (HOUR, ""))
 

@@ -164,6 +164,22 @@ def test_a_death_by_a_signal_sent_through_the_api_says_so() -> None:
     play(World("web"), (0, "kill web 10"), (0.01, "web exits 138", f"DEAD web exit 138 {Cause.SIGNALLED}", "start web"))
 
 
+@pytest.mark.parametrize("code", [0, 3, 137])
+def test_a_stop_whose_end_is_told_late_is_a_stop(code: int) -> None:
+    """The engine writes down how it ended between the two, which a slow disk may delay."""
+    def stopped(world: World) -> None:
+        container = world.find("web")
+        world.purpose(container)
+        world.event("kill", container.id, signal=15)
+        world.event("stop", container.id)
+        world.later(6.0, lambda: world.ended(container, code))
+        world.later(6.0, lambda: world.event("die", container.id, exit_code=code))
+
+    world = play(World("web", "db"), (0, stopped))
+    world.advance(START + 120)
+    assert [notice.verdict for notice in world.notices] == [Verdict.STOPPED], world.story()
+
+
 def test_a_term_that_was_ignored_long_ago_does_not_hide_a_death() -> None:
     play(World("web"), (0, "kill web 15"), (60, "web exits 1"), (61.5, "", "DEAD web exit 1", "start web"))
 
