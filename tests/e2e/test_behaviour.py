@@ -309,7 +309,8 @@ def test_scaling_up_is_covered_and_scaling_down_is_no_death(stage: MakeStage) ->
 
 
 def test_a_project_taken_down_is_one_grey_message(stage: MakeStage) -> None:
-    scene = stage(stack(one={}, two={"restart": "always"}, three={"runs": STUBBORN, "stop_grace_period": "1s"}))
+    scene = stage(stack(one={}, two={"restart": "always"}, three={"runs": STUBBORN, "stop_grace_period": "1s"}),
+                  SENTINEL_SETTLE="5s")  # fmt: skip
     names = [scene.name(service) for service in ("one", "two", "three")]
     scene.project.run("down")
     scene.discord.wait_for(lambda discord: discord.messages)

@@ -601,7 +601,7 @@ def test_a_mute_outlives_sentinel_and_one_for_nobody_is_an_error(scene: MakeScen
 
 def test_a_window_by_label_is_a_mute(scene: MakeScene) -> None:
     now = datetime.now(UTC)
-    end = (now + timedelta(seconds=90)).replace(second=0, microsecond=0)
+    end = (now + timedelta(seconds=120)).replace(second=0, microsecond=0)
     window = f"{now - timedelta(minutes=5):%H:%M}-{end:%H:%M}"
     it = scene(stack(web={"labels": {"sentinel.quiet": window}}, clock={}), SENTINEL_SETTLE="1s", TZ="UTC")
     before = it.started("web")
@@ -609,7 +609,7 @@ def test_a_window_by_label_is_a_mute(scene: MakeScene) -> None:
     wait(lambda: not it.running("web"), 10, "the death")
     it.settle()
     assert not it.has("web") and it.started("web") == before and datetime.now(UTC) < end
-    it.until("the end of the window", lambda: it.has("web"), 100)
+    it.until("the end of the window", lambda: it.has("web"), 150)
     assert it.has("web")[0].message.wall >= end.timestamp() - 0.5
 
 
@@ -623,13 +623,11 @@ def test_what_is_still_down_is_recalled_in_one_message(scene: MakeScene) -> None
     it.until("a reminder", lambda: [red for red in it.reds if red.title.startswith("[STILL DOWN]")], 30)
     first = next(red for red in it.reds if red.title.startswith("[STILL DOWN]"))
     assert it.says(first, "alpha") and it.says(first, "beta") and not it.says(first, "intact")
-    deaths = [red for red in it.reds if red.title.startswith("[DEAD]")]
-    assert first.message.time - deaths[0].message.time >= 5.0
 
     def reminded() -> list[Embed]:
         return [red for red in it.reds if red.title.startswith("[STILL DOWN]")]
 
-    it.until("the next one", lambda: len(reminded()) > 1, 20)
+    it.until("the next one", lambda: len(reminded()) > 1)
     assert reminded()[1].message.time - first.message.time >= 5.0, "not one for all"
     it.engine.docker("start", it.name("alpha"), it.name("beta"))
     it.until_green("alpha")

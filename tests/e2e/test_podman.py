@@ -311,12 +311,10 @@ def wanted(scene: Scene, case: Case) -> list[str]:
 def test_each_end_is_what_it_is(played: Scene, name: str) -> None:
     case = CASES[name]
     titles = played.titles(name)
-    if not played.says_who and "stop" in name:
-        assert titles in (wanted(played, case), WISH), "the `stop` event of an old Podman comes by chance"
-    else:
-        assert titles == wanted(played, case)
-    runs = case.runs if played.says_who or case.runs_untold is None else case.runs_untold
-    assert played.standing[name] is runs
+    by_chance = not played.says_who and "stop" in name and titles == WISH
+    assert by_chance or titles == wanted(played, case), "only the `stop` event of an old Podman comes by chance"
+    as_told = played.says_who or by_chance or case.runs_untold is None
+    assert played.standing[name] is (case.runs if as_told else case.runs_untold)
 
 
 def test_the_next_container_of_a_unit_goes_on_with_its_incident(played: Scene) -> None:
@@ -370,7 +368,8 @@ def test_containers_outlive_the_api(scene: Scene) -> None:
         scene.podman.start()
         watch.wait_log(r"\[Recovered\] (?!crashed|ended)")
         if not scene.says_who:
-            until(lambda: [scene.titles(name) for name in names[1:]] == [["DEAD"]] * 3)
+            until(lambda: scene.titles("crashed") == scene.titles("ended") == ["DEAD"])
+            until(lambda: scene.titles("stopped") in (["DEAD"], WISH))  # by chance, its `stop` is told
             assert not any(map(scene.runs, names[1:]))
             return
         until(lambda: scene.titles("crashed") == scene.titles("ended") == DEATH)
@@ -426,7 +425,7 @@ def test_compose_at_podmans_socket(scene: Scene, tmp_path: Path) -> None:
         project.write(text)
         project.up()
         name = project.container
-        with watched(scene, name("web"), name("db"), SENTINEL_WATCH="compose") as watch:
+        with watched(scene, name("web"), name("db"), SENTINEL_WATCH="compose", SENTINEL_SETTLE="8s") as watch:
             project.run("restart", "--timeout", "2")
             project.write(text.replace("sleep 0.3", "sleep 0.4"))
             project.up("--timeout", "2")
@@ -445,7 +444,7 @@ def test_the_stop_of_a_pod_is_one_grey(scene: Scene) -> None:
     scene.cli("pod", "create", "--name", "shop")
     for name in ("front", "back"):
         scene.cli("run", "--detach", "--pod", "shop", "--name", name, IMAGE, "sh", "-c", at_term(3))
-    with watched(scene, "front", "back") as watch:
+    with watched(scene, "front", "back", SENTINEL_SETTLE="5s") as watch:
         assert "infra" not in watch.log
         scene.cli("pod", "stop", "--time", "2", "shop")
         if scene.says_who:
@@ -463,14 +462,14 @@ def test_check_reads_what_podman_remembers(scene: Scene) -> None:
     until(lambda: not scene.runs("crashed"))
     done = sentinel.run(scene.log_file.parent, scene.podman.host, "check", "--json", SENTINEL_WATCH="all")
     states = {row["name"]: row["word"] for row in json.loads(done.stdout)}
-    wanted_states = {"up": "UP", "stopped": "STOPPED" if scene.says_who else "DEAD", "crashed": "DEAD"}
-    assert states == wanted_states
+    by_chance = {"STOPPED"} if scene.says_who else {"STOPPED", "DEAD"}
+    assert states.pop("stopped") in by_chance and states == {"up": "UP", "crashed": "DEAD"}
 
 
 # -------------------------------------------------------------------------------------------------- podman-compose
 
-NEEDS_DB = "trap 'exit 0' TERM; [ -e /s/up ] || exit 1; while [ -e /s/up ]; do sleep 0.1; done; exit 1"
-SLOW_DB = "trap 'rm -f /s/up; exit 0' TERM; sleep 2; touch /s/up; while :; do sleep 0.1; done"
+NEEDS_DB = "trap 'exit 0' TERM; [ -e /s/up ] || exit 1; while [ -e /s/up ]; do sleep 0.1; done; sleep 1; exit 1"
+SLOW_DB = "trap 'rm -f /s/up; exit 0' TERM; while :; do sleep 0.1; [ ! -e /go ] || touch /s/up; done"
 
 
 def composed(scene: Scene, service: str, script: str, *options: str) -> str:
@@ -493,6 +492,7 @@ def test_podman_compose_starts_what_waits_and_stops_what_others_need(scene: Scen
         if not scene.says_who:
             return
         watch.wait_log(f"{web} ended .* before what it needs was ready")
+        scene.cli("exec", db, "touch", "/go")
         until(lambda: scene.runs(web) and scene.podman.cli("exec", db, "test", "-e", "/s/up", check=False).returncode == 0)
         engines.wait_until(lambda: not scene.runs(web), 3)  # it may have looked a moment too early
         until(lambda: scene.runs(web))
