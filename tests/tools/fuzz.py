@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import re
@@ -137,15 +138,15 @@ def one(target: Target, seed: str, index: int, old: Iterable[str] = ()) -> Findi
     return finding
 
 
-def share(target: Target, seed: str, seconds: float, tally: Tally, begin: int = 0) -> int:
-    """Try inputs for so long; the number of the next one."""
+def share(target: Target, seed: str, seconds: float, tally: Tally, begin: int = 0, most: float = math.inf) -> int:
+    """Try inputs for so long, and not more than so many; the number of the next one."""
     started = time.monotonic()
     while True:
         finding = one(target, seed, begin, tally.findings)
         begin, tally.inputs = begin + 1, tally.inputs + 1
         if finding:
             tally.findings.setdefault(finding.place, finding)
-        if (took := time.monotonic() - started) >= seconds:
+        if (took := time.monotonic() - started) >= seconds or tally.inputs >= most:
             tally.seconds += took
             return begin
 

@@ -459,7 +459,7 @@ def check_engine(case: Any) -> None:
             "list_all": engine.list_all, "look": lambda: engine.look("ab" * 32), "containers": engine.containers,
             "restart": lambda: engine.restart(sentinel.Restart("web", "ab" * 32, 0.0, True, 10.0)),
             "events": lambda: engine.events(0.0, put.append),
-            "ends": lambda: list(engine.recent_events(NOW)), "logs": lambda: engine.logs(Container("1"))}
+            "ends": lambda: list(engine.recent_events(NOW)), "logs": lambda: engine.logs(Container("1"), 0.0)}
         try:
             seen = calls[kind]()
         except EngineError as error:
