@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,8 @@ from pathlib import Path
 import pytest
 from support import docker, engines
 from support.fake_discord import FakeDiscord
+from support.ports import free_port
 from support.sentinel import Sentinel, do, run, stack, versions
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 class TlsEngine(engines.PrivateEngine):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
+from support.ports import free_port
 from support.system import add, program, until
 
 MAY_BE_REFUSED = True  # a channel that is not there
@@ -39,12 +39,6 @@ class Desk:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture

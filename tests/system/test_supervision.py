@@ -29,6 +29,7 @@ import pytest
 from support.engines import frozen, wait_until
 from support.fake_discord import FakeDiscord
 from support.fake_engine import FakeEngine
+from support.ports import free_port
 from support.system import PROGRAM, Done, add, changed, end, finished, until
 
 import sentinel
@@ -96,11 +97,6 @@ class Process:
             if "no Sentinel runs" not in out:
                 break
         return code, out
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 # ── health ────────────────────────────────────────────────────────────────────────────────────────────────────
