@@ -46,7 +46,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import docker
 from support.docker import DockerError, Engine, Project
-from support.engines import SUITES, EngineError, PrivateEngine
+from support.engines import SUITES, EngineError, PrivateEngine, wait_until
 from support.fake_discord import FakeDiscord, Message
 from support.sentinel import PROGRAM, environment, stack
 
@@ -398,6 +398,10 @@ class Watcher:
         """All that it has said."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
+    def met_engine(self) -> int:
+        """How often it has said whether the engine is there."""
+        return len(re.findall("the engine of .* answers|waiting for the engine", self.log))
+
     def kill(self) -> None:
         """As kill -9 does."""
         process = self.watched_over()
@@ -743,7 +747,10 @@ class Act:
         self.world.sentinel.kill()
         time.sleep(planned.number)
         self.world.discord.forgive()  # the next one can't know what the last one was told
+        before = self.world.sentinel.met_engine()
         self.world.sentinel.start()
+        # Until then it is as blind as one that is away: a busy machine takes long to start it.
+        wait_until(lambda: self.world.sentinel.met_engine() > before, 30)
         return ""
 
     def _sentinel_freeze(self, planned: Planned) -> str:
