@@ -5237,11 +5237,19 @@ class Healing:
         if death is None or not service.container.by_podman_compose:
             return False
         for sibling in self.services.siblings(service):
-            end = sibling.run.end
-            near = end is not None and 0.0 <= death.time - end.time <= TURNS
+            run = sibling.run
+            stop_time = run.wish_time or (run.end.time if run.end else -math.inf)
+            near = -STOP_GRACE <= death.time - stop_time <= TURNS
             if near and (sibling.container.running or stopped_by_operator(sibling)):
-                return True  # the former: it has not been looked at yet
+                return True  # the former: it drains, or has not been looked at yet
         return False
+
+    def stopped_first(self, service: Watched) -> list[Watched]:
+        """What podman-compose stops before a service: no event tells of that until it has ended, a
+        look does."""
+        if not service.container.by_podman_compose:
+            return []
+        return [parent for parent, _ in self.services.parents(service) if parent.lives]
 
     def comes_too_early(self, service: Watched, death: Death) -> bool:
         """Whether it was started before what it needs was ready, as podman-compose does it: then
@@ -5504,10 +5512,13 @@ class Lives:
         if self.outages.drill_of(service.container.id, death):
             return True
         settling = self.link.settling or self.healing.stops_around(service)
-        if intent is Intent.NOBODY and not settling:
+        needed = [] if settling else self.healing.stopped_first(service)
+        if intent is Intent.NOBODY and not settling and not needed:
             return True
-        wait = STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle
-        self.suspect(service, run, wait, now)
+        for parent in needed:
+            self.orders.look(parent.container.id)
+        short = intent is Intent.UNCLEAR or needed
+        self.suspect(service, run, STOP_GRACE if short else service.policy.settle, now)
         return False
 
     def suspect(self, service: Watched, run: Run, wait: float, now: float) -> None:
@@ -5971,6 +5982,8 @@ class Settling:
         settled_at = death.at + service.policy.settle
         if intent is Intent.NOBODY and self._ended_with_its_project(service):
             self.settle(service, Cause.STOP, now)
+        elif now < settled_at and self.lives.healing.stops_around(service):
+            self.lives.settles_at(service, settled_at)
         elif death.heard and intent is Intent.NOBODY:
             self.lives.judge(service, service.container, now)
         elif now < settled_at:

@@ -468,8 +468,8 @@ def test_check_reads_what_podman_remembers(scene: Scene) -> None:
 
 # -------------------------------------------------------------------------------------------------- podman-compose
 
-NEEDS_DB = "trap 'exit 0' TERM; [ -e /s/up ] || exit 1; while [ -e /s/up ]; do sleep 0.1; done; sleep 1; exit 1"
-SLOW_DB = "trap 'rm -f /s/up; exit 0' TERM; while :; do sleep 0.1; [ ! -e /go ] || touch /s/up; done"
+NEEDS_DB = "trap 'exit 0' TERM; [ -e /s/up ] || exit 1; while [ -e /s/up ]; do sleep 0.1; done; exit 1"
+SLOW_DB = "trap 'rm -f /s/up; sleep 3; exit 0' TERM; while :; do sleep 0.1; [ ! -e /go ] || touch /s/up; done"
 
 
 def composed(scene: Scene, service: str, script: str, *options: str) -> str:
@@ -497,7 +497,7 @@ def test_podman_compose_starts_what_waits_and_stops_what_others_need(scene: Scen
         engines.wait_until(lambda: not scene.runs(web), 3)  # it may have looked a moment too early
         until(lambda: scene.runs(web))
         scene.cli("stop", "--time", "5", db)
-        until(lambda: not scene.runs(web))  # before its own turn
+        until(lambda: not scene.runs(web))  # before its own turn, and before the end of what it needs
         scene.cli("stop", "--time", "5", web)
         watch.wait_log(rf"\[Stopped\] {web} ")
         assert scene.titles(db) == scene.titles(web) == WISH

@@ -124,6 +124,40 @@ def test_a_stop_that_is_waited_for_is_grey_in_the_end(podman: FakeEngine, watch:
     assert life.told() == ["Stopped web"] and starts(podman) == 0
 
 
+BY_PODMAN_COMPOSE = {"io.podman.compose.project": "shop"}
+
+
+@pytest.mark.parametrize("needs", ["db", ""])
+def test_who_dies_of_what_podman_compose_stops_first_is_stopped_with_it(
+    podman: FakeEngine, watch: Begin, needs: str
+) -> None:
+    """However long that takes to end: no event tells of its stop before."""
+    db = add(podman, "db", labels=BY_PODMAN_COMPOSE)
+    web = add(podman, "web", needs=needs, labels=BY_PODMAN_COMPOSE)
+    life = watch(podman)
+    with podman.lock:
+        db.status, db.stopped_by_user = "stopping", True
+    podman.crash(web, 1)
+    life.run(8)
+    with podman.lock:
+        db.status = "running"
+    podman.stop_by_operator(db)
+    life.run(LONG)
+    if needs:
+        assert sorted(life.told()) == ["Stopped db", "Stopped web"] and starts(podman) == 0
+    else:
+        assert life.told()[0] == "DEAD web"
+
+
+def test_who_dies_beside_what_it_needs_is_dead_with_podman_compose_too(podman: FakeEngine, watch: Begin) -> None:
+    add(podman, "db", labels=BY_PODMAN_COMPOSE)
+    web = add(podman, "web", needs="db", labels=BY_PODMAN_COMPOSE)
+    life = watch(podman)
+    podman.crash(web, 1)
+    life.run(3)
+    assert life.told()[0] == "DEAD web"
+
+
 @pytest.mark.parametrize("code", [0, 3, 137])
 def test_a_removal_of_what_runs_is_grey(podman: FakeEngine, watch: Begin, code: int) -> None:
     web, other = add(podman, "web", term_code=code), add(podman, "other")
