@@ -948,8 +948,10 @@ COMPOSE = "com.docker.compose."
 BUILT_LABELS = {f"{COMPOSE}{word}" for word in ("project", "service", "version")}
 PODMAN_COMPOSE = "io.podman.compose.project"
 UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
-# A busy engine (20.10, 26.1) says a run's start up to 72 ms too late, after its first lines.
+# A busy engine (20.10, 26.1) says a run's start up to 72 ms too late: after its first lines, or even
+# its end.
 LATE_START = 1.0
+LAST_LINES = 0.05  # seconds after an end by which all that the run wrote is in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -998,15 +1000,26 @@ class Container:
     @property
     def lines_time(self) -> float:
         """Since when the lines in its log may be those of its last run, 0 for never."""
-        return self.before_start(LATE_START)
+        after_end = self.started_time - self._downtime + self._last_lines
+        return max(0.0, self.started_time - LATE_START, after_end)
 
-    def before_start(self, margin: float) -> float:
-        """So long before its last run's start, 0 for none; where it runs, nearer to that than to
-        the end of the run before, which was 40 ms ago where Podman's policy was at work."""
-        downtime = self.started_time - self.finished_time
-        if downtime > 0.0:
-            margin = min(margin, downtime / 2)
-        return max(0.0, self.started_time - margin)
+    @property
+    def lines_before_time(self) -> float:
+        """Until when they are those of the run before."""
+        return max(0.0, self.started_time - self._last_lines)
+
+    @property
+    def _downtime(self) -> float:
+        """Seconds from the end of the run before to its start, which only tells what lives: else
+        the end is the last run's own."""
+        lives = self.status in ("running", "paused")
+        known = lives and 0.0 < self.finished_time < self.started_time
+        return self.started_time - self.finished_time if known else math.inf
+
+    @property
+    def _last_lines(self) -> float:
+        """Podman's policy restarts within 40 ms."""
+        return min(LAST_LINES, self._downtime / 2)
 
     @property
     def sick(self) -> bool:
@@ -2818,7 +2831,6 @@ class Calendar:
 # ─── Services ─────────────────────────────────────────────────────────────────────────────────────
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
-LAST_LINES = 0.05  # seconds after an end by which all that the run wrote is in the log
 
 Needs = list[tuple[Watched, Dependency]]  # services at one end of dependencies, and these
 
@@ -3232,8 +3244,10 @@ def intent_in_podman(run: Run, death: Death, container: Container, final: bool) 
     if run.kills:
         asked = killed_untold(run, death) and code_of(death, container) in codes_of_stops(container)
         return Intent.OPERATOR if asked else Intent.NOBODY  # as far as can be told
-    if container.started_time > death.time:
-        return Intent.OPERATOR  # it runs again, and its policy has not done that
+    if container.started_time > death.time:  # it runs again, and its policy has not done that
+        code = death.code if "exitCode" not in container.labels else None
+        of_a_stop = code in {None, KILLED_CODE, *codes_of_stops(container)}
+        return Intent.OPERATOR if of_a_stop else Intent.NOBODY
     if container.stopped_by_user is not None:
         return Intent.OPERATOR if container.stopped_by_user else Intent.NOBODY
     if stays_down(run, death, container):
@@ -13555,8 +13569,8 @@ class Engine:
     def logs_before(self, container: Container, since: float) -> tuple[str, ...]:
         """The last lines from `since` until the run began that is there now; none where they can't
         be read. Engines count lines before they look at their times, so many are asked for."""
-        until = container.before_start(LAST_LINES)
-        return self.log_tail(container, LOG_TAIL_BEFORE, since, until)[-LOG_LINES:]
+        lines = self.log_tail(container, LOG_TAIL_BEFORE, since, container.lines_before_time)
+        return lines[-LOG_LINES:]
 
     def log_tail(
         self, container: Container, most: int, since: float = 0.0, until: float = 0.0

@@ -370,6 +370,22 @@ def test_what_a_run_wrote_before_a_busy_engine_says_that_it_began_is_read(fake: 
     assert engine.look(web.id).logs == engine.look(web.id, before.lines_time).logs == ("no such config",)
 
 
+def test_a_run_whose_start_is_said_to_be_after_its_end_has_its_lines(fake: FakeEngine) -> None:
+    """Found by a busy machine, on 26.1."""
+    web = fake.add("web", started_ago=100)
+    fake.set_logs(web, [LogLine(web.started - 30 * 10**6, 1, "no such config\n")])
+    fake.crash(web, 1)
+    web.finished = web.started - 20 * 10**6
+    engine = Engine(fake.host)
+    seen = engine.look(web.id)
+    assert seen.container and seen.container.finished_time < seen.container.started_time
+    services = sentinel.Services()
+    services.enter(sentinel.Watched("web", seen.container, sentinel.policy_of(seen.container, sentinel.Settings(), "")[0],
+                                    sentinel.Phase.RESTARTING))  # fmt: skip
+    again = engine.look(web.id, services.known_since(web.id))
+    assert seen.logs == again.logs == ("no such config",)
+
+
 @pytest.mark.parametrize(("gap", "seen"), [(0.04, "running"), (0.2, "running"), (0.2, "down")])
 def test_what_the_run_before_wrote_is_not_taken_for_the_last_lines_of_the_next(
     fake: FakeEngine, gap: float, seen: str

@@ -124,6 +124,19 @@ def test_a_stop_that_is_waited_for_is_grey_in_the_end(podman: FakeEngine, watch:
     assert life.told() == ["Stopped web"] and starts(podman) == 0
 
 
+@pytest.mark.parametrize(("code", "told"), [(3, ["DEAD web", "Recovered web"]), (0, []), (137, []), (143, [])])
+def test_a_death_after_which_somebody_starts_it_before_it_is_looked_at_is_told_by_its_code(
+    podman: FakeEngine, watch: Begin, code: int, told: list[str]
+) -> None:
+    """A unit of somebody's own, or a script; a stop and a start in one moment end with a stop's code."""
+    web = add(podman, "web")
+    life = watch(podman)
+    podman.crash(web, code)
+    podman.start_by_operator(web)
+    life.run(LONG)
+    assert life.told() == told and web.running
+
+
 BY_PODMAN_COMPOSE = {"io.podman.compose.project": "shop"}
 
 
