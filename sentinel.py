@@ -5525,14 +5525,16 @@ class Lives:
         intent = intent_of(run, death, service.container)
         if self.outages.drill_of(service.container.id, death):
             return True
+        wait = STOP_GRACE if intent is Intent.UNCLEAR else service.policy.settle
         settling = self.link.settling or self.healing.stops_around(service)
-        needed = [] if settling else self.healing.stopped_first(service)
-        if intent is Intent.NOBODY and not settling and not needed:
-            return True
-        for parent in needed:
-            self.orders.look(parent.container.id)
-        short = intent is Intent.UNCLEAR or needed
-        self.suspect(service, run, STOP_GRACE if short else service.policy.settle, now)
+        if intent is Intent.NOBODY and not settling:
+            needed = self.healing.stopped_first(service)
+            if not needed:
+                return True
+            for parent in needed:
+                self.orders.look(parent.container.id)
+            wait = STOP_GRACE
+        self.suspect(service, run, wait, now)
         return False
 
     def suspect(self, service: Watched, run: Run, wait: float, now: float) -> None:
