@@ -29,7 +29,8 @@ services:
     depends_on: [one]
 """
 
-# tail keeps the last line in memory, and that of /dev/zero never ends.
+# tail keeps the last line in memory, and that of /dev/zero never ends. Not at once: a busy engine tells of no memory that
+# runs out within 0.2 s of a start.
 GREEDY = f"""
 services:
   greedy:
@@ -37,7 +38,7 @@ services:
     network_mode: none
     mem_limit: 16m
     memswap_limit: 16m
-    command: ["tail", "/dev/zero"]
+    command: ["sh", "-c", "sleep 2; exec tail /dev/zero"]
 """
 
 
