@@ -948,8 +948,8 @@ COMPOSE = "com.docker.compose."
 BUILT_LABELS = {f"{COMPOSE}{word}" for word in ("project", "service", "version")}
 PODMAN_COMPOSE = "io.podman.compose.project"
 UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
-# A busy engine (20.10, 26.1) says a run's start up to 72 ms too late: after its first lines, or even
-# its end.
+# A busy engine (20.10, 26.1) says a run's start up to 72 ms too late: after its first lines, even
+# after its end.
 LATE_START = 1.0
 LAST_LINES = 0.05  # seconds after an end by which all that the run wrote is in the log
 
@@ -1000,8 +1000,9 @@ class Container:
     @property
     def lines_time(self) -> float:
         """Since when the lines in its log may be those of its last run, 0 for never."""
-        after_end = self.started_time - self._downtime + self._last_lines
-        return max(0.0, self.started_time - LATE_START, after_end)
+        if not self.started_time:
+            return 0.0
+        return max(self.started_time - LATE_START, self._end_before + self._last_lines)
 
     @property
     def lines_before_time(self) -> float:
@@ -1009,17 +1010,17 @@ class Container:
         return max(0.0, self.started_time - self._last_lines)
 
     @property
-    def _downtime(self) -> float:
-        """Seconds from the end of the run before to its start, which only tells what lives: else
-        the end is the last run's own."""
+    def _end_before(self) -> float:
+        """When the run before the one that lives had ended, 0 where nobody knows: of what is down
+        the engine says the end of the last run itself."""
         lives = self.status in ("running", "paused")
-        known = lives and 0.0 < self.finished_time < self.started_time
-        return self.started_time - self.finished_time if known else math.inf
+        return self.finished_time if lives and self.finished_time < self.started_time else 0.0
 
     @property
     def _last_lines(self) -> float:
-        """Podman's policy restarts within 40 ms."""
-        return min(LAST_LINES, self._downtime / 2)
+        """Seconds after the end of the run before in which its last lines may come: less than until
+        the next start, which is 40 ms later where Podman's policy is at work."""
+        return min(LAST_LINES, (self.started_time - self._end_before) / 2)
 
     @property
     def sick(self) -> bool:
@@ -2324,7 +2325,7 @@ class Run:
     wish_time: float = 0.0
     restart_time: float = 0.0
     policy_time: float = 0.0
-    unpause_time: float = 0.0  # 0 where it is paused, or has not been
+    unpause_time: float = 0.0
 
     @property
     def pending(self) -> Death | None:
@@ -3189,6 +3190,7 @@ TOLD_LATE = 5.0  # what is older than this is told after an absence of the engin
 DRAIN_PATIENCE = 900.0  # for what runs on after it was asked to end, and is sick
 WORTHLESS_CODES = (0, 137, 143)  # codes that a stop and a death share
 KILLED_CODE = 137
+CODE_LABEL = "exitCode"  # overwrites an event's attribute of that name
 ASKING_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
@@ -3245,14 +3247,19 @@ def intent_in_podman(run: Run, death: Death, container: Container, final: bool) 
         asked = killed_untold(run, death) and code_of(death, container) in codes_of_stops(container)
         return Intent.OPERATOR if asked else Intent.NOBODY  # as far as can be told
     if container.started_time > death.time:  # it runs again, and its policy has not done that
-        code = death.code if "exitCode" not in container.labels else None
-        of_a_stop = code in {None, KILLED_CODE, *codes_of_stops(container)}
-        return Intent.OPERATOR if of_a_stop else Intent.NOBODY
+        return intent_of_restarted(death, container)
     if container.stopped_by_user is not None:
         return Intent.OPERATOR if container.stopped_by_user else Intent.NOBODY
     if stays_down(run, death, container):
         return Intent.OPERATOR if final else Intent.UNCLEAR
     return Intent.NOBODY
+
+
+def intent_of_restarted(death: Death, container: Container) -> Intent:
+    """Who wanted an end on Podman after which somebody has started it again before it was looked
+    at: only its code tells a stop from a death then."""
+    codes = {None, KILLED_CODE, *codes_of_stops(container)}
+    return Intent.OPERATOR if told_code(death, container) in codes else Intent.NOBODY
 
 
 def stays_down(run: Run, death: Death, container: Container) -> bool:
@@ -3317,11 +3324,15 @@ def ran_out_of_memory(run: Run, death: Death, before: Container, container: Cont
 
 
 def code_of(death: Death, container: Container) -> int | None:
-    """The exit code: inspect's where that shows this run's end, else the event's (a label
-    `exitCode` overwrites it)."""
+    """The exit code: inspect's where that shows this run's end, else the event's."""
     if container.status not in ("running", REMOVED_UNSEEN):
         return container.exit_code
-    return death.code if "exitCode" not in container.labels else None
+    return told_code(death, container)
+
+
+def told_code(death: Death, container: Container) -> int | None:
+    """The exit code that an event told, None where a label overwrites it."""
+    return None if CODE_LABEL in container.labels else death.code
 
 
 UNCLEAR = "a stop can't be told from a death here; sentinel.restart=true restarts it"
@@ -3474,8 +3485,8 @@ class Runs:
             run.note(Kill(event.signal, event.time))
         elif event.action == "stop":
             run.stop_time = event.time
-        elif event.action in ("pause", "unpause"):
-            run.unpause_time = event.time if event.action == "unpause" else 0.0
+        elif event.action == "unpause":
+            run.unpause_time = event.time
         elif event.action == "restart":
             run.told_of_restart(event.time)
         elif event.action == "oom" or (event.action == "die" and event.oom_killed):
